@@ -1,0 +1,57 @@
+/* A model: a network read from a file, or a classical resampling kernel.
+ *
+ * Threads: immutable, reference counted; safe everywhere. */
+#ifndef UPREZ_MODEL_H
+#define UPREZ_MODEL_H
+
+#include <stdint.h>
+#include "context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct UprezModel UprezModel;
+
+enum UprezModelInput {
+    UPREZ_INPUT_RGB,      /* R G B, 0..1 */
+    UPREZ_INPUT_Y_FULL,   /* luma, 0..1 over the full range */
+    UPREZ_INPUT_Y_STUDIO  /* luma code value / 255: 16/255 is black, 235/255 white */
+};
+
+typedef struct UprezModelFacts {
+    const char *architecture; /* "srvgg", "rrdbnet", "span", "espcn", "fsrcnn", "onnx", "ncnn",
+                                 "kernel" */
+    const char *container;    /* "torch zip", "torch legacy", "safetensors", "ncnn", "onnx", "" */
+    const char *detail;       /* one line for people: widths, blocks, key style, how it was found */
+    const char *path;         /* file it came from, or the kernel's name */
+    char sha256[65];          /* of the file (ncnn: param and bin in turn); "" for a kernel */
+    int scale_num, scale_den; /* output size / input size, from the weights */
+    int reach;                /* receptive radius: input px an output pixel depends on, each way */
+    int align;                /* the engine pads the input to multiples of this (1: any size) */
+    int input;                /* UprezModelInput */
+    int channels;             /* of input and output: 3 or 1 */
+    int64_t parameters;
+    int64_t macs;             /* multiply-adds per input pixel */
+    int half;                 /* weights are stored in 16 bits */
+} UprezModelFacts;
+
+typedef struct UprezModelParams {
+    size_t size;
+    double denoise; /* 0..1: mix with `twin` (1 = all of the model, 0 = all of the twin); < 0 off */
+    const char *twin; /* path of the twin's file, needed with denoise */
+} UprezModelParams;
+
+/* Loads a file, or makes a kernel when `name` is "bicubic", "lanczos" or "spline36". params may be
+ * NULL. Fails with MODEL (sentence names file, what was found, what was expected) or MEMORY. */
+UPREZ_API int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,
+                               const UprezModelParams *params, UprezError *err);
+UPREZ_API UprezModel *uprez_model_ref(UprezModel *model);
+UPREZ_API void uprez_model_unref(UprezModel **model);
+/* Lives as long as the model. */
+UPREZ_API const UprezModelFacts *uprez_model_facts(const UprezModel *model);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,63 @@
+/* An upscaler: pictures in, bigger pictures out, in order.
+ *
+ * Loop:  send until AGAIN, receive until AGAIN, …; send NULL once to drain; receive until EOF.
+ * Threads: uprez_send, uprez_receive and uprez_destroy from one thread at a time. References are
+ * released only inside these calls. */
+#ifndef UPREZ_UPSCALER_H
+#define UPREZ_UPSCALER_H
+
+#include "context.h"
+#include "model.h"
+#include "picture.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct Uprez Uprez;
+
+typedef struct UprezParams {
+    size_t size;
+    UprezModel *const *models; /* a chain, first to last; referenced, not taken */
+    int n_models;
+    double scale;              /* output / input size; 0 = the models' own */
+    int width, height;         /* px; 0 = from scale; one of them alone keeps the aspect ratio */
+    UprezFormat format;        /* of the output; n_comp 0 = the source's */
+    UprezColor color;          /* of the output; a 0 field = the source's */
+    const char *engine;        /* NULL = auto */
+    const char *device;        /* "auto", "cpu", "cuda:0"; NULL = auto */
+    const char *precision;     /* "auto", "fp32"; NULL = auto */
+    const char *filter;        /* for the final resize: "lanczos", "bicubic", "spline36"; NULL */
+    double blend;              /* 0..1: share of the plain resized source in the result */
+    int tta;                   /* average over the 8 flips and turns */
+    int depth;                 /* pictures in flight, 0 = the engine's own */
+} UprezParams;
+
+typedef struct UprezInfo {
+    int width, height;     /* of the output for the last planned input size */
+    const char *engine;    /* lives as long as the upscaler */
+    const char *device, *precision;
+    const char *numerics;  /* same id + model + source = same bytes */
+    size_t memory;         /* bytes the engines need beside the pictures */
+    int depth;
+} UprezInfo;
+
+UPREZ_API int uprez_create(Uprez **out, UprezContext *ctx, const UprezParams *params,
+                           UprezError *err);
+/* Prepares for a source size and format: allocates, packs weights, fails early. Optional; send
+ * does it when needed. */
+UPREZ_API int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *err);
+/* Takes a reference of its own; NULL drains. AGAIN: receive first. A change of size or format
+ * midstream is allowed: later pictures are fitted to the first output size. */
+UPREZ_API int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err);
+/* *out is a new reference with the source's pts, duration and opaque. timeout_ns < 0 waits. AGAIN,
+ * EOF, or the error of that very picture (the next call goes on with the next picture). */
+UPREZ_API int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *err);
+/* One picture, blocking. Not to be mixed with pictures in flight. dst NULL = allocated. */
+UPREZ_API int uprez_run(Uprez *u, const UprezPicture *src, UprezPicture **dst, UprezError *err);
+UPREZ_API void uprez_destroy(Uprez **u);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

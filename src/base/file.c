@@ -1,0 +1,176 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sha256.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+int upz_map_open(UpzMap *map, const char *path, size_t max, int code, UprezError *err)
+{
+    *map = (UpzMap){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return upz_fail(err, code, "%s cannot be opened: %s", path, strerror(errno));
+    struct stat st;
+    int r = 0;
+    if (fstat(fd, &st) < 0)
+        r = upz_fail(err, code, "%s cannot be read: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        r = upz_fail(err, code, "%s is not a regular file", path);
+    else if (st.st_size == 0)
+        r = upz_fail(err, code, "%s is empty", path);
+    else if ((uintmax_t)st.st_size > max)
+        r = upz_fail(err, code, "%s has %jd bytes, more than the %zu that are plausible", path,
+                     (intmax_t)st.st_size, max);
+    if (!r) {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED) {
+            r = upz_fail(err, code, "%s cannot be mapped: %s", path, strerror(errno));
+        } else {
+            *map = (UpzMap){.data = p, .size = (size_t)st.st_size, .mapped = true};
+        }
+    }
+    close(fd);
+    return r;
+}
+
+void upz_map_close(UpzMap *map)
+{
+    if (map->mapped) munmap((void *)(uintptr_t)map->data, map->size);
+    *map = (UpzMap){0};
+}
+
+static int sync_dir_of(const char *path)
+{
+    char *dir = upz_strdup(path);
+    if (!dir) return 0;
+    char *slash = strrchr(dir, '/');
+    if (slash == dir) slash[1] = 0;
+    else if (slash) *slash = 0;
+    int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    upz_free(dir);
+    if (fd < 0) return 0; /* some file systems cannot: the rename itself stands */
+    fsync(fd);
+    close(fd);
+    return 0;
+}
+
+int upz_rename_synced(const char *from, const char *to, UprezError *err)
+{
+    int fd = open(from, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        int bad = fsync(fd) < 0 && errno != EINVAL;
+        int e = errno;
+        close(fd);
+        if (bad)
+            return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be written to disk: %s", from,
+                            strerror(e));
+    }
+    if (rename(from, to) < 0)
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be renamed to %s: %s", from, to,
+                        strerror(errno));
+    return sync_dir_of(to);
+}
+
+/* A new file beside path with a name nobody else has; *tmp is the caller's. */
+static int create_unique(const char *path, char **tmp, UprezError *err)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        *tmp = upz_asprintf("%s.%ld-%lx.tmp", path, (long)getpid(), (unsigned long)t.tv_nsec + i);
+        if (!*tmp) return upz_fail_memory(err, strlen(path) + 40, "a file name");
+        int fd = open(*tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0) return fd;
+        int e = errno;
+        upz_free(*tmp);
+        *tmp = NULL;
+        if (e != EEXIST)
+            return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be created: %s", path, strerror(e));
+    }
+    return upz_fail(err, UPREZ_ERR_OUTPUT, "%s: no free temporary name beside it", path);
+}
+
+int upz_write_atomic(const char *path, const void *data, size_t size, UprezError *err)
+{
+    char *tmp;
+    int fd = create_unique(path, &tmp, err);
+    if (fd < 0) return fd;
+    int r = 0;
+    const char *p = data;
+    size_t left = size;
+    while (left && !r) {
+        ssize_t n = write(fd, p, left);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            r = upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be written: %s", path, strerror(errno));
+        else
+            p += n, left -= (size_t)n;
+    }
+    if (close(fd) < 0 && !r)
+        r = upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be written: %s", path, strerror(errno));
+    if (!r) r = upz_rename_synced(tmp, path, err);
+    if (r < 0) unlink(tmp);
+    upz_free(tmp);
+    return r;
+}
+
+bool upz_exists(const char *path) { return access(path, F_OK) == 0; }
+
+bool upz_is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+const char *upz_basename(const char *path)
+{
+    const char *s = strrchr(path, '/');
+    return s ? s + 1 : path;
+}
+
+const char *upz_extension(const char *path)
+{
+    const char *base = upz_basename(path), *dot = strrchr(base, '.');
+    return dot && dot != base ? dot + 1 : base + strlen(base);
+}
+
+static void to_hex(const uint8_t *digest, char hex[UPZ_SHA256_HEX])
+{
+    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+void upz_sha256_two(const void *a, size_t na, const void *b, size_t nb, char hex[UPZ_SHA256_HEX])
+{
+    SHA2_CTX c;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256Init(&c);
+    if (na) SHA256Update(&c, a, na);
+    if (nb) SHA256Update(&c, b, nb);
+    SHA256Final(digest, &c);
+    to_hex(digest, hex);
+}
+
+void upz_sha256(const void *data, size_t size, char hex[UPZ_SHA256_HEX])
+{
+    upz_sha256_two(data, size, NULL, 0, hex);
+}
+
+int upz_sha256_file(const char *path, char hex[UPZ_SHA256_HEX], int code, UprezError *err)
+{
+    UpzMap m;
+    int r = upz_map_open(&m, path, SIZE_MAX / 2, code, err);
+    if (r < 0) return r;
+    upz_sha256(m.data, m.size, hex);
+    upz_map_close(&m);
+    return 0;
+}

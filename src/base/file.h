@@ -1,0 +1,40 @@
+/* Files: read-only mappings, atomic writes, hashes. */
+#ifndef UPZ_FILE_H
+#define UPZ_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "error.h"
+
+/* A whole file, mapped read-only (or read, when it cannot be mapped). */
+typedef struct UpzMap {
+    const uint8_t *data;
+    size_t size;
+    bool mapped;
+} UpzMap;
+
+/* Opens a regular file of at most max bytes. code: the class of error to report (UPREZ_ERR_MODEL,
+ * …). A directory, a pipe or an empty file is an error too. */
+int upz_map_open(UpzMap *map, const char *path, size_t max, int code, UprezError *err);
+void upz_map_close(UpzMap *map);
+
+/* Replaces path by data in one step: unique temporary file beside it, write, fsync, rename. */
+int upz_write_atomic(const char *path, const void *data, size_t size, UprezError *err);
+/* rename() with both directory and file synced. */
+int upz_rename_synced(const char *from, const char *to, UprezError *err);
+
+bool upz_exists(const char *path);
+bool upz_is_dir(const char *path);
+/* The part behind the last '/'; points into path. */
+const char *upz_basename(const char *path);
+/* The extension without its dot, "" if none; points into path. */
+const char *upz_extension(const char *path);
+
+#define UPZ_SHA256_HEX 65
+/* Lower-case hex with a final 0. */
+void upz_sha256(const void *data, size_t size, char hex[UPZ_SHA256_HEX]);
+void upz_sha256_two(const void *a, size_t na, const void *b, size_t nb, char hex[UPZ_SHA256_HEX]);
+int upz_sha256_file(const char *path, char hex[UPZ_SHA256_HEX], int code, UprezError *err);
+
+#endif

@@ -1,0 +1,17 @@
+/* Every engine, preferred first. To add one: a folder with its ops table, one line here, one in
+ * meson.build. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+extern const UpzEngineOps upz_engine_resample; /* classical kernels */
+extern const UpzEngineOps upz_engine_cpu;      /* our own kernels */
+
+const UpzEngineOps *const upz_engines[] = {&upz_engine_resample, &upz_engine_cpu, NULL};
+
+const UpzEngineOps *upz_engine_find(const char *name)
+{
+    for (int i = 0; upz_engines[i]; i++)
+        if (!strcmp(upz_engines[i]->name, name)) return upz_engines[i];
+    return NULL;
+}

@@ -1,0 +1,58 @@
+/* A whole file: plan, segments, join, verification. Used by the command line and nothing below it.
+ *
+ * Order of a run: open the source → encoder and stream map (muxer header tried) → models → engine
+ * plan → segments, each decode ‖ upscale ‖ encode → join → verify → rename. The plan is a pure
+ * function of the source's index and the options and is stored before the first frame.
+ * Beside the output: OUTPUT.part (the joined file until verified) and OUTPUT.uprez/ (plan.json,
+ * seg/N.mkv, seg/N.json), removed when done. */
+#ifndef UPZ_JOB_H
+#define UPZ_JOB_H
+
+#include "uprez/upscaler.h"
+#include "base/context.h"
+
+typedef struct UpzProgress {
+    int64_t frame, total; /* total -1 = unknown */
+    double fps, eta_s;    /* eta < 0 = unknown */
+    int64_t reused;
+    const char *bottleneck; /* "decode", "upscale", "encode"; static */
+    const char *file;       /* the input this is about */
+} UpzProgress;
+
+typedef struct UpzJobParams {
+    const char *input, *output; /* file, folder, or "-" (y4m) */
+    const char *streams_from;
+    const char *const *models;  /* names or files, n_models of them; 0 = the default */
+    int n_models;
+    double denoise;             /* < 0 = off */
+    UprezParams upscale;        /* models and format are filled by the job */
+    const char *encoder, *preset, *pix_fmt, *audio, *vf, *interlaced, *hwaccel, *suffix, *ext;
+    const char *const *encoder_options;
+    int n_encoder_options, crf; /* crf < 0 = default */
+    double start, duration;     /* seconds; < 0 = all */
+    int64_t frames;             /* < 0 = all */
+    bool overwrite, strict_streams, tolerate_damage;
+    volatile int *cancel;       /* 1: end cleanly at the next frame */
+    void (*progress)(void *cookie, const UpzProgress *p); /* on the thread that runs the job */
+    void *progress_cookie;
+} UpzJobParams;
+
+typedef struct UpzJobResult {
+    int files, failed;          /* folder: how many */
+    int64_t frames_in, frames_out, damaged, held;
+    int width, height;
+    double seconds, decode_s, upscale_s, encode_s; /* wall; busy time of each stage */
+    const char *bottleneck;     /* static */
+    char output[1024];          /* where the result is (a .part when interrupted) */
+    char engine[64], model[256], encoder[32], numerics[64];
+    int warnings;
+} UpzJobResult;
+
+/* A file, a still picture, a pipe or a folder. Returns 0, or the UprezErr whose negation is the exit
+ * code; result is filled as far as things got. */
+int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *result,
+                UprezError *err);
+/* Defaults for every field. */
+void upz_job_params_init(UpzJobParams *params);
+
+#endif

@@ -1,0 +1,22 @@
+/* Facts about formats. */
+#ifndef UPZ_FORMAT_H
+#define UPZ_FORMAT_H
+
+#include <stdbool.h>
+#include "uprez/picture.h"
+
+/* Bytes and rows of a plane for a picture size; width in samples of the plane's component 0. */
+int upz_plane_width(const UprezFormat *f, int plane, int width);
+int upz_plane_height(const UprezFormat *f, int plane, int height);
+size_t upz_plane_row_bytes(const UprezFormat *f, int plane, int width);
+bool upz_format_equal(const UprezFormat *a, const UprezFormat *b);
+bool upz_format_valid(const UprezFormat *f);
+int upz_component_width(const UprezFormat *f, int comp, int width);
+int upz_component_height(const UprezFormat *f, int comp, int height);
+/* 3 planes of float R G B; the pipeline's own currency between stages. */
+void upz_format_float_rgb(UprezFormat *f);
+void upz_format_float_gray(UprezFormat *f);
+/* The same samples with alpha dropped (as planes or packed gap). */
+bool upz_format_is_chroma(const UprezFormat *f, int comp);
+
+#endif

@@ -1,0 +1,58 @@
+/* Separable resampling of one plane: the classical kernels, and every final resize.
+ *
+ * Polyphase; the kernel is widened when shrinking (anti-aliasing). Edges repeat. Kernels: bicubic
+ * (Keys, a = -0.5), lanczos (3 lobes), spline36, bilinear. Coefficients sum to 1 exactly.
+ *
+ * Threads: an UpzResize is immutable after create; rows may be computed by many threads, each with
+ * scratch of its own. */
+#ifndef UPZ_RESIZE_H
+#define UPZ_RESIZE_H
+
+#include "uprez/picture.h"
+#include "base/context.h"
+
+typedef struct UpzResize UpzResize;
+
+typedef enum UpzResizeKernel {
+    UPZ_RESIZE_BILINEAR, UPZ_RESIZE_BICUBIC, UPZ_RESIZE_LANCZOS, UPZ_RESIZE_SPLINE36
+} UpzResizeKernel;
+
+typedef struct UpzResizeParams {
+    UpzResizeKernel kernel;
+    int src_w, src_h, dst_w, dst_h; /* samples */
+    double shift_x, shift_y;        /* source px: where the source grid starts (chroma siting) */
+    int depth_src, depth_dst;       /* 8..16 bits, 32 = float */
+    int shift_bits_src, shift_bits_dst; /* P010-like */
+    int step_src, step_dst;         /* bytes from sample to sample */
+    double gain, bias;              /* applied to sample values in source units; 0 gain = 1 */
+    int lo, hi;                     /* clamp of integer output; hi 0 = whole depth */
+} UpzResizeParams;
+
+int upz_resize_create(UpzResize **out, const UpzResizeParams *p, UpzCpuLevel cpu, UprezError *err);
+void upz_resize_destroy(UpzResize **r);
+size_t upz_resize_scratch(const UpzResize *r);
+/* Output rows y0 … y1-1. */
+void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, void *dst,
+                     ptrdiff_t dst_stride, int y0, int y1, void *scratch);
+
+/* A whole picture of any format to any size and format of the same colour model and colour (YUV to
+ * YUV, RGB to RGB, gray to gray; subsampling and depth may differ), alpha included. Planned once,
+ * run as work on the context's pool. This is also what the kernels' engine does. */
+typedef struct UpzResizePicture UpzResizePicture;
+int upz_resize_picture_create(UpzResizePicture **out, UprezContext *ctx, UpzResizeKernel kernel,
+                              const UprezPicture *src_like, const UprezPicture *dst_like,
+                              UprezError *err);
+void upz_resize_picture_destroy(UpzResizePicture **r);
+size_t upz_resize_picture_memory(const UpzResizePicture *r);
+/* Blocking. */
+void upz_resize_picture_run(UpzResizePicture *r, const UprezPicture *src, UprezPicture *dst);
+/* As work for the pool: prepare, then upz_pool_submit(step, r). One picture at a time. */
+void upz_resize_picture_begin(UpzResizePicture *r, const UprezPicture *src, UprezPicture *dst);
+UpzStep upz_resize_picture_step(void *r, int worker);
+
+/* Converts a picture to another format and colour of the same size (any pair convert.h can load and
+ * store; alpha is carried over), on the pool, blocking. */
+int upz_convert_picture(UprezContext *ctx, const UprezPicture *src, UprezPicture *dst,
+                        UprezError *err);
+
+#endif

@@ -1,0 +1,227 @@
+/* Pool, queue, files, hashes, checked sizes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/context.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/queue.h"
+
+static void add_one(void *arg, int i, int worker)
+{
+    (void)worker;
+    atomic_int *hits = arg;
+    atomic_fetch_add(&hits[i], 1);
+}
+
+static void pool_runs_each_item_once(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 5; threads++) {
+        UpzPool *p;
+        assert_int_equal(upz_pool_create(&p, threads, NULL), 0);
+        for (int round = 0; round < 200; round++) {
+            static atomic_int hits[97];
+            int n = round % 97 + 1;
+            for (int i = 0; i < n; i++) atomic_store(&hits[i], 0);
+            upz_pool_for(p, n, add_one, hits);
+            for (int i = 0; i < n; i++) assert_int_equal(atomic_load(&hits[i]), 1);
+        }
+        upz_pool_destroy(&p);
+        assert_null(p);
+    }
+}
+
+/* A chain: piece i may only start when piece i - 1 is done. */
+typedef struct Chain {
+    pthread_mutex_t lock;
+    int next, running, n, order_broken;
+} Chain;
+
+static UpzStep chain_step(void *arg, int worker)
+{
+    (void)worker;
+    Chain *c = arg;
+    pthread_mutex_lock(&c->lock);
+    if (c->running || c->next == c->n) {
+        pthread_mutex_unlock(&c->lock);
+        return UPZ_STEP_IDLE;
+    }
+    int mine = c->next;
+    c->running = 1;
+    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_lock(&c->lock);
+    if (c->next != mine) c->order_broken = 1;
+    c->next++;
+    c->running = 0;
+    bool last = c->next == c->n;
+    pthread_mutex_unlock(&c->lock);
+    return last ? UPZ_STEP_DONE : UPZ_STEP_DID;
+}
+
+static void pool_overlaps_dependent_work(void **state)
+{
+    (void)state;
+    UpzPool *p;
+    assert_int_equal(upz_pool_create(&p, 3, NULL), 0);
+    for (int round = 0; round < 100; round++) {
+        Chain c[4];
+        UpzWork w[4];
+        for (int i = 0; i < 4; i++) {
+            c[i] = (Chain){.n = 50};
+            pthread_mutex_init(&c[i].lock, NULL);
+            upz_pool_submit(p, &w[i], chain_step, &c[i]);
+        }
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(upz_pool_wait(p, &w[i], -1), 0);
+            assert_int_equal(c[i].next, 50);
+            assert_int_equal(c[i].order_broken, 0);
+            pthread_mutex_destroy(&c[i].lock);
+        }
+    }
+    upz_pool_destroy(&p);
+}
+
+static UpzStep stuck_step(void *arg, int worker)
+{
+    (void)worker;
+    return atomic_load((atomic_int *)arg) ? (atomic_exchange((atomic_int *)arg, 0) ? UPZ_STEP_DONE
+                                                                                  : UPZ_STEP_IDLE)
+                                          : UPZ_STEP_IDLE;
+}
+
+static void pool_wait_times_out(void **state)
+{
+    (void)state;
+    UpzPool *p;
+    UpzWork w, kick;
+    atomic_int go = 0;
+    assert_int_equal(upz_pool_create(&p, 2, NULL), 0);
+    upz_pool_submit(p, &w, stuck_step, &go);
+    assert_int_equal(upz_pool_wait(p, &w, 0), UPREZ_AGAIN);
+    assert_int_equal(upz_pool_wait(p, &w, 2000000), UPREZ_AGAIN);
+    atomic_store(&go, 1);
+    atomic_int go2 = 1;
+    upz_pool_submit(p, &kick, stuck_step, &go2); /* any event wakes the workers */
+    assert_int_equal(upz_pool_wait(p, &kick, -1), 0);
+    assert_int_equal(upz_pool_wait(p, &w, -1), 0);
+    upz_pool_destroy(&p);
+}
+
+static void *producer(void *arg)
+{
+    for (intptr_t i = 1; i <= 1000; i++) upz_queue_push(arg, (void *)i);
+    upz_queue_close(arg);
+    return NULL;
+}
+
+static void queue_keeps_order_and_bound(void **state)
+{
+    (void)state;
+    UpzQueue *q;
+    assert_int_equal(upz_queue_create(&q, 3, NULL), 0);
+    void *item;
+    assert_int_equal(upz_queue_pop(q, &item, 0), UPREZ_AGAIN);
+    assert_int_equal(upz_queue_pop(q, &item, 1000000), UPREZ_AGAIN);
+    pthread_t t;
+    pthread_create(&t, NULL, producer, q);
+    for (intptr_t i = 1; i <= 1000; i++) {
+        assert_int_equal(upz_queue_pop(q, &item, -1), 0);
+        assert_int_equal((intptr_t)item, i);
+    }
+    assert_int_equal(upz_queue_pop(q, &item, -1), UPREZ_EOF);
+    assert_int_equal(upz_queue_push(q, q), UPREZ_EOF);
+    pthread_join(t, NULL);
+    upz_queue_destroy(&q);
+}
+
+static void sizes_do_not_wrap(void **state)
+{
+    (void)state;
+    size_t n = 7;
+    assert_false(upz_mul_size(SIZE_MAX / 2, 3, &n));
+    assert_int_equal(n, 7);
+    assert_null(upz_calloc(SIZE_MAX / 2, 3));
+    assert_null(upz_alloc_aligned(SIZE_MAX - 10));
+    int *items = NULL;
+    size_t cap = 0;
+    assert_true(upz_grow(&items, &cap, 5, sizeof(*items), 100));
+    assert_true(cap >= 5 && cap <= 100);
+    assert_false(upz_grow(&items, &cap, 101, sizeof(*items), 100));
+    upz_free(items);
+}
+
+static void files_are_replaced_whole(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/uprez-test-XXXXXX";
+    close(mkstemp(path));
+    UprezError err;
+    UpzMap m;
+    assert_int_equal(upz_map_open(&m, path, 100, UPREZ_ERR_MODEL, &err), UPREZ_ERR_MODEL);
+    assert_non_null(strstr(err.text, "is empty"));
+    assert_int_equal(upz_write_atomic(path, "abc", 3, &err), 0);
+    assert_int_equal(upz_map_open(&m, path, 2, UPREZ_ERR_MODEL, &err), UPREZ_ERR_MODEL);
+    assert_int_equal(upz_map_open(&m, path, 3, UPREZ_ERR_MODEL, &err), 0);
+    assert_memory_equal(m.data, "abc", 3);
+    upz_map_close(&m);
+    char hex[UPZ_SHA256_HEX];
+    assert_int_equal(upz_sha256_file(path, hex, UPREZ_ERR_MODEL, &err), 0);
+    /* FIPS 180-2, appendix B.1 */
+    assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_int_equal(upz_map_open(&m, "/", 100, UPREZ_ERR_INPUT, &err), UPREZ_ERR_INPUT);
+    assert_int_equal(upz_write_atomic("/no/such/dir/x", "a", 1, &err), UPREZ_ERR_OUTPUT);
+    unlink(path);
+}
+
+static void errors_stay_one_line(void **state)
+{
+    (void)state;
+    UprezError err;
+    assert_int_equal(upz_fail(&err, UPREZ_ERR_MODEL, "%s", "a\nb\033[31m"), UPREZ_ERR_MODEL);
+    assert_string_equal(err.text, "a?b?[31m");
+    assert_int_equal(upz_fail(NULL, UPREZ_ERR_INPUT, "x"), UPREZ_ERR_INPUT);
+}
+
+static void contexts_differ_in_level(void **state)
+{
+    (void)state;
+    UprezContext *a = NULL, *b = NULL;
+    UprezError err;
+    UprezContextParams p = {.size = sizeof(p), .threads = 3, .cpu = "c"};
+    assert_int_equal(uprez_context_create(&a, &p, &err), 0);
+    assert_int_equal(uprez_context_create(&b, NULL, &err), 0);
+    assert_string_equal(uprez_context_cpu(a), "c");
+    assert_string_equal(uprez_context_cpu(b), upz_cpu_name(upz_cpu_detect()));
+    assert_int_equal(uprez_context_threads(a), 3);
+    uprez_context_destroy(&a);
+    uprez_context_destroy(&b);
+    p.cpu = "z80";
+    assert_int_equal(uprez_context_create(&a, &p, &err), UPREZ_ERR_USAGE);
+    assert_null(a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pool_runs_each_item_once),
+        cmocka_unit_test(pool_overlaps_dependent_work),
+        cmocka_unit_test(pool_wait_times_out),
+        cmocka_unit_test(queue_keeps_order_and_bound),
+        cmocka_unit_test(sizes_do_not_wrap),
+        cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(errors_stay_one_line),
+        cmocka_unit_test(contexts_differ_in_level),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
