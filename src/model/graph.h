@@ -84,7 +84,7 @@ typedef struct UpzNode {
     UpzAct act;
     float slope, lo, hi;
     int slopes;              /* tensor for PRELU */
-    float alpha[2];          /* ADD, AFFINE */
+    float alpha[2];          /* ADD, AFFINE. AFFINE's weights and bias: 1 or C values each */
     int first;               /* SLICE */
     int factor;              /* SHUFFLE, UNSHUFFLE, NEAREST */
     int resize_num, resize_den; /* RESIZE */
@@ -107,6 +107,11 @@ typedef struct UpzGraph {
 
 void upz_graph_free(UpzGraph *g);
 const char *upz_op_name(UpzOp op);
+const char *upz_act_name(UpzAct act);
+
+/* A node with every field at its neutral value: no tensors, no activation, stride, groups and
+ * factor 1, alpha 1 (AFFINE: 1 and 0). Start from it: a zeroed node would name tensor 0. */
+UpzNode upz_node(UpzOp op);
 
 /* Builder: each call appends a node and returns its value (>= 0), or an UprezErr with a sentence.
  * A negative source is passed through as the result, so calls may be chained and checked once.
@@ -115,7 +120,9 @@ int upz_graph_input(UpzGraph *g, int channels, UprezError *err);
 /* Moves the tensor's data into the graph (t->data becomes NULL): no copy. */
 int upz_graph_tensor(UpzGraph *g, UpzTensor *t, UprezError *err);
 int upz_graph_tensor_new(UpzGraph *g, int n_dims, const int64_t *dims, UprezError *err);
-/* Appends a node filled by the caller: op, src, parameters; computes channels, num, den. */
+/* Appends a node filled by the caller (from upz_node): op, n_src, src, parameters; computes
+ * channels, num, den. A kernel size of 0 is taken from the weights. SLICE: the caller sets
+ * channels. */
 int upz_graph_add(UpzGraph *g, const UpzNode *node, UprezError *err);
 /* Square "same" convolution, stride 1, groups 1. */
 int upz_graph_conv(UpzGraph *g, int src, int weights, int bias, UpzAct act, float slope, int slopes,
