@@ -1,0 +1,65 @@
+/* Entry: signals, the log on stderr, and which command runs. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "cli/commands.h"
+
+volatile int upz_cli_signal;
+
+/* Every command. To add one: cmd_NAME.c, its prototype in commands.h, one line here. */
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"model", upz_cmd_model},
+    {"bench", upz_cmd_bench},
+    {"devices", upz_cmd_devices},
+};
+
+int upz_cli_exit_code(int code)
+{
+    if (code >= 0) return 0;
+    if (code == UPREZ_ERR_INTERRUPTED) return upz_cli_signal == SIGTERM ? 143 : 130;
+    return code >= -8 ? -code : 1;
+}
+
+int upz_cli_error(const UprezError *err)
+{
+    fprintf(stderr, "uprez: %s\n", err->text[0] ? err->text : uprez_strerror(err->code));
+    return upz_cli_exit_code(err->code);
+}
+
+void upz_cli_log(void *verbosity, int level, const char *line)
+{
+    static const char *const label[] = {"error: ", "warning: ", "", "debug: "};
+    int v = *(const int *)verbosity;
+    if (level > (v < 0 ? UPREZ_LOG_ERROR : v == 0 ? UPREZ_LOG_INFO : UPREZ_LOG_DEBUG)) return;
+    fprintf(stderr, "uprez: %s%s\n", label[level], line);
+}
+
+static void on_signal(int sig)
+{
+    if (upz_cli_signal) _exit(128 + sig); /* asked twice: at once */
+    upz_cli_signal = sig;
+}
+
+int main(int argc, char **argv)
+{
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
+
+    if (argc > 1) {
+        for (int i = 0; i < UPZ_COUNT(commands); i++)
+            if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 1, argv + 1);
+        if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
+            printf("uprez %s\n", uprez_version());
+            return 0;
+        }
+    }
+    return upz_cmd_upscale(argc, argv);
+}

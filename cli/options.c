@@ -1,0 +1,189 @@
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Is `name` one of the space- or bar-separated names? Returns its length, else 0. */
+static size_t match(const char *names, const char *name, size_t len)
+{
+    for (const char *p = names; *p;) {
+        size_t n = strcspn(p, " ");
+        if (n == len && !strncmp(p, name, n)) return n;
+        p += n;
+        p += strspn(p, " |");
+    }
+    return 0;
+}
+
+static const UpzOption *find(const UpzOption *o, int n, const char *name, size_t len)
+{
+    for (int i = 0; i < n; i++)
+        if (match(o[i].names, name, len)) return &o[i];
+    return NULL;
+}
+
+static int number(const char *text, double lo, double hi, bool whole, double *out)
+{
+    char *end;
+    errno = 0;
+    double v = strtod(text, &end);
+    if (end == text || *end || errno || !isfinite(v) || v < lo || v > hi) return -1;
+    if (whole && v != floor(v)) return -1;
+    *out = v;
+    return 0;
+}
+
+/* Seconds, or [HH:]MM:SS[.mmm]. */
+static int time_of(const char *text, double *out)
+{
+    double total = 0, v;
+    int parts = 0;
+    char buf[64];
+    if (strlen(text) >= sizeof(buf)) return -1;
+    for (const char *p = text;;) {
+        size_t n = strcspn(p, ":");
+        memcpy(buf, p, n);
+        buf[n] = 0;
+        bool last = !p[n];
+        if (!isdigit((unsigned char)buf[0]) && buf[0] != '.') return -1;
+        if (++parts > 3 || number(buf, 0, 1e9, !last, &v) < 0) return -1;
+        if (parts > 1 && v >= 60) return -1;
+        total = total * 60 + v;
+        if (last) break;
+        p += n + 1;
+    }
+    *out = total;
+    return 0;
+}
+
+static bool choice(const char *choices, const char *value)
+{
+    size_t len = strlen(value);
+    for (const char *p = choices; *p; p += strcspn(p, "|"), p += *p == '|')
+        if (strcspn(p, "|") == len && !strncmp(p, value, len)) return true;
+    return false;
+}
+
+static int store(const UpzOption *o, const char *name, const char *v, UprezError *err)
+{
+    double d;
+    switch (o->kind) {
+    case UPZ_OPT_FLAG: *(bool *)o->value = true; return 0;
+    case UPZ_OPT_STRING: *(const char **)o->value = v; return 0;
+    case UPZ_OPT_LIST: {
+        UpzStringList *l = o->value;
+        if (l->n == (int)(sizeof(l->items) / sizeof(*l->items)))
+            return upz_fail(err, UPREZ_ERR_USAGE, "%s is given more than %d times", name, l->n);
+        l->items[l->n++] = v;
+        return 0;
+    }
+    case UPZ_OPT_INT:
+    case UPZ_OPT_INT64:
+    case UPZ_OPT_DOUBLE:
+        if (number(v, o->lo, o->hi, o->kind != UPZ_OPT_DOUBLE, &d) < 0)
+            return upz_fail(err, UPREZ_ERR_USAGE, "%s %s: a %snumber from %.15g to %.15g is needed",
+                            name, v, o->kind == UPZ_OPT_DOUBLE ? "" : "whole ", o->lo, o->hi);
+        if (o->kind == UPZ_OPT_INT) *(int *)o->value = (int)d;
+        else if (o->kind == UPZ_OPT_INT64) *(int64_t *)o->value = (int64_t)d;
+        else *(double *)o->value = d;
+        return 0;
+    case UPZ_OPT_TIME:
+        if (time_of(v, o->value) < 0)
+            return upz_fail(err, UPREZ_ERR_USAGE,
+                            "%s %s: give seconds (12.5) or HH:MM:SS.mmm (00:01:12.500)", name, v);
+        return 0;
+    case UPZ_OPT_SIZE: {
+        int *size = o->value, used = 0;
+        if (sscanf(v, "%5dx%5d%n", &size[0], &size[1], &used) != 2 || v[used] || size[0] < 1 ||
+            size[1] < 1 || size[0] > 65536 || size[1] > 65536)
+            return upz_fail(err, UPREZ_ERR_USAGE, "%s %s: give WIDTHxHEIGHT in pixels, as 1920x1080",
+                            name, v);
+        return 0;
+    }
+    case UPZ_OPT_CHOICE:
+        if (!choice(o->arg, v))
+            return upz_fail(err, UPREZ_ERR_USAGE, "%s %s: give one of %s", name, v, o->arg);
+        *(const char **)o->value = v;
+        return 0;
+    }
+    return 0;
+}
+
+static bool negative_number(const char *s)
+{
+    return s[0] == '-' && (isdigit((unsigned char)s[1]) || s[1] == '.');
+}
+
+int upz_options_parse(const UpzOption *o, int n, int argc, char **argv, const char **positional,
+                      int max_positional, const char *usage, UprezError *err)
+{
+    int n_pos = 0;
+    bool only_positional = false;
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        if (only_positional || a[0] != '-' || !a[1]) {
+            if (n_pos == max_positional)
+                return upz_fail(err, UPREZ_ERR_USAGE,
+                                "'%s' is one argument too many; see 'uprez --help'", a);
+            positional[n_pos++] = a;
+            continue;
+        }
+        if (!strcmp(a, "--")) {
+            only_positional = true;
+            continue;
+        }
+        if (!strcmp(a, "-h") || !strcmp(a, "--help")) {
+            upz_options_help(o, n, usage);
+            return UPREZ_EOF;
+        }
+        size_t len = strlen(a);
+        const char *eq = a[1] == '-' ? strchr(a, '=') : NULL, *value = NULL;
+        if (eq) {
+            len = (size_t)(eq - a);
+            value = eq + 1;
+        }
+        const UpzOption *opt = find(o, n, a, len);
+        if (!opt && a[1] != '-' && len > 2 && (opt = find(o, n, a, 2))) { /* -s2 */
+            if (opt->kind == UPZ_OPT_FLAG) opt = NULL;
+            else value = a + 2, len = 2;
+        }
+        if (!opt)
+            return upz_fail(err, UPREZ_ERR_USAGE, "there is no option %.*s here; see 'uprez --help'",
+                            (int)len, a);
+        char name[64];
+        snprintf(name, sizeof(name), "%.*s", (int)UPZ_MIN(len, sizeof(name) - 1), a);
+        if (opt->kind == UPZ_OPT_FLAG) {
+            if (value) return upz_fail(err, UPREZ_ERR_USAGE, "%s takes no value", name);
+        } else if (!value) {
+            if (i + 1 == argc ||
+                (argv[i + 1][0] == '-' && argv[i + 1][1] && !negative_number(argv[i + 1])))
+                return upz_fail(err, UPREZ_ERR_USAGE, "%s needs a value (%s)", name, opt->arg);
+            value = argv[++i];
+        }
+        int r = store(opt, name, value, err);
+        if (r < 0) return r;
+    }
+    return n_pos;
+}
+
+void upz_options_help(const UpzOption *o, int n, const char *usage)
+{
+    printf("%s", usage);
+    for (int i = 0; i < n; i++) {
+        if (!o[i].help) continue; /* a compatibility spelling only */
+        if (o[i].group) printf("\n%s:\n", o[i].group);
+        char names[128], left[160];
+        size_t shown = strcspn(o[i].names, "|");
+        while (shown && o[i].names[shown - 1] == ' ') shown--;
+        snprintf(names, sizeof(names), "%.*s", (int)shown, o[i].names);
+        for (char *c = names; (c = strchr(c, ' ')); c++) *c = ',';
+        snprintf(left, sizeof(left), "  %s%s%s", names, o[i].arg ? " " : "", o[i].arg ? o[i].arg : "");
+        printf("%-38s%s%s\n", left, strlen(left) >= 38 ? "\n                                      " : "",
+               o[i].help);
+    }
+}

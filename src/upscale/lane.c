@@ -1,0 +1,530 @@
+#include "upscale/lane.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "picture/convert.h"
+#include "picture/format.h"
+#include "upscale/tta.h"
+
+#define MAX_STEPS 48
+#define MAX_PICTURES 32
+
+/* Picture slots: 0 the source, 1 the destination, from 2 on the lane's own. */
+enum { SLOT_SRC, SLOT_DST, SLOT_OWN };
+
+typedef enum StepKind { STEP_ENGINE, STEP_TTA, STEP_RESIZE, STEP_CONVERT, STEP_BLEND } StepKind;
+
+typedef struct Step {
+    StepKind kind;
+    int src, dst;             /* picture slots */
+    bool luma;                /* only component 0 of both */
+    UpzEngine *engine;        /* ENGINE, TTA */
+    UpzEngine *turned;        /* TTA: planned for the transposed size */
+    UpzResizePicture *resize; /* RESIZE */
+    int tmp[4];               /* TTA: turned input and output, both orientations */
+} Step;
+
+struct UpzLane {
+    UprezContext *ctx;
+    UpzLaneParams params;
+    UprezPicture src, dst; /* shapes */
+    Step steps[MAX_STEPS];
+    int n_steps;
+    UprezPicture *own[MAX_PICTURES];
+    int n_own, depth;
+    size_t memory;
+    char numerics[256], engine[32], precision[16];
+    /* in flight, oldest first */
+    struct Flight {
+        const UprezPicture *src;
+        UprezPicture *dst;
+        UpzTask task;
+        UprezPicture view_src, view_dst;
+    } flight[8];
+    int first, n_flight;
+};
+
+static const UpzEngineOps *ops_of(UpzEngine *e) { return ((UpzEngineBase *)e)->ops; }
+
+static bool is_auto(const char *s) { return !s || !*s || !strcmp(s, "auto"); }
+
+/* The first engine in the list that is asked for, has the device and takes the model. */
+static int choose_engine(const UpzEngineOps **out, UpzDevice *device, const UpzLaneParams *p,
+                         const UprezModel *model, const UpzEngineParams *ep, UprezError *err)
+{
+    char kind[16] = "";
+    int index = -1;
+    if (!is_auto(p->device)) {
+        const char *colon = strchr(p->device, ':');
+        size_t n = colon ? (size_t)(colon - p->device) : strlen(p->device);
+        if (n >= sizeof(kind))
+            return upz_fail(err, UPREZ_ERR_USAGE, "'%s' is no device; give auto, cpu or cuda:0",
+                            p->device);
+        memcpy(kind, p->device, n);
+        if (colon && sscanf(colon + 1, "%d", &index) != 1)
+            return upz_fail(err, UPREZ_ERR_USAGE, "'%s' has no device number behind the colon",
+                            p->device);
+    }
+    bool named = !is_auto(p->engine), known = false;
+    UprezError why = {0};
+    for (int i = 0; upz_engines[i]; i++) {
+        const UpzEngineOps *ops = upz_engines[i];
+        /* kernels need no network: whatever engine was named, they run on the planes */
+        bool kernels = model->kernel && !strcmp(ops->name, "resample");
+        if (named && strcmp(ops->name, p->engine) && !kernels) continue;
+        known = true;
+        if (ops->missing) {
+            upz_fail(&why, UPREZ_ERR_DEVICE, "%s", ops->missing);
+            continue;
+        }
+        UpzDeviceList list = {.n = 0};
+        int r = ops->probe(&list);
+        int found = -1;
+        for (int d = 0; r >= 0 && d < list.n && found < 0; d++)
+            if ((!*kind || !strcmp(list.items[d].kind, kind)) &&
+                (index < 0 || list.items[d].index == index))
+                found = d;
+        if (found < 0) continue;
+        if (ops->supports(model, ep, &why) < 0) continue;
+        *out = ops;
+        *device = list.items[found];
+        return 0;
+    }
+    if (named && !known)
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "there is no engine '%s' in this program; see 'uprez devices'", p->engine);
+    if (why.code) return upz_fail(err, why.code, "%s", why.text);
+    return upz_fail(err, UPREZ_ERR_DEVICE,
+                    "no engine here can use device '%s'; see 'uprez devices', or give -d cpu",
+                    p->device ? p->device : "auto");
+}
+
+static UprezPicture *slot(UpzLane *l, int i, const struct Flight *f)
+{
+    if (i == SLOT_SRC) return (UprezPicture *)(uintptr_t)f->src;
+    return i == SLOT_DST ? f->dst : l->own[i - SLOT_OWN];
+}
+
+/* Shape of a slot while building. */
+static const UprezPicture *shape(const UpzLane *l, int i)
+{
+    return i == SLOT_SRC ? &l->src : i == SLOT_DST ? &l->dst : l->own[i - SLOT_OWN];
+}
+
+static int new_picture(UpzLane *l, const UprezFormat *f, const UprezColor *c, int w, int h,
+                       UprezError *err)
+{
+    if (l->n_own == MAX_PICTURES)
+        return upz_fail(err, UPREZ_ERR_USAGE, "too many models in one chain");
+    UprezPicture **p = &l->own[l->n_own];
+    int r = uprez_picture_alloc(p, f, w, h, err);
+    if (r < 0) return r;
+    (*p)->color = *c;
+    for (int i = 0; i < f->n_plane; i++)
+        l->memory += (size_t)(*p)->stride[i] * (size_t)upz_plane_height(f, i, h);
+    return SLOT_OWN + l->n_own++;
+}
+
+static int add_step(UpzLane *l, StepKind kind, int src, int dst, bool luma, Step **out,
+                    UprezError *err)
+{
+    if (l->n_steps == MAX_STEPS)
+        return upz_fail(err, UPREZ_ERR_USAGE, "too many models in one chain");
+    Step *s = &l->steps[l->n_steps++];
+    *s = (Step){.kind = kind, .src = src, .dst = dst, .luma = luma};
+    *out = s;
+    return 0;
+}
+
+static void append(char *to, size_t size, const char *text)
+{
+    size_t n = strlen(to);
+    snprintf(to + n, size - n, "%s%s", n ? " + " : "", text);
+}
+
+/* An engine opened and planned for src -> dst (shapes). */
+static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const UprezPicture *src,
+                       const UprezPicture *dst, UpzPlan *plan, UprezError *err)
+{
+    const UpzEngineOps *ops;
+    UpzDevice device;
+    UpzEngineParams ep = {.precision = is_auto(l->params.precision) ? "auto" : l->params.precision,
+                          .out_w = dst->width,
+                          .out_h = dst->height};
+    int r = choose_engine(&ops, &device, &l->params, model, &ep, err);
+    if (r < 0) return r;
+    r = ops->open(out, l->ctx, model, &device, &ep, err);
+    if (r < 0) return r;
+    UpzShape s = {.width = src->width, .height = src->height, .src = src->format,
+                  .dst = dst->format, .src_color = src->color, .dst_color = dst->color};
+    r = ops->plan(*out, &s, 0, plan, err);
+    if (r < 0) return r;
+    if (plan->width != dst->width || plan->height != dst->height)
+        return upz_fail(err, UPREZ_ERR_BUG, "engine %s plans %dx%d where %dx%d is expected",
+                        ops->name, plan->width, plan->height, dst->width, dst->height);
+    l->memory += plan->need;
+    if (!l->engine[0] || strcmp(ops->name, "resample")) {
+        snprintf(l->engine, sizeof(l->engine), "%s", ops->name);
+        snprintf(l->precision, sizeof(l->precision), "%s", plan->precision);
+    }
+    return 0;
+}
+
+static void luma_shape(UprezPicture *view, const UprezPicture *p)
+{
+    upz_picture_component(view, p, 0);
+}
+
+static int add_engine(UpzLane *l, UprezModel *model, int src, int dst, bool luma, UprezError *err)
+{
+    UprezPicture a = *shape(l, src), b = *shape(l, dst);
+    if (luma) {
+        luma_shape(&a, shape(l, src));
+        luma_shape(&b, shape(l, dst));
+    }
+    Step *s;
+    UpzPlan plan;
+    int r = add_step(l, STEP_ENGINE, src, dst, luma, &s, err);
+    if (r >= 0) r = open_engine(l, &s->engine, model, &a, &b, &plan, err);
+    if (r < 0) return r;
+    l->depth = l->n_steps == 1 ? UPZ_CLAMP(plan.depth, 1, UPZ_COUNT(l->flight)) : 1;
+    append(l->numerics, sizeof(l->numerics), plan.numerics);
+    return 0;
+}
+
+/* src and dst are float pictures of the lane. */
+static int add_tta(UpzLane *l, UprezModel *model, int src, int dst, UprezError *err)
+{
+    const UprezPicture *a = shape(l, src), *b = shape(l, dst);
+    Step *s;
+    UpzPlan plan;
+    int r = add_step(l, STEP_TTA, src, dst, false, &s, err);
+    for (int i = 0; i < 4 && r >= 0; i++) {
+        const UprezPicture *like = i < 2 ? a : b;
+        bool turned = i & 1;
+        r = new_picture(l, &like->format, &like->color, turned ? like->height : like->width,
+                        turned ? like->width : like->height, err);
+        s->tmp[i] = r;
+    }
+    if (r >= 0)
+        r = open_engine(l, &s->engine, model, shape(l, s->tmp[0]), shape(l, s->tmp[2]), &plan, err);
+    if (r >= 0)
+        r = open_engine(l, &s->turned, model, shape(l, s->tmp[1]), shape(l, s->tmp[3]), &plan, err);
+    if (r < 0) return r;
+    append(l->numerics, sizeof(l->numerics), plan.numerics);
+    append(l->numerics, sizeof(l->numerics), "tta/1");
+    return 0;
+}
+
+static int add_resize(UpzLane *l, int src, int dst, UprezError *err)
+{
+    Step *s;
+    int r = add_step(l, STEP_RESIZE, src, dst, false, &s, err);
+    if (r >= 0)
+        r = upz_resize_picture_create(&s->resize, l->ctx, l->params.filter, shape(l, src),
+                                      shape(l, dst), err);
+    if (r < 0) return r;
+    l->memory += upz_resize_picture_memory(s->resize);
+    return 0;
+}
+
+static int add_convert(UpzLane *l, int src, int dst, UprezError *err)
+{
+    Step *s;
+    return add_step(l, STEP_CONVERT, src, dst, false, &s, err);
+}
+
+static bool same_meaning(const UprezPicture *a, const UprezPicture *b)
+{
+    if (a->format.model != b->format.model) return false;
+    if (a->format.model == UPREZ_YUV && a->color.matrix != b->color.matrix) return false;
+    return a->color.range == b->color.range;
+}
+
+static void float_like(UprezFormat *f, UprezColor *c, const UprezPicture *like, bool yuv)
+{
+    *c = like->color;
+    c->range = UPREZ_RANGE_FULL;
+    if (like->format.model == UPREZ_GRAY) {
+        upz_format_float_gray(f);
+    } else {
+        upz_format_float_rgb(f);
+        if (yuv) f->model = UPREZ_YUV;
+    }
+}
+
+static void stage_size(const UprezModel *m, int w, int h, int *sw, int *sh)
+{
+    *sw = m->kernel ? w : (int)((int64_t)w * m->facts.scale_num / m->facts.scale_den);
+    *sh = m->kernel ? h : (int)((int64_t)h * m->facts.scale_num / m->facts.scale_den);
+}
+
+/* One network of the chain from slot cur; returns the slot of its result. `final`: it may write the
+ * destination itself when shapes agree. */
+static int add_network(UpzLane *l, UprezModel *m, int cur, bool final, UprezError *err)
+{
+    int w, h, r;
+    UprezFormat f;
+    UprezColor c;
+    stage_size(m, shape(l, cur)->width, shape(l, cur)->height, &w, &h);
+    if (w < 1 || h < 1)
+        return upz_fail(err, UPREZ_ERR_INPUT, "a picture of %dx%d is too small for %s",
+                        shape(l, cur)->width, shape(l, cur)->height, m->facts.path);
+    bool fits = final && w == l->dst.width && h == l->dst.height;
+    bool tta = l->params.tta && !m->kernel;
+
+    if (m->kernel || m->facts.input == UPREZ_INPUT_RGB) {
+        bool direct = fits && !tta && (!m->kernel || same_meaning(shape(l, cur), &l->dst));
+        if (tta && shape(l, cur)->format.depth != 32) {
+            float_like(&f, &c, shape(l, cur), false);
+            int t = new_picture(l, &f, &c, shape(l, cur)->width, shape(l, cur)->height, err);
+            if (t < 0 || (r = add_convert(l, cur, t, err)) < 0) return t < 0 ? t : r;
+            cur = t;
+        }
+        int to = SLOT_DST;
+        if (!direct) {
+            float_like(&f, &c, shape(l, cur), m->kernel && shape(l, cur)->format.model == UPREZ_YUV);
+            to = new_picture(l, &f, &c, w, h, err);
+            if (to < 0) return to;
+        }
+        r = tta ? add_tta(l, m, cur, to, err) : add_engine(l, m, cur, to, false, err);
+        return r < 0 ? r : to;
+    }
+
+    /* luma only: the network on Y, chroma through the resampler */
+    bool gray = shape(l, cur)->format.model == UPREZ_GRAY;
+    bool direct = fits && !tta && same_meaning(shape(l, cur), &l->dst);
+    if (!gray && (shape(l, cur)->format.model != UPREZ_YUV || tta)) {
+        UprezPicture like = *shape(l, cur);
+        like.color = l->dst.color;
+        if (l->dst.format.model != UPREZ_YUV) like.color.matrix = 6; /* BT.601, as these were trained */
+        float_like(&f, &c, &like, true);
+        int t = new_picture(l, &f, &c, like.width, like.height, err);
+        if (t < 0 || (r = add_convert(l, cur, t, err)) < 0) return t < 0 ? t : r;
+        cur = t;
+        direct = false;
+    }
+    int to = SLOT_DST;
+    if (!direct) {
+        float_like(&f, &c, shape(l, cur), !gray);
+        to = new_picture(l, &f, &c, w, h, err);
+        if (to < 0) return to;
+    }
+    if (!gray && (r = add_resize(l, cur, to, err)) < 0) return r;
+    r = add_engine(l, m, cur, to, !gray, err);
+    return r < 0 ? r : to;
+}
+
+static int build(UpzLane *l, UprezError *err)
+{
+    int cur = SLOT_SRC, r;
+    bool blend = l->params.blend > 0;
+    UprezFormat f;
+    UprezColor c;
+    for (int i = 0; i < l->params.n_models; i++) {
+        UprezModel *m = l->params.models[i];
+        bool last = i == l->params.n_models - 1;
+        if (m->kernel && last && !blend) {
+            /* straight to the final size */
+            if (same_meaning(shape(l, cur), &l->dst)) return add_engine(l, m, cur, SLOT_DST, false, err);
+            const UprezPicture *p = shape(l, cur);
+            float_like(&f, &c, p, p->format.model == UPREZ_YUV);
+            int t = new_picture(l, &f, &c, l->dst.width, l->dst.height, err);
+            if (t < 0) return t;
+            if (p->color.range != c.range) { /* the resampler keeps ranges as they are */
+                int u = new_picture(l, &f, &c, p->width, p->height, err);
+                if (u < 0 || (r = add_convert(l, cur, u, err)) < 0) return u < 0 ? u : r;
+                cur = u;
+            }
+            if ((r = add_engine(l, m, cur, t, false, err)) < 0) return r;
+            return add_convert(l, t, SLOT_DST, err);
+        }
+        cur = add_network(l, m, cur, last && !blend, err);
+        if (cur < 0) return cur;
+    }
+    if (cur == SLOT_DST) return 0;
+
+    if (shape(l, cur)->width != l->dst.width || shape(l, cur)->height != l->dst.height) {
+        if (!blend && same_meaning(shape(l, cur), &l->dst)) return add_resize(l, cur, SLOT_DST, err);
+        int t = new_picture(l, &shape(l, cur)->format, &shape(l, cur)->color, l->dst.width,
+                            l->dst.height, err);
+        if (t < 0 || (r = add_resize(l, cur, t, err)) < 0) return t < 0 ? t : r;
+        cur = t;
+    }
+    if (blend) {
+        const UprezPicture *p = shape(l, cur);
+        int a = new_picture(l, &p->format, &p->color, l->src.width, l->src.height, err);
+        int b = a < 0 ? a : new_picture(l, &p->format, &p->color, p->width, p->height, err);
+        Step *s;
+        if (b < 0) return b;
+        if ((r = add_convert(l, SLOT_SRC, a, err)) < 0 || (r = add_resize(l, a, b, err)) < 0 ||
+            (r = add_step(l, STEP_BLEND, b, cur, false, &s, err)) < 0)
+            return r;
+    }
+    return add_convert(l, cur, SLOT_DST, err);
+}
+
+int upz_lane_create(UpzLane **out, UprezContext *ctx, const UpzLaneParams *params,
+                    const UprezPicture *src, const UprezPicture *dst, UprezError *err)
+{
+    *out = NULL;
+    UpzLane *l = upz_calloc(1, sizeof(*l));
+    if (!l) return upz_fail_memory(err, sizeof(*l), "the upscaler");
+    l->ctx = upz_context_ref(ctx);
+    l->params = *params;
+    l->src = *src;
+    l->dst = *dst;
+    l->depth = 1;
+    int r = build(l, err);
+    if (r < 0) {
+        upz_lane_destroy(&l);
+        return r;
+    }
+    if (l->n_steps > 1) l->depth = 1; /* the lane's own pictures hold one at a time */
+    *out = l;
+    return 0;
+}
+
+static void close_engine(UpzEngine **e)
+{
+    if (*e) ops_of(*e)->close(e);
+}
+
+void upz_lane_destroy(UpzLane **lane)
+{
+    UpzLane *l = *lane;
+    if (!l) return;
+    *lane = NULL;
+    for (int i = 0; i < l->n_steps; i++) {
+        close_engine(&l->steps[i].engine);
+        close_engine(&l->steps[i].turned);
+        upz_resize_picture_destroy(&l->steps[i].resize);
+    }
+    for (int i = 0; i < l->n_own; i++) uprez_picture_unref(&l->own[i]);
+    upz_context_unref(&l->ctx);
+    upz_free(l);
+}
+
+static bool color_equal(const UprezColor *a, const UprezColor *b)
+{
+    return a->matrix == b->matrix && a->range == b->range && a->siting == b->siting &&
+           a->primaries == b->primaries && a->transfer == b->transfer;
+}
+
+bool upz_lane_fits(const UpzLane *l, const UprezPicture *src)
+{
+    return src->width == l->src.width && src->height == l->src.height &&
+           upz_format_equal(&src->format, &l->src.format) && color_equal(&src->color, &l->src.color);
+}
+
+int upz_lane_depth(const UpzLane *l) { return l->depth; }
+size_t upz_lane_memory(const UpzLane *l) { return l->memory; }
+const char *upz_lane_numerics(const UpzLane *l) { return l->numerics; }
+const char *upz_lane_engine(const UpzLane *l) { return l->engine; }
+const char *upz_lane_precision(const UpzLane *l) { return l->precision; }
+
+static int submit(const Step *s, struct Flight *f, UprezPicture *src, UprezPicture *dst,
+                  UprezError *err)
+{
+    f->task = (UpzTask){.src = src, .dst = dst};
+    if (s->luma) {
+        upz_picture_component(&f->view_src, src, 0);
+        upz_picture_component(&f->view_dst, dst, 0);
+        f->task.src = &f->view_src;
+        f->task.dst = &f->view_dst;
+    }
+    int r = ops_of(s->engine)->submit(s->engine, &f->task);
+    if (r < 0) upz_fail(err, r, "%s", f->task.err.text[0] ? f->task.err.text : uprez_strerror(r));
+    return r;
+}
+
+static int wait(const Step *s, struct Flight *f, UprezError *err)
+{
+    ops_of(s->engine)->wait(s->engine, &f->task, -1);
+    if (f->task.result < 0)
+        return upz_fail(err, f->task.result, "%s",
+                        f->task.err.text[0] ? f->task.err.text : uprez_strerror(f->task.result));
+    return 0;
+}
+
+static int run_tta(UpzLane *l, const Step *s, UprezPicture *src, UprezPicture *dst, UprezError *err)
+{
+    for (int t = 0; t < 8; t++) {
+        int odd = t & 1;
+        UprezPicture *in = slot(l, s->tmp[odd], NULL), *out = slot(l, s->tmp[2 + odd], NULL);
+        UpzEngine *e = odd ? s->turned : s->engine;
+        upz_tta_turn(l->ctx, src, in, t);
+        UpzTask task = {.src = in, .dst = out};
+        int r = ops_of(e)->submit(e, &task);
+        if (r >= 0) {
+            ops_of(e)->wait(e, &task, -1);
+            r = task.result;
+        }
+        if (r < 0) return upz_fail(err, r, "%s", task.err.text);
+        upz_tta_add(l->ctx, out, dst, t, 1.0f / 8);
+    }
+    return 0;
+}
+
+static int run_step(UpzLane *l, const Step *s, struct Flight *f, UprezError *err)
+{
+    UprezPicture *src = slot(l, s->src, f), *dst = slot(l, s->dst, f);
+    int r = 0;
+    switch (s->kind) {
+    case STEP_ENGINE:
+        r = submit(s, f, src, dst, err);
+        return r < 0 ? r : wait(s, f, err);
+    case STEP_TTA: return run_tta(l, s, src, dst, err);
+    case STEP_RESIZE: upz_resize_picture_run(s->resize, src, dst); return 0;
+    case STEP_CONVERT: return upz_convert_picture(l->ctx, src, dst, err);
+    case STEP_BLEND: upz_blend(l->ctx, dst, src, (float)l->params.blend); return 0;
+    }
+    return r;
+}
+
+int upz_lane_start(UpzLane *l, const UprezPicture *src, UprezPicture *dst, UprezError *err)
+{
+    if (l->n_flight == l->depth) return UPREZ_AGAIN;
+    struct Flight *f = &l->flight[(l->first + l->n_flight) % UPZ_COUNT(l->flight)];
+    f->src = src;
+    f->dst = dst;
+    if (l->steps[0].kind == STEP_ENGINE) {
+        int r = submit(&l->steps[0], f, slot(l, l->steps[0].src, f), slot(l, l->steps[0].dst, f), err);
+        if (r < 0) return r;
+    }
+    l->n_flight++;
+    return 0;
+}
+
+int upz_lane_finish(UpzLane *l, UprezError *err)
+{
+    struct Flight *f = &l->flight[l->first];
+    l->first = (l->first + 1) % UPZ_COUNT(l->flight);
+    l->n_flight--;
+    bool started = l->steps[0].kind == STEP_ENGINE;
+    int r = started ? wait(&l->steps[0], f, err) : 0;
+    for (int i = started; i < l->n_steps && r >= 0; i++) r = run_step(l, &l->steps[i], f, err);
+    return r;
+}
+
+void upz_result_size(UprezModel *const *models, int n, double scale, int width, int height,
+                     int src_w, int src_h, int *out_w, int *out_h)
+{
+    double own = 1;
+    bool network = false;
+    for (int i = 0; i < n; i++) {
+        if (models[i]->kernel) continue;
+        network = true;
+        own *= (double)models[i]->facts.scale_num / models[i]->facts.scale_den;
+    }
+    if (!network) own = 2;
+    double s = scale > 0 ? scale : own;
+    double w = width > 0 ? width : height > 0 ? (double)src_w * height / src_h : src_w * s;
+    double h = height > 0 ? height : width > 0 ? (double)src_h * width / src_w : src_h * s;
+    *out_w = (int)lrint(UPZ_CLAMP(w, 1, 65536));
+    *out_h = (int)lrint(UPZ_CLAMP(h, 1, 65536));
+}

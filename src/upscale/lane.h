@@ -1,0 +1,49 @@
+/* A lane: the fixed sequence of steps that turns one picture shape into one result shape.
+ *
+ * Steps run engines, resizes and conversions between the source, the destination and pictures the
+ * lane owns. Colour has a lane, alpha one of its own. Threads: one at a time. */
+#ifndef UPZ_LANE_H
+#define UPZ_LANE_H
+
+#include "engine/engine.h"
+#include "picture/resize.h"
+#include "uprez/upscaler.h"
+
+typedef struct UpzLane UpzLane;
+
+/* What the caller asked for, complete. */
+typedef struct UpzLaneParams {
+    UprezModel *const *models; /* referenced by the engines */
+    int n_models;
+    const char *engine, *device, *precision; /* NULL = auto */
+    UpzResizeKernel filter;
+    double blend;
+    int tta;
+} UpzLaneParams;
+
+/* src and dst: size, format and complete colour; memory is not looked at. */
+int upz_lane_create(UpzLane **out, UprezContext *ctx, const UpzLaneParams *params,
+                    const UprezPicture *src, const UprezPicture *dst, UprezError *err);
+void upz_lane_destroy(UpzLane **lane);
+
+/* True when src has the shape the lane was made for. */
+bool upz_lane_fits(const UpzLane *lane, const UprezPicture *src);
+/* Pictures that may be in flight at once: start up to that many, finish them in order. */
+int upz_lane_depth(const UpzLane *lane);
+size_t upz_lane_memory(const UpzLane *lane);
+const char *upz_lane_numerics(const UpzLane *lane);
+const char *upz_lane_engine(const UpzLane *lane);
+const char *upz_lane_precision(const UpzLane *lane);
+
+/* Begins one picture; never waits for compute when depth > 1. Both pictures stay the caller's and
+ * alive until finish. */
+int upz_lane_start(UpzLane *lane, const UprezPicture *src, UprezPicture *dst, UprezError *err);
+/* Waits for the oldest started picture. */
+int upz_lane_finish(UpzLane *lane, UprezError *err);
+
+/* The result's size for a source of src_w x src_h px: width and height win over scale (one alone
+ * keeps the aspect ratio), scale 0 means the models' own (kernels alone: 2). */
+void upz_result_size(UprezModel *const *models, int n_models, double scale, int width, int height,
+                     int src_w, int src_h, int *out_w, int *out_h);
+
+#endif

@@ -1,0 +1,405 @@
+/* The public upscaler: order, flow, and the lanes for colour and alpha.
+ *
+ * One driver thread starts pictures in the order they were sent, keeps as many in flight as the
+ * lane allows, and finishes them in that order. It never releases references: send, receive and
+ * destroy do, on the caller's thread. */
+#include "uprez/upscaler.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/queue.h"
+#include "picture/convert.h"
+#include "picture/format.h"
+#include "upscale/lane.h"
+
+#define MAX_SLOTS 16
+#define MAX_MODELS 8
+
+typedef enum SlotState { SLOT_FREE, SLOT_SENT, SLOT_STARTED, SLOT_READY } SlotState;
+
+typedef struct Slot {
+    SlotState state;
+    UprezPicture *src, *dst;
+    UprezPicture alpha_src, alpha_dst; /* views while in work */
+    int result;
+    UprezError err;
+} Slot;
+
+struct Uprez {
+    UprezContext *ctx;
+    UprezParams params;
+    UprezModel *models[MAX_MODELS];
+    char *strings[4]; /* engine, device, precision, filter: the caller's may go away */
+    UpzResizeKernel filter;
+
+    /* the plan; the driver's while pictures are in flight */
+    UpzLane *color, *alpha;
+    UprezPicture like, result; /* shapes; width 0 = not planned */
+    bool fill_alpha;
+    int out_w, out_h;          /* of the first plan: later sizes are fitted to it */
+
+    pthread_t thread;
+    bool running;
+    pthread_mutex_t lock;
+    pthread_cond_t sent, ready;
+    Slot slots[MAX_SLOTS];     /* a ring: [head] is the oldest */
+    int head, n, max;
+    bool draining, quit;
+};
+
+static const struct {
+    const char *name;
+    UpzResizeKernel kernel;
+} filters[] = {{"lanczos", UPZ_RESIZE_LANCZOS}, {"bicubic", UPZ_RESIZE_BICUBIC},
+               {"spline36", UPZ_RESIZE_SPLINE36}, {"bilinear", UPZ_RESIZE_BILINEAR}};
+
+static void *driver(void *arg);
+
+static int copy_string(Uprez *u, int i, const char **s, UprezError *err)
+{
+    if (!*s) return 0;
+    u->strings[i] = upz_strdup(*s);
+    if (!u->strings[i]) return upz_fail_memory(err, strlen(*s), "the upscaler");
+    *s = u->strings[i];
+    return 0;
+}
+
+int uprez_create(Uprez **out, UprezContext *ctx, const UprezParams *params, UprezError *err)
+{
+    *out = NULL;
+    if (!params || params->n_models < 1 || params->n_models > MAX_MODELS)
+        return upz_fail(err, UPREZ_ERR_USAGE, "an upscaler takes 1 to %d models, not %d", MAX_MODELS,
+                        params ? params->n_models : 0);
+    if (params->scale < 0 || params->scale > 64 || params->width < 0 || params->height < 0)
+        return upz_fail(err, UPREZ_ERR_USAGE,
+                        "scale %g, size %dx%d: a scale is above 0 and at most 64, sizes are positive",
+                        params->scale, params->width, params->height);
+    if (params->blend < 0 || params->blend > 1)
+        return upz_fail(err, UPREZ_ERR_USAGE, "blend %g; give 0 to 1", params->blend);
+    Uprez *u = upz_calloc(1, sizeof(*u));
+    if (!u) return upz_fail_memory(err, sizeof(*u), "the upscaler");
+    pthread_mutex_init(&u->lock, NULL);
+    pthread_cond_init(&u->sent, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&u->ready, &attr);
+    pthread_condattr_destroy(&attr);
+    u->ctx = upz_context_ref(ctx);
+    u->params = *params;
+    for (int i = 0; i < params->n_models; i++) u->models[i] = uprez_model_ref(params->models[i]);
+    u->params.models = u->models;
+    u->filter = UPZ_RESIZE_LANCZOS;
+    int r = copy_string(u, 0, &u->params.engine, err);
+    if (r >= 0) r = copy_string(u, 1, &u->params.device, err);
+    if (r >= 0) r = copy_string(u, 2, &u->params.precision, err);
+    if (r >= 0) r = copy_string(u, 3, &u->params.filter, err);
+    if (r >= 0 && u->params.filter) {
+        int i = 0;
+        while (i < UPZ_COUNT(filters) && strcmp(filters[i].name, u->params.filter)) i++;
+        if (i == UPZ_COUNT(filters))
+            r = upz_fail(err, UPREZ_ERR_USAGE,
+                         "'%s' is no filter; known are lanczos, bicubic, spline36, bilinear",
+                         u->params.filter);
+        else
+            u->filter = filters[i].kernel;
+    }
+    u->max = params->depth > 0 ? UPZ_CLAMP(params->depth, 1, MAX_SLOTS) : 3;
+    if (r >= 0) {
+        if (pthread_create(&u->thread, NULL, driver, u))
+            r = upz_fail(err, UPREZ_ERR_MEMORY, "cannot start the upscaler's thread");
+        else
+            u->running = true;
+    }
+    if (r < 0) {
+        uprez_destroy(&u);
+        return r;
+    }
+    *out = u;
+    return 0;
+}
+
+void uprez_destroy(Uprez **pu)
+{
+    Uprez *u = *pu;
+    if (!u) return;
+    *pu = NULL;
+    pthread_mutex_lock(&u->lock);
+    u->quit = true;
+    pthread_cond_broadcast(&u->sent);
+    pthread_mutex_unlock(&u->lock);
+    if (u->running) pthread_join(u->thread, NULL);
+    upz_lane_destroy(&u->color);
+    upz_lane_destroy(&u->alpha);
+    for (int i = 0; i < MAX_SLOTS; i++) {
+        uprez_picture_unref(&u->slots[i].src);
+        uprez_picture_unref(&u->slots[i].dst);
+    }
+    for (int i = 0; i < MAX_MODELS; i++) uprez_model_unref(&u->models[i]);
+    for (int i = 0; i < UPZ_COUNT(u->strings); i++) upz_free(u->strings[i]);
+    pthread_cond_destroy(&u->sent);
+    pthread_cond_destroy(&u->ready);
+    pthread_mutex_destroy(&u->lock);
+    upz_context_unref(&u->ctx);
+    upz_free(u);
+}
+
+/* The source's shape with its colour completed. */
+static UprezPicture complete(const UprezPicture *p)
+{
+    UprezPicture s = {.format = p->format, .color = p->color, .width = p->width,
+                      .height = p->height, .memory = p->memory, .device = p->device};
+    upz_color_resolve(&s.color, &s.format, s.width, s.height);
+    return s;
+}
+
+static void result_color(const Uprez *u, const UprezPicture *src, UprezPicture *dst)
+{
+    const UprezColor *want = &u->params.color;
+    bool same = src->format.model == dst->format.model;
+    UprezColor unset = {.matrix = 2, .primaries = src->color.primaries,
+                        .transfer = src->color.transfer};
+    dst->color = same ? src->color : unset;
+    if (want->matrix) dst->color.matrix = want->matrix;
+    if (want->primaries) dst->color.primaries = want->primaries;
+    if (want->transfer) dst->color.transfer = want->transfer;
+    if (want->range) dst->color.range = want->range;
+    if (want->siting) dst->color.siting = want->siting;
+    upz_color_resolve(&dst->color, &dst->format, dst->width, dst->height);
+}
+
+/* Nothing may be in flight. */
+static int make_plan(Uprez *u, const UprezPicture *picture, UprezError *err)
+{
+    UprezPicture src = complete(picture);
+    if (u->color && upz_lane_fits(u->color, &src)) return 0;
+    upz_lane_destroy(&u->color);
+    upz_lane_destroy(&u->alpha);
+
+    UprezPicture dst = {.format = u->params.format.n_comp ? u->params.format : src.format};
+    if (!u->out_w)
+        upz_result_size(u->models, u->params.n_models, u->params.scale, u->params.width,
+                        u->params.height, src.width, src.height, &u->out_w, &u->out_h);
+    dst.width = u->out_w;
+    dst.height = u->out_h;
+    result_color(u, &src, &dst);
+
+    UpzLaneParams lp = {.models = u->models, .n_models = u->params.n_models,
+                        .engine = u->params.engine, .device = u->params.device,
+                        .precision = u->params.precision, .filter = u->filter,
+                        .blend = u->params.blend, .tta = u->params.tta};
+    int r = upz_lane_create(&u->color, u->ctx, &lp, &src, &dst, err);
+    if (r < 0) return r;
+    u->fill_alpha = dst.format.alpha && !src.format.alpha;
+    if (dst.format.alpha && src.format.alpha) {
+        UprezPicture a, b;
+        upz_picture_component(&a, &src, src.format.n_comp - 1);
+        upz_picture_component(&b, &dst, dst.format.n_comp - 1);
+        r = upz_lane_create(&u->alpha, u->ctx, &lp, &a, &b, err);
+        if (r < 0) {
+            upz_lane_destroy(&u->color);
+            return r;
+        }
+    }
+    u->like = src;
+    u->result = dst;
+    return 0;
+}
+
+int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *err)
+{
+    pthread_mutex_lock(&u->lock);
+    int r = 0;
+    if (u->n && !u->color) r = upz_fail(err, UPREZ_ERR_USAGE, "uprez_plan with pictures in flight");
+    if (r >= 0 && !u->n) r = make_plan(u, like, err);
+    if (r >= 0 && info) {
+        *info = (UprezInfo){.width = u->result.width, .height = u->result.height,
+                            .engine = upz_lane_engine(u->color), .device = "cpu",
+                            .precision = upz_lane_precision(u->color),
+                            .numerics = upz_lane_numerics(u->color),
+                            .memory = upz_lane_memory(u->color) +
+                                      (u->alpha ? upz_lane_memory(u->alpha) : 0),
+                            .depth = upz_lane_depth(u->color)};
+    }
+    pthread_mutex_unlock(&u->lock);
+    return r;
+}
+
+static Slot *at(Uprez *u, int i) { return &u->slots[(u->head + i) % MAX_SLOTS]; }
+
+int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err)
+{
+    UprezPicture *ref = NULL;
+    if (picture && !(ref = uprez_picture_ref(picture)))
+        return upz_fail_memory(err, sizeof(*ref), "a picture");
+    int r = 0;
+    pthread_mutex_lock(&u->lock);
+    if (u->draining && picture) {
+        r = upz_fail(err, UPREZ_ERR_USAGE, "uprez_send after the draining NULL");
+    } else if (!picture) {
+        u->draining = true;
+        pthread_cond_broadcast(&u->ready);
+    } else if (u->n == u->max) {
+        r = UPREZ_AGAIN;
+    } else {
+        Slot *s = at(u, u->n);
+        *s = (Slot){.state = SLOT_SENT, .src = ref};
+        u->n++;
+        ref = NULL;
+        pthread_cond_signal(&u->sent);
+    }
+    pthread_mutex_unlock(&u->lock);
+    uprez_picture_unref(&ref);
+    return r;
+}
+
+int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *err)
+{
+    *out = NULL;
+    int64_t end = timeout_ns > 0 ? upz_now_ns() + timeout_ns : 0;
+    struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
+    int r = 0;
+    UprezPicture *src = NULL;
+    pthread_mutex_lock(&u->lock);
+    while (!(u->n && at(u, 0)->state == SLOT_READY)) {
+        if (!u->n) {
+            r = u->draining ? UPREZ_EOF : UPREZ_AGAIN;
+            break;
+        }
+        if (!timeout_ns) r = UPREZ_AGAIN;
+        else if (timeout_ns < 0) pthread_cond_wait(&u->ready, &u->lock);
+        else if (pthread_cond_timedwait(&u->ready, &u->lock, &until)) r = UPREZ_AGAIN;
+        if (r) break;
+    }
+    if (!r) {
+        Slot *s = at(u, 0);
+        r = s->result;
+        if (r < 0) {
+            if (err) *err = s->err;
+            uprez_picture_unref(&s->dst);
+        } else {
+            *out = s->dst;
+            s->dst = NULL;
+        }
+        src = s->src;
+        *s = (Slot){.state = SLOT_FREE};
+        u->head = (u->head + 1) % MAX_SLOTS;
+        u->n--;
+        if (u->draining && !u->n) pthread_cond_broadcast(&u->ready);
+    }
+    pthread_mutex_unlock(&u->lock);
+    uprez_picture_unref(&src);
+    return r;
+}
+
+int uprez_run(Uprez *u, const UprezPicture *src, UprezPicture **dst, UprezError *err)
+{
+    *dst = NULL;
+    int r = uprez_send(u, src, err);
+    if (r == UPREZ_AGAIN)
+        return upz_fail(err, UPREZ_ERR_USAGE, "uprez_run with pictures in flight");
+    return r < 0 ? r : uprez_receive(u, dst, -1, err);
+}
+
+/* The driver's work on one slot; the lock is not held. */
+static int start_slot(Uprez *u, Slot *s)
+{
+    s->src->color = u->like.color; /* our own reference: colour completed as planned */
+    int r = uprez_picture_alloc(&s->dst, &u->result.format, u->result.width, u->result.height,
+                                &s->err);
+    if (r < 0) return r;
+    s->dst->color = u->result.color;
+    s->dst->pts = s->src->pts;
+    s->dst->duration = s->src->duration;
+    s->dst->opaque = s->src->opaque;
+    return upz_lane_start(u->color, s->src, s->dst, &s->err);
+}
+
+static int finish_slot(Uprez *u, Slot *s)
+{
+    int r = upz_lane_finish(u->color, &s->err);
+    if (r < 0) return r;
+    float value;
+    if (u->fill_alpha || (u->alpha && upz_picture_alpha_constant(s->src, &value) && value == 1)) {
+        upz_picture_fill_alpha(s->dst);
+    } else if (u->alpha) {
+        upz_picture_component(&s->alpha_src, s->src, s->src->format.n_comp - 1);
+        upz_picture_component(&s->alpha_dst, s->dst, s->dst->format.n_comp - 1);
+        r = upz_lane_start(u->alpha, &s->alpha_src, &s->alpha_dst, &s->err);
+        if (r >= 0) r = upz_lane_finish(u->alpha, &s->err);
+    }
+    return r;
+}
+
+/* Index of the first slot in a state, -1 if none. */
+static int find(Uprez *u, SlotState state, int *count)
+{
+    int first = -1;
+    *count = 0;
+    for (int i = 0; i < u->n; i++)
+        if (at(u, i)->state == state) {
+            if (first < 0) first = i;
+            ++*count;
+        }
+    return first;
+}
+
+static void mark(Uprez *u, Slot *s, int result)
+{
+    s->result = result;
+    s->state = SLOT_READY;
+    pthread_cond_broadcast(&u->ready);
+}
+
+static void *driver(void *arg)
+{
+    Uprez *u = arg;
+    pthread_mutex_lock(&u->lock);
+    for (;;) {
+        int n_sent, n_started;
+        int sent = find(u, SLOT_SENT, &n_sent), started = find(u, SLOT_STARTED, &n_started);
+        if (u->quit && !n_started) break;
+        bool can_start = sent >= 0 && !u->quit;
+        if (can_start) {
+            Slot *s = at(u, sent);
+            UprezPicture shape = complete(s->src);
+            bool fits = u->color && upz_lane_fits(u->color, &shape);
+            if (!fits && !n_started) {
+                UprezError err = {0};
+                pthread_mutex_unlock(&u->lock);
+                int r = make_plan(u, s->src, &err);
+                pthread_mutex_lock(&u->lock);
+                if (r < 0) {
+                    s->err = err;
+                    mark(u, s, r);
+                    continue;
+                }
+                fits = true;
+            }
+            if (fits && n_started < upz_lane_depth(u->color)) {
+                pthread_mutex_unlock(&u->lock);
+                int r = start_slot(u, s);
+                pthread_mutex_lock(&u->lock);
+                if (r < 0) mark(u, s, r);
+                else s->state = SLOT_STARTED;
+                continue;
+            }
+        }
+        if (started >= 0) {
+            Slot *s = at(u, started);
+            pthread_mutex_unlock(&u->lock);
+            int r = finish_slot(u, s);
+            pthread_mutex_lock(&u->lock);
+            mark(u, s, r);
+            continue;
+        }
+        pthread_cond_wait(&u->sent, &u->lock);
+    }
+    pthread_mutex_unlock(&u->lock);
+    return NULL;
+}
