@@ -1,0 +1,63 @@
+#!/bin/bash
+# Exit codes and sentences for wrong use; nothing here needs real media.
+. "$(dirname "$0")/lib.sh"
+need ffmpeg
+ffmpeg -v error -f lavfi -i testsrc2=size=64x48:rate=10:duration=0.5 -pix_fmt yuv420p -c:v libx264 "$tmp/a.mp4"
+
+expect 0 "$UPREZ" --help; grep -q -- '--model' "$tmp/out" || bad "--help without --model"
+expect 0 "$UPREZ" --version; grep -q '^uprez [0-9]' "$tmp/out" || bad "--version"
+expect 2 "$UPREZ"
+expect 2 "$UPREZ" "$tmp/a.mp4"; said "output is missing"
+expect 2 "$UPREZ" "$tmp/a.mp4" b.mp4 c.mp4
+expect 2 "$UPREZ" --nonsense "$tmp/a.mp4" "$tmp/b.mp4"; said "--nonsense"
+for o in --tile --batch --no-reuse --resume --mixed; do # not built yet: refused, never ignored
+    expect 2 "$UPREZ" $o 1 "$tmp/a.mp4" "$tmp/b.mp4"
+    "$UPREZ" --help | grep -q -- "$o " && bad "$o is in --help"
+done
+expect 2 "$UPREZ" -s 0 "$tmp/a.mp4" "$tmp/b.mp4"
+expect 2 "$UPREZ" -s two "$tmp/a.mp4" "$tmp/b.mp4"
+expect 2 "$UPREZ" --size 10 "$tmp/a.mp4" "$tmp/b.mp4"
+expect 2 "$UPREZ" --threads 0 "$tmp/a.mp4" "$tmp/b.mp4"
+expect 2 "$UPREZ" -q -v "$tmp/a.mp4" "$tmp/b.mp4"
+expect 3 "$UPREZ" "$tmp/none.mp4" "$tmp/b.mp4"; said "none.mp4"
+echo text >"$tmp/text.mp4"
+expect 3 "$UPREZ" "$tmp/text.mp4" "$tmp/b.mp4"; said "text.mp4"
+expect 4 "$UPREZ" -m "$tmp/none.pth" "$tmp/a.mp4" "$tmp/b.mp4"; said "none.pth"
+expect 4 "$UPREZ" -m "$tmp/text.mp4" "$tmp/a.mp4" "$tmp/b.mp4"
+expect 5 "$UPREZ" -d cuda "$tmp/a.mp4" "$tmp/b.mp4"; said "cuda"
+expect 5 "$UPREZ" --engine warp "$tmp/a.mp4" "$tmp/b.mp4"; said "warp"
+expect 5 "$UPREZ" -g 1 "$tmp/a.mp4" "$tmp/b.mp4"
+expect 2 "$UPREZ" -c nosuchencoder "$tmp/a.mp4" "$tmp/b.mp4"; said "nosuchencoder"
+expect 2 "$UPREZ" -e nosuchoption=1 "$tmp/a.mp4" "$tmp/b.mp4"; said "nosuchoption"
+expect 2 "$UPREZ" "$tmp/a.mp4" "$tmp/b.xyz"
+expect 7 "$UPREZ" "$tmp/a.mp4" "$tmp/no/such/dir/b.mp4"
+[ -e "$tmp/b.mp4" ] && bad "a refused run left an output"
+ls "$tmp" | grep -q 'uprez\|part' && bad "a refused run left $(ls "$tmp")"
+
+# an existing output is not touched without -y
+echo precious >"$tmp/b.mp4"
+expect 2 "$UPREZ" "$tmp/a.mp4" "$tmp/b.mp4"; said "b.mp4"
+[ "$(cat "$tmp/b.mp4")" = precious ] || bad "the existing output was touched"
+expect 0 "$UPREZ" -y "$tmp/a.mp4" "$tmp/b.mp4"
+[ "$(frames "$tmp/b.mp4")" = 5 ] || bad "-y did not replace it"
+# the encoder is probed before the model: with both wrong, the encoder is named
+expect 2 "$UPREZ" -s 2 -c nosuchencoder -m "$tmp/none.pth" "$tmp/a.mp4" "$tmp/c.mp4"; said nosuchencoder
+# aliases
+expect 0 "$UPREZ" -i "$tmp/a.mp4" -o "$tmp/c.mp4" -n lanczos -g -1 -j 1:2:2 --outscale 2 --fp32 -q
+[ "$(probe "$tmp/c.mp4" width)" = 128 ] || bad "aliases: width $(probe "$tmp/c.mp4" width)"
+[ -s "$tmp/err" ] && bad "-q was not quiet: $(cat "$tmp/err")"
+# a summary for programs
+expect 0 "$UPREZ" -y --json --progress none "$tmp/a.mp4" "$tmp/c.mp4"
+python3 - "$tmp/out" <<'P' || bad "--json: $(cat "$tmp/out")"
+import json, sys
+o = json.load(open(sys.argv[1]))
+assert o["exit"] == 0 and o["frames_in"] == o["frames_out"] == 5 and o["width"] == 128, o
+P
+expect 0 "$UPREZ" -y --progress json --progress-fd 3 "$tmp/a.mp4" "$tmp/c.mp4" 3>"$tmp/progress"
+python3 - "$tmp/progress" <<'P' || bad "--progress json: $(cat "$tmp/progress")"
+import json, sys
+lines = [json.loads(l) for l in open(sys.argv[1])]
+assert lines and all({"frame", "total", "fps", "eta_s", "reused", "bottleneck"} <= set(l) for l in lines)
+assert lines[-1]["frame"] == 5 and lines[-1]["total"] == 5, lines[-1]
+P
+finish
