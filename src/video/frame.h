@@ -20,9 +20,15 @@ void upz_frame_free(UpzFrame **f);
 /* Makes f->picture over f->av; formats uprez does not convert by itself are brought to the nearest
  * one it does (never fewer bits) through swscale, bitexact and accurate_rnd. */
 int upz_frame_picture(UpzFrame *f, UprezError *err);
-/* A new AVFrame over a picture's memory (referenced), properties and side data from `like`. */
+/* A new AVFrame over a picture's memory (referenced). Properties and side data come from `like` (may
+ * be NULL), except what the size, the source's coding decisions or Dolby Vision's RPU are about;
+ * timing and colour come from the picture. */
 int upz_frame_from_picture(AVFrame **out, const UprezPicture *picture, const AVFrame *like,
                            UprezError *err);
+/* Whether pictures of this format need no swscale, and the format they will have: fmt itself (yuvj…
+ * without its j) or the nearest wider one; AV_PIX_FMT_NONE if there is none. */
+bool upz_frame_known(enum AVPixelFormat fmt);
+enum AVPixelFormat upz_frame_format(enum AVPixelFormat fmt, UprezFormat *f);
 /* Colour of a frame, unspecified fields left so. */
 void upz_frame_color(UprezColor *color, const AVFrame *av);
 

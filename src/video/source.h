@@ -1,7 +1,19 @@
 /* Reading: any file FFmpeg opens becomes frames in presentation order.
  *
- * Damage inside a file is kept in time: what decodes is delivered, a lost frame is replaced by the
- * last good one (`held`), all is counted. Threads: one at a time, except upz_source_stats. */
+ * Time. A frame's pts is the source's (libav's best effort), in the stream's time base, also behind
+ * filters. Where the source has none (raw streams) it is counted on from the last known one by the
+ * frame rate, beginning at 0. Frames come in strictly increasing time: one that is not later than
+ * the frame before it is put one tick behind it; when time jumps back by more than a second (joined
+ * recordings), all that follows is shifted to go on from there, with a warning.
+ *
+ * Damage is kept in time. A frame the decoder reports errors in is delivered as `damaged`. A packet
+ * that the decoder refuses and whose time then shows a hole of at least 3/4 of a frame is replaced
+ * by the last good frame (`held`); a refused packet that leaves no hole, or for which there is no
+ * frame yet, is only counted (lost_packets). Packets before the stream's first keyframe are not
+ * damage: that is how recordings begin. A file that ends with anything but a clean end is counted
+ * in read_errors. Frames dropped on the way to a seek's target count nowhere.
+ *
+ * Threads: one at a time, except upz_source_stats. */
 #ifndef UPZ_SOURCE_H
 #define UPZ_SOURCE_H
 
@@ -45,7 +57,8 @@ typedef struct UpzSourceInfo {
 } UpzSourceInfo;
 
 typedef struct UpzSourceStats {
-    int64_t decoded, damaged, held, lost_packets;
+    int64_t decoded;      /* frames delivered, those held not among them */
+    int64_t damaged, held, lost_packets, read_errors;
     int64_t cpu_ns; /* spent in demuxing, decoding, filtering by the calling thread */
 } UpzSourceStats;
 
@@ -75,7 +88,9 @@ AVFormatContext *upz_source_format(const UpzSource *s);
 int upz_source_index(UpzSource *s, UpzIndex *index, UprezError *err);
 void upz_index_free(UpzIndex *index);
 
-/* The next frame read will be the first with pts >= t. Decoding restarts at the keyframe before. */
+/* The next frame read will be the first with pts >= t, the same one as in reading from the start.
+ * Decoding restarts two keyframes before t (open GOPs, filters' context); in sources without
+ * timestamps or without a way to seek by them, at the beginning. A pipe only goes forward: INPUT. */
 int upz_source_seek(UpzSource *s, int64_t t, UprezError *err);
 /* 0 and a frame the caller owns, UPREZ_EOF, or an error. A change of size midstream shows in the
  * frame. */

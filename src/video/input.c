@@ -1,0 +1,185 @@
+#include "input.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <libavutil/avstring.h>
+#include <libavutil/hwcontext.h>
+#include <libavutil/log.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+
+const char *upz_av_error(int r, char buf[UPZ_AV_ERROR])
+{
+    if (av_strerror(r, buf, UPZ_AV_ERROR) < 0) snprintf(buf, UPZ_AV_ERROR, "error %d", r);
+    return buf;
+}
+
+void upz_av_quiet(void)
+{
+    if (av_log_get_level() == AV_LOG_INFO) av_log_set_level(AV_LOG_QUIET);
+}
+
+static int interrupted(void *cancel)
+{
+    return *(volatile int *)cancel != 0;
+}
+
+static int open_error(int r, const char *url, volatile int *cancel, UprezError *err)
+{
+    char why[UPZ_AV_ERROR];
+    if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "opening the input");
+    if (r == AVERROR_EXIT || (cancel && *cancel))
+        return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while opening %s", url);
+    return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be opened: %s", url, upz_av_error(r, why));
+}
+
+int upz_input_open(AVFormatContext **out, const char *url, const char *format,
+                   volatile int *cancel, UprezError *err)
+{
+    *out = NULL;
+    upz_av_quiet();
+    bool pipe = !strcmp(url, "-");
+    if (pipe && !format) format = "yuv4mpegpipe";
+    const AVInputFormat *demuxer = format ? av_find_input_format(format) : NULL;
+    if (format && !demuxer)
+        return upz_fail(err, UPREZ_ERR_USAGE, "FFmpeg has no demuxer named '%s'", format);
+    if (!pipe && upz_is_dir(url))
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s is a folder, not a video", url);
+
+    AVFormatContext *fmt = avformat_alloc_context();
+    AVDictionary *options = NULL;
+    bool file = !pipe && upz_exists(url);
+    char *name = pipe ? av_strdup("pipe:0") : file ? av_asprintf("file:%s", url) : av_strdup(url);
+    int r = fmt && name ? 0 : AVERROR(ENOMEM);
+    /* "shot%03d.png" that exists is one picture, not a pattern */
+    if (r >= 0 && file) r = av_dict_set(&options, "pattern_type", "none", 0);
+    if (r >= 0) {
+        if (cancel) {
+            fmt->interrupt_callback.callback = interrupted;
+            fmt->interrupt_callback.opaque = (void *)cancel;
+        }
+        r = avformat_open_input(&fmt, name, demuxer, &options); /* frees fmt on failure */
+        if (r >= 0) r = avformat_find_stream_info(fmt, NULL);
+    }
+    av_free(name);
+    av_dict_free(&options);
+    if (r < 0) {
+        avformat_close_input(&fmt);
+        return open_error(r, pipe ? "standard input" : url, cancel, err);
+    }
+    *out = fmt;
+    return 0;
+}
+
+int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err)
+{
+    const AVCodec *codec = NULL;
+    int best = av_find_best_stream(fmt, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
+    if (best >= 0 && codec &&
+        !(fmt->streams[best]->disposition & (AV_DISPOSITION_ATTACHED_PIC |
+                                             AV_DISPOSITION_TIMED_THUMBNAILS)))
+        return best;
+    const char *undecodable = NULL;
+    bool cover = false;
+    for (unsigned i = 0; i < fmt->nb_streams; i++) {
+        const AVStream *st = fmt->streams[i];
+        if (st->codecpar->codec_type != AVMEDIA_TYPE_VIDEO) continue;
+        if (st->disposition & (AV_DISPOSITION_ATTACHED_PIC | AV_DISPOSITION_TIMED_THUMBNAILS)) {
+            cover = true;
+            continue;
+        }
+        if (avcodec_find_decoder(st->codecpar->codec_id)) return (int)i;
+        undecodable = avcodec_get_name(st->codecpar->codec_id);
+    }
+    if (undecodable)
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s: this FFmpeg has no decoder for its video (%s)",
+                        url, undecodable);
+    return upz_fail(err, UPREZ_ERR_INPUT, "%s has no video stream%s", url,
+                    cover ? ", only cover art" : "");
+}
+
+bool upz_stream_has_alpha(const AVStream *st)
+{
+    enum AVCodecID id = st->codecpar->codec_id;
+    if (id != AV_CODEC_ID_VP8 && id != AV_CODEC_ID_VP9) return false;
+    const AVDictionaryEntry *e = av_dict_get(st->metadata, "alpha_mode", NULL, 0);
+    return e && !strcmp(e->value, "1");
+}
+
+static enum AVPixelFormat choose_hw(AVCodecContext *dec, const enum AVPixelFormat *list)
+{
+    const AVHWDeviceContext *device = (const AVHWDeviceContext *)dec->hw_device_ctx->data;
+    for (int i = 0;; i++) {
+        const AVCodecHWConfig *c = avcodec_get_hw_config(dec->codec, i);
+        if (!c) break;
+        if (!(c->methods & AV_CODEC_HW_CONFIG_METHOD_HW_DEVICE_CTX) ||
+            c->device_type != device->type)
+            continue;
+        for (const enum AVPixelFormat *p = list; *p != AV_PIX_FMT_NONE; p++)
+            if (*p == c->pix_fmt) return *p;
+    }
+    return avcodec_default_get_format(dec, list); /* this profile only in software */
+}
+
+static int use_hardware(AVCodecContext *dec, const char *name, UprezError *err)
+{
+    char why[UPZ_AV_ERROR];
+    enum AVHWDeviceType type = av_hwdevice_find_type_by_name(name);
+    if (type == AV_HWDEVICE_TYPE_NONE)
+        return upz_fail(err, UPREZ_ERR_DEVICE, "this FFmpeg has no hardware decoding named '%s'; "
+                        "leave --hwaccel out", name);
+    const AVCodecHWConfig *c = NULL;
+    for (int i = 0; (c = avcodec_get_hw_config(dec->codec, i)); i++)
+        if (c->device_type == type && c->methods & AV_CODEC_HW_CONFIG_METHOD_HW_DEVICE_CTX) break;
+    if (!c)
+        return upz_fail(err, UPREZ_ERR_DEVICE, "%s cannot decode %s; leave --hwaccel out", name,
+                        dec->codec->name);
+    int r = av_hwdevice_ctx_create(&dec->hw_device_ctx, type, NULL, NULL, 0);
+    if (r < 0)
+        return upz_fail(err, UPREZ_ERR_DEVICE, "no %s device can be opened: %s; leave --hwaccel "
+                        "out", name, upz_av_error(r, why));
+    dec->get_format = choose_hw;
+    return 0;
+}
+
+int upz_decoder_open(AVCodecContext **out, const AVStream *st, const char *hwaccel, int threads,
+                     UprezError *err)
+{
+    *out = NULL;
+    char why[UPZ_AV_ERROR];
+    const AVCodec *codec = NULL;
+    /* FFmpeg's own decoders leave the alpha picture out */
+    if (upz_stream_has_alpha(st))
+        codec = avcodec_find_decoder_by_name(st->codecpar->codec_id == AV_CODEC_ID_VP8
+                                                 ? "libvpx" : "libvpx-vp9");
+    if (!codec) codec = avcodec_find_decoder(st->codecpar->codec_id);
+    if (!codec)
+        return upz_fail(err, UPREZ_ERR_INPUT, "this FFmpeg has no decoder for %s",
+                        avcodec_get_name(st->codecpar->codec_id));
+    AVCodecContext *dec = avcodec_alloc_context3(codec);
+    if (!dec || avcodec_parameters_to_context(dec, st->codecpar) < 0) {
+        avcodec_free_context(&dec);
+        return upz_fail_memory(err, sizeof(*dec), "the decoder");
+    }
+    dec->pkt_timebase = st->time_base;
+    dec->framerate = st->avg_frame_rate;
+    dec->thread_count = threads > 0 ? threads : UPZ_MIN(upz_cpu_count(), 8);
+    if (hwaccel) {
+        /* the names that differ from command-line habit */
+        int r = use_hardware(dec, !av_strcasecmp(hwaccel, "nvdec") ? "cuda" : hwaccel, err);
+        if (r < 0) {
+            avcodec_free_context(&dec);
+            return r;
+        }
+    }
+    int r = avcodec_open2(dec, codec, NULL);
+    if (r < 0) {
+        avcodec_free_context(&dec);
+        if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "the decoder");
+        return upz_fail(err, UPREZ_ERR_INPUT, "the decoder %s does not start: %s", codec->name,
+                        upz_av_error(r, why));
+    }
+    *out = dec;
+    return 0;
+}

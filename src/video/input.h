@@ -1,0 +1,32 @@
+/* Opening: a name becomes a demuxer and a decoder. Used inside this room only. */
+#ifndef UPZ_INPUT_H
+#define UPZ_INPUT_H
+
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include "base/context.h"
+#include "base/error.h"
+
+#define UPZ_AV_ERROR 96
+/* What libav says about an error number; writes into and returns buf. */
+const char *upz_av_error(int r, char buf[UPZ_AV_ERROR]);
+/* libav's own lines on stderr are switched off unless the program has chosen a level. */
+void upz_av_quiet(void);
+
+/* Opens a file, an address or "-" (standard input: y4m unless format says otherwise) and reads what
+ * is needed to know its streams. A name that exists as a file is that file, whatever it looks like.
+ * cancel (may be NULL) must outlive the result. INPUT, MEMORY or INTERRUPTED. */
+int upz_input_open(AVFormatContext **out, const char *url, const char *format,
+                   volatile int *cancel, UprezError *err);
+/* The stream to enlarge: FFmpeg's choice among the video streams that are not cover art and that
+ * can be decoded. Its index, or INPUT. */
+int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err);
+
+/* A decoder for a stream. alpha: VP8/VP9 with a second, transparency picture. hwaccel: a device
+ * type of libav's ("cuda", "vaapi", …) or NULL; DEVICE when it cannot be used.
+ * threads 0 = as many as the process may use, at most 8. */
+int upz_decoder_open(AVCodecContext **out, const AVStream *st, const char *hwaccel, int threads,
+                     UprezError *err);
+bool upz_stream_has_alpha(const AVStream *st);
+
+#endif

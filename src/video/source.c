@@ -1,0 +1,936 @@
+#include "source.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+#include <libavutil/display.h>
+#include <libavutil/dovi_meta.h>
+#include <libavutil/pixdesc.h>
+#include <libavutil/time.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "compat.h"
+#include "filter.h"
+#include "input.h"
+
+#define MAX_EXPECTED 512  /* packets a decoder may hold back before their time is forgotten */
+#define MAX_QUEUE 1024    /* frames */
+#define MAX_STUCK 1024    /* errors in a row without a packet going in or a frame coming out */
+#define LOOK_AHEAD 8      /* frames decoded at open to learn whether they are interlaced */
+#define TAG "uprez.state" /* frame metadata that carries a mark through filters */
+
+struct UpzSource {
+    UprezContext *ctx;
+    char *url, *vf, *demuxer, *hwaccel;
+    UpzInterlaced interlaced;
+    int threads;
+    volatile int *cancel;
+
+    AVFormatContext *fmt; /* as opened; what callers see */
+    AVFormatContext *in;  /* what is read from: fmt until a restart */
+    AVStream *st;         /* of in */
+    int stream;
+    bool seekable, linear; /* linear: going back means reading from the start */
+    AVCodecContext *dec;
+    AVPacket *packet;
+    bool pending;         /* packet holds one that is not sent yet */
+    bool input_end, draining, decode_end, key_seen, read_any;
+    AVFrame *scratch;
+
+    AVFrame **queue; /* decoded frames before filters: items head … head+n-1 */
+    size_t queue_head, queue_n, queue_cap;
+
+    UpzDeint deint;
+    UpzFilter *filter;
+    bool filter_on, filter_end;
+    AVFrame *next_like; /* the frame a new graph will begin with, while the old one drains */
+    AVFrame *previous;  /* decoded before it: context for a deinterlacer that starts midstream */
+    int64_t skip_before;
+
+    /* time before filters */
+    int64_t last, anchor, offset;
+    int64_t since_anchor;
+    bool jumped;
+    int64_t last_out, target;
+
+    /* damage */
+    int64_t expected[MAX_EXPECTED]; /* pts of packets sent and not seen again, ascending */
+    int n_expected, refused, stuck;
+    AVFrame *good;
+
+    AVFrame *first; /* output decoded at open */
+    UpzSourceInfo info;
+    atomic_llong decoded, damaged, held, lost_packets, read_errors, cpu_ns;
+};
+
+static int64_t cpu_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int no_memory(UprezError *err)
+{
+    return upz_fail_memory(err, sizeof(AVFrame), "a frame");
+}
+
+/* ---- time ---- */
+
+static AVRational best_rate(AVFormatContext *fmt, AVStream *st)
+{
+    AVRational r = av_guess_frame_rate(fmt, st, NULL);
+    return r.num > 0 && r.den > 0 ? r : (AVRational){0, 1};
+}
+
+static int64_t nominal_duration(const UpzSource *s)
+{
+    AVRational r = best_rate(s->in, s->st);
+    if (!r.num) r = (AVRational){25, 1};
+    int64_t d = av_rescale_q(1, av_inv_q(r), s->st->time_base);
+    return UPZ_MAX(d, 1);
+}
+
+/* The documented rule: strictly increasing, counted on where the source is silent. */
+static void settle_time(UpzSource *s, AVFrame *f)
+{
+    int64_t p = f->best_effort_timestamp, d = upz_av_duration(f);
+    AVRational rate = best_rate(s->in, s->st);
+    if (!rate.num) rate = (AVRational){25, 1};
+    if (d <= 0) upz_av_set_duration(f, d = nominal_duration(s));
+    if (p == AV_NOPTS_VALUE) {
+        if (s->anchor == AV_NOPTS_VALUE) {
+            s->anchor = 0;
+            s->since_anchor = -1;
+        }
+        s->since_anchor++;
+        p = s->anchor + av_rescale_q(s->since_anchor, av_inv_q(rate), s->st->time_base);
+        upz_av_set_duration(f, nominal_duration(s));
+    } else {
+        p += s->offset;
+        int64_t second = av_rescale_q(1, (AVRational){1, 1}, s->st->time_base);
+        if (s->last != AV_NOPTS_VALUE && s->last - p > second) {
+            if (!s->jumped)
+                upz_warn(s->ctx, "%s: timestamps jump back by %.3f s; what follows is shifted to "
+                         "go on without a gap", s->info.url,
+                         (double)(s->last - p) * av_q2d(s->st->time_base));
+            s->jumped = true;
+            s->offset += s->last + d - p;
+            p = s->last + d;
+        }
+        s->anchor = p;
+        s->since_anchor = 0;
+    }
+    if (s->last != AV_NOPTS_VALUE && p <= s->last) p = s->last + 1;
+    s->last = f->pts = p;
+    f->time_base = s->st->time_base;
+}
+
+static void reset_time(UpzSource *s)
+{
+    s->last = s->anchor = s->last_out = AV_NOPTS_VALUE;
+    s->offset = s->since_anchor = 0;
+    s->n_expected = s->refused = s->stuck = 0;
+    s->key_seen = false;
+    s->skip_before = INT64_MIN;
+}
+
+/* ---- the queue of decoded frames ---- */
+
+static int queue_push(UpzSource *s, AVFrame *f, UprezError *err)
+{
+    if (s->queue_head && s->queue_n + s->queue_head == s->queue_cap) {
+        memmove(s->queue, s->queue + s->queue_head, s->queue_n * sizeof(*s->queue));
+        s->queue_head = 0;
+    }
+    if (!upz_grow(&s->queue, &s->queue_cap, s->queue_head + s->queue_n + 1, sizeof(*s->queue),
+                  2 * MAX_QUEUE)) {
+        av_frame_free(&f);
+        return no_memory(err);
+    }
+    s->queue[s->queue_head + s->queue_n++] = f;
+    return 0;
+}
+
+static AVFrame *queue_pop(UpzSource *s)
+{
+    AVFrame *f = s->queue[s->queue_head++];
+    if (!--s->queue_n) s->queue_head = 0;
+    return f;
+}
+
+static void queue_clear(UpzSource *s)
+{
+    while (s->queue_n) {
+        AVFrame *f = queue_pop(s);
+        av_frame_free(&f);
+    }
+}
+
+/* ---- damage ---- */
+
+static void expect(UpzSource *s, int64_t pts)
+{
+    if (pts == AV_NOPTS_VALUE) return;
+    if (s->n_expected == MAX_EXPECTED) {
+        memmove(s->expected, s->expected + 1, (MAX_EXPECTED - 1) * sizeof(*s->expected));
+        s->n_expected--;
+    }
+    int i = s->n_expected++;
+    for (; i > 0 && s->expected[i - 1] > pts; i--) s->expected[i] = s->expected[i - 1];
+    s->expected[i] = pts;
+}
+
+static bool counts(const UpzSource *s, int64_t pts)
+{
+    return s->target == AV_NOPTS_VALUE || pts >= s->target;
+}
+
+/* A frame in place of the one that should have been shown at pts. */
+static int hold(UpzSource *s, int64_t pts, int64_t duration, UprezError *err)
+{
+    AVFrame *f = av_frame_clone(s->good);
+    if (!f || av_dict_set(&f->metadata, TAG, "held", 0) < 0) {
+        av_frame_free(&f);
+        return no_memory(err);
+    }
+    f->pts = pts;
+    upz_av_set_duration(f, duration);
+    s->last = s->anchor = pts;
+    s->since_anchor = 0;
+    return queue_push(s, f, err);
+}
+
+/* Packets whose time has passed without a frame: those the decoder refused are holes, the others
+ * were never to be shown (second fields, hidden references). before: raw pts of the frame that came
+ * out, or INT64_MAX at the end. */
+static int settle_expected(UpzSource *s, int64_t before, UprezError *err)
+{
+    int n = 0;
+    while (n < s->n_expected && s->expected[n] < before) n++;
+    int64_t frame = nominal_duration(s), hole = frame - frame / 4;
+    int r = 0;
+    for (int i = 0; i < n && s->refused > 0 && r >= 0; i++) {
+        int64_t p = s->expected[i] + s->offset;
+        if (s->last != AV_NOPTS_VALUE && p - s->last < hole) continue;
+        if (before != INT64_MAX && before + s->offset - p < hole) continue;
+        s->refused--;
+        if (counts(s, p)) atomic_fetch_add(&s->lost_packets, 1);
+        if (s->good && s->queue_n < MAX_QUEUE) r = hold(s, p, frame, err);
+    }
+    if (before != INT64_MAX)
+        while (n < s->n_expected && s->expected[n] == before) n++;
+    s->n_expected -= n;
+    memmove(s->expected, s->expected + n, (size_t)s->n_expected * sizeof(*s->expected));
+    /* what is refused but left no hole, now that nothing can be missing any more */
+    if (r >= 0 && s->refused > s->n_expected) {
+        if (counts(s, s->last))
+            atomic_fetch_add(&s->lost_packets, s->refused - s->n_expected);
+        s->refused = s->n_expected;
+    }
+    return r;
+}
+
+/* ---- demuxing and decoding ---- */
+
+static int interrupted(UprezError *err)
+{
+    return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted");
+}
+
+/* The next packet of the stream into s->packet: 0, or UPREZ_EOF. */
+static int read_packet(UpzSource *s, UprezError *err)
+{
+    for (int waited_ms = 0;;) {
+        if (s->cancel && *s->cancel) return interrupted(err);
+        int r = av_read_frame(s->in, s->packet);
+        if (r == AVERROR(EAGAIN) && waited_ms < 5000) {
+            av_usleep(2000);
+            waited_ms += 2;
+            continue;
+        }
+        if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "reading the input");
+        if (r == AVERROR_EXIT && s->cancel && *s->cancel) return interrupted(err);
+        if (r < 0) {
+            bool clean = r == AVERROR_EOF && !(s->in->pb && s->in->pb->error < 0 &&
+                                               s->in->pb->error != AVERROR_EOF);
+            if (!clean) {
+                char why[UPZ_AV_ERROR];
+                atomic_fetch_add(&s->read_errors, 1);
+                upz_warn(s->ctx, "%s: reading stopped before the end: %s", s->info.url,
+                         upz_av_error(r, why));
+            }
+            return UPREZ_EOF;
+        }
+        if (s->packet->stream_index == s->stream) return 0;
+        av_packet_unref(s->packet);
+    }
+}
+
+static void refused(UpzSource *s)
+{
+    /* before the first keyframe a decoder has nothing to work with */
+    if (s->key_seen || s->good) s->refused++;
+}
+
+/* Sends the next packet (or the end) into the decoder. 0, or an error of ours. */
+static int feed(UpzSource *s, UprezError *err)
+{
+    if (!s->pending && !s->input_end) {
+        int r = read_packet(s, err);
+        if (r == UPREZ_EOF) s->input_end = true;
+        else if (r < 0) return r;
+        else s->pending = true;
+    }
+    if (s->input_end && !s->pending) {
+        if (!s->draining) avcodec_send_packet(s->dec, NULL);
+        s->draining = true;
+        return 0;
+    }
+    int r = avcodec_send_packet(s->dec, s->packet);
+    if (r == AVERROR(EAGAIN)) return 0; /* frames must come out first */
+    if (s->packet->flags & AV_PKT_FLAG_KEY) s->key_seen = true;
+    if (!(s->packet->flags & AV_PKT_FLAG_DISCARD)) expect(s, s->packet->pts);
+    av_packet_unref(s->packet);
+    s->pending = false;
+    if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "the decoder");
+    if (r < 0 && r != AVERROR_EOF) refused(s);
+    return 0;
+}
+
+/* Memory of a hardware device becomes ordinary memory. */
+static int to_host(AVFrame **f, UprezError *err)
+{
+    if (!(*f)->hw_frames_ctx) return 0;
+    char why[UPZ_AV_ERROR];
+    AVFrame *host = av_frame_alloc();
+    int r = host ? av_hwframe_transfer_data(host, *f, 0) : AVERROR(ENOMEM);
+    if (r >= 0) r = av_frame_copy_props(host, *f);
+    if (r < 0) {
+        av_frame_free(&host);
+        return upz_fail(err, UPREZ_ERR_DEVICE, "a decoded frame cannot be fetched from the "
+                        "hardware: %s", upz_av_error(r, why));
+    }
+    av_frame_free(f);
+    *f = host;
+    return 0;
+}
+
+/* What the frame does not say, the container may. */
+static void fill_color(const UpzSource *s, AVFrame *f)
+{
+    const AVCodecParameters *p = s->st->codecpar;
+    if (f->colorspace == AVCOL_SPC_UNSPECIFIED) f->colorspace = p->color_space;
+    if (f->color_primaries == AVCOL_PRI_UNSPECIFIED) f->color_primaries = p->color_primaries;
+    if (f->color_trc == AVCOL_TRC_UNSPECIFIED) f->color_trc = p->color_trc;
+    if (f->color_range == AVCOL_RANGE_UNSPECIFIED) f->color_range = p->color_range;
+    if (f->chroma_location == AVCHROMA_LOC_UNSPECIFIED) f->chroma_location = p->chroma_location;
+    if (!f->sample_aspect_ratio.num)
+        f->sample_aspect_ratio = av_guess_sample_aspect_ratio(s->in, s->st, f);
+}
+
+static int take_frame(UpzSource *s, UprezError *err)
+{
+    AVFrame *f = av_frame_alloc();
+    if (!f) return no_memory(err);
+    av_frame_move_ref(f, s->scratch);
+    int r = to_host(&f, err);
+    if (r < 0) {
+        av_frame_free(&f);
+        return r;
+    }
+    fill_color(s, f);
+    int64_t raw = f->best_effort_timestamp;
+    if (raw != AV_NOPTS_VALUE) r = settle_expected(s, raw, err);
+    settle_time(s, f);
+    bool bad = f->decode_error_flags || f->flags & AV_FRAME_FLAG_CORRUPT;
+    if (bad) {
+        if (r >= 0 && av_dict_set(&f->metadata, TAG, "damaged", 0) < 0) r = no_memory(err);
+    }
+    if (r >= 0 && (!bad || !s->good)) {
+        av_frame_free(&s->good);
+        s->good = av_frame_clone(f);
+        if (!s->good) r = no_memory(err);
+    }
+    if (r < 0) {
+        av_frame_free(&f);
+        return r;
+    }
+    return queue_push(s, f, err);
+}
+
+/* At least one more frame in the queue, or UPREZ_EOF. */
+static int decode(UpzSource *s, UprezError *err)
+{
+    size_t had = s->queue_n;
+    while (s->queue_n == had) {
+        if (s->decode_end) return UPREZ_EOF;
+        if (s->cancel && *s->cancel) return interrupted(err);
+        int r = avcodec_receive_frame(s->dec, s->scratch);
+        if (r >= 0) {
+            s->stuck = 0;
+            r = take_frame(s, err);
+            if (r < 0) return r;
+            continue;
+        }
+        if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "the decoder");
+        if (r == AVERROR_EOF || ++s->stuck > MAX_STUCK) {
+            s->decode_end = true;
+            r = settle_expected(s, INT64_MAX, err);
+            if (r < 0) return r;
+            continue;
+        }
+        if (r != AVERROR(EAGAIN)) refused(s);
+        bool was = s->pending || !s->input_end;
+        r = feed(s, err);
+        if (r < 0) return r;
+        if (was && !s->pending) s->stuck = 0; /* a packet went in */
+    }
+    return 0;
+}
+
+static int next_decoded(UpzSource *s, AVFrame **out, UprezError *err)
+{
+    if (!s->queue_n) {
+        int r = decode(s, err);
+        if (r < 0) return r;
+    }
+    *out = queue_pop(s);
+    return 0;
+}
+
+/* ---- filters ---- */
+
+/* A graph for `frame`, which becomes its first (after `previous`, when a deinterlacer needs one). */
+static int start_filter(UpzSource *s, AVFrame *frame, UprezError *err)
+{
+    int r = upz_filter_create(&s->filter, s->vf, s->deint, frame, s->st->time_base,
+                              best_rate(s->in, s->st), frame->sample_aspect_ratio, err);
+    if (r >= 0 && s->previous && s->deint != UPZ_DEINT_NONE &&
+        upz_filter_fits(s->filter, s->previous)) {
+        AVFrame *context = av_frame_clone(s->previous);
+        s->skip_before = frame->pts;
+        r = context ? upz_filter_send(s->filter, context, err) : no_memory(err);
+    }
+    if (r < 0) {
+        av_frame_free(&frame);
+        return r;
+    }
+    s->filter_end = false;
+    return upz_filter_send(s->filter, frame, err);
+}
+
+/* A frame goes towards the graph: into it, or, if it wants another graph, aside until the present
+ * one is empty. */
+static int send_filter(UpzSource *s, AVFrame *frame, UprezError *err)
+{
+    AVFrame *remember = av_frame_clone(frame);
+    int r = remember ? 0 : no_memory(err);
+    if (r < 0) av_frame_free(&frame);
+    else if (!s->filter) r = start_filter(s, frame, err);
+    else if (upz_filter_fits(s->filter, frame)) r = upz_filter_send(s->filter, frame, err);
+    else {
+        s->next_like = frame;
+        s->filter_end = true;
+        r = upz_filter_send(s->filter, NULL, err);
+    }
+    if (s->next_like) av_frame_free(&remember); /* start_filter still needs the one before */
+    else {
+        av_frame_free(&s->previous);
+        s->previous = remember;
+    }
+    return r;
+}
+
+/* A stream taken for progressive shows an interlaced frame. */
+static void found_interlaced(UpzSource *s)
+{
+    upz_info(s->ctx, "%s: interlaced frames begin midstream; they are deinterlaced (bwdif)",
+             s->info.url);
+    s->deint = UPZ_DEINT_FLAGGED;
+    s->info.interlaced = s->info.deinterlaced = true;
+    s->filter_on = true;
+}
+
+static int next_filtered(UpzSource *s, AVFrame **out, UprezError *err)
+{
+    for (;;) {
+        AVFrame *f = NULL;
+        int r;
+        if (s->filter) {
+            r = upz_filter_receive(s->filter, out, err);
+            if (r == 0) {
+                if ((*out)->pts == AV_NOPTS_VALUE || (*out)->pts >= s->skip_before) return 0;
+                av_frame_free(out);
+                continue;
+            }
+            if (r == UPREZ_EOF) {
+                if (!s->next_like) return UPREZ_EOF;
+                f = s->next_like;
+                s->next_like = NULL;
+                upz_filter_destroy(&s->filter);
+                r = send_filter(s, f, err);
+                if (r < 0) return r;
+                continue;
+            }
+            if (r != UPREZ_AGAIN) return r;
+            if (s->filter_end) return UPREZ_EOF;
+        }
+        r = next_decoded(s, &f, err);
+        if (r == UPREZ_EOF && s->filter) {
+            s->filter_end = true;
+            r = upz_filter_send(s->filter, NULL, err);
+            if (r < 0) return r;
+            continue;
+        }
+        if (r < 0) return r;
+        if (s->deint == UPZ_DEINT_NONE && upz_av_interlaced(f) &&
+            s->interlaced == UPZ_INTERLACED_DEINT) {
+            found_interlaced(s);
+            if (s->filter) { /* the present graph has no deinterlacer */
+                s->next_like = f;
+                s->filter_end = true;
+                r = upz_filter_send(s->filter, NULL, err);
+                if (r < 0) return r;
+                continue;
+            }
+        }
+        if (!s->filter_on) {
+            av_frame_free(&s->previous);
+            s->previous = av_frame_clone(f);
+            if (!s->previous) {
+                av_frame_free(&f);
+                return no_memory(err);
+            }
+            *out = f;
+            return 0;
+        }
+        r = send_filter(s, f, err);
+        if (r < 0) return r;
+    }
+}
+
+/* ---- output ---- */
+
+static int next_output(UpzSource *s, AVFrame **out, UprezError *err)
+{
+    for (;;) {
+        int r = next_filtered(s, out, err);
+        if (r < 0) return r;
+        AVFrame *f = *out;
+        if (f->pts == AV_NOPTS_VALUE)
+            f->pts = s->last_out == AV_NOPTS_VALUE ? 0 : s->last_out + nominal_duration(s);
+        if (s->last_out != AV_NOPTS_VALUE && f->pts <= s->last_out) f->pts = s->last_out + 1;
+        s->last_out = f->pts;
+        if (counts(s, f->pts)) return 0;
+        av_frame_free(out);
+    }
+}
+
+/* AVFrame to UpzFrame: marks come off the metadata and are counted. */
+static int deliver(UpzSource *s, AVFrame *av, UpzFrame **out, UprezError *err)
+{
+    const AVDictionaryEntry *e = av_dict_get(av->metadata, TAG, NULL, 0);
+    bool held = e && !strcmp(e->value, "held"), damaged = e && !held;
+    if (e) av_dict_set(&av->metadata, TAG, NULL, 0);
+    int r = upz_frame_create(out, av, err);
+    if (r < 0) return r;
+    (*out)->held = held;
+    (*out)->damaged = damaged;
+    atomic_fetch_add(held ? &s->held : &s->decoded, 1);
+    if (damaged) atomic_fetch_add(&s->damaged, 1);
+    s->read_any = true;
+    return 0;
+}
+
+int upz_source_read(UpzSource *s, UpzFrame **out, UprezError *err)
+{
+    *out = NULL;
+    if (s->cancel && *s->cancel) return interrupted(err);
+    int64_t t0 = cpu_now();
+    AVFrame *av = s->first;
+    s->first = NULL;
+    int r = av ? 0 : next_output(s, &av, err);
+    if (r >= 0) r = deliver(s, av, out, err);
+    atomic_fetch_add(&s->cpu_ns, cpu_now() - t0);
+    return r;
+}
+
+void upz_source_stats(UpzSource *s, UpzSourceStats *stats)
+{
+    stats->decoded = atomic_load(&s->decoded);
+    stats->damaged = atomic_load(&s->damaged);
+    stats->held = atomic_load(&s->held);
+    stats->lost_packets = atomic_load(&s->lost_packets);
+    stats->read_errors = atomic_load(&s->read_errors);
+    stats->cpu_ns = atomic_load(&s->cpu_ns);
+}
+
+/* ---- opening ---- */
+
+static int check_dolby_vision(UpzSource *s, UprezError *err)
+{
+    size_t size;
+    const AVDOVIDecoderConfigurationRecord *c =
+        upz_av_stream_side_data(s->st, AV_PKT_DATA_DOVI_CONF, &size);
+    if (!c || size < sizeof(*c)) return 0;
+    s->info.dolby_vision = c->dv_profile;
+    if (c->dv_profile == 5 || (c->dv_bl_signal_compatibility_id == 0 && c->dv_profile < 7 &&
+                               c->rpu_present_flag))
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s is Dolby Vision profile %d, whose picture has "
+                        "no ordinary colours without its metadata; convert it to HDR10 first",
+                        s->info.url, c->dv_profile);
+    return 0;
+}
+
+static void find_rotation(UpzSource *s)
+{
+    size_t size;
+    const int32_t *m = upz_av_stream_side_data(s->st, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    if (!m || size < 9 * sizeof(*m)) return;
+    memcpy(s->info.display_matrix, m, sizeof(s->info.display_matrix));
+    s->info.has_display_matrix = true;
+    double deg = -av_display_rotation_get(m); /* libav counts anticlockwise */
+    if (deg != deg) return;
+    int quarter = (int)(deg / 90 + (deg < 0 ? -0.5 : 0.5));
+    s->info.rotation = ((quarter % 4) + 4) % 4 * 90;
+}
+
+/* Sources whose demuxer cannot find a place by time: raw streams, and those that only remember
+ * where they have been. */
+static bool is_linear(const UpzSource *s)
+{
+    return !s->seekable || s->in->iformat->flags & (AVFMT_NOTIMESTAMPS | AVFMT_GENERIC_INDEX);
+}
+
+/* (Re)opens everything that has read state. */
+static int open_input(UpzSource *s, UprezError *err)
+{
+    AVFormatContext *in = NULL;
+    int r = upz_input_open(&in, s->url, s->demuxer, s->cancel, err);
+    if (r < 0) return r;
+    r = upz_input_video(in, s->url, err);
+    if (r >= 0 && s->fmt && (r != s->stream || in->nb_streams < s->fmt->nb_streams))
+        r = upz_fail(err, UPREZ_ERR_INPUT, "%s changed while it was being read", s->url);
+    if (r < 0) {
+        avformat_close_input(&in);
+        return r;
+    }
+    s->stream = r;
+    if (s->in && s->in != s->fmt) avformat_close_input(&s->in);
+    s->in = in;
+    if (!s->fmt) s->fmt = in;
+    s->st = in->streams[s->stream];
+    for (unsigned i = 0; i < in->nb_streams; i++)
+        in->streams[i]->discard = (int)i == s->stream ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
+    return 0;
+}
+
+/* Forgets everything decoded; a fresh decoder, so that what follows does not depend on the past. */
+static int reset_decoder(UpzSource *s, UprezError *err)
+{
+    av_frame_free(&s->first);
+    av_frame_free(&s->next_like);
+    av_frame_free(&s->previous);
+    av_frame_free(&s->good);
+    upz_filter_destroy(&s->filter);
+    queue_clear(s);
+    avcodec_free_context(&s->dec);
+    av_packet_unref(s->packet);
+    s->pending = s->input_end = s->draining = s->decode_end = s->filter_end = false;
+    reset_time(s);
+    return upz_decoder_open(&s->dec, s->st, s->hwaccel, s->threads, err);
+}
+
+static bool codec_interlaces(enum AVCodecID id)
+{
+    switch (id) {
+    case AV_CODEC_ID_VP8:
+    case AV_CODEC_ID_VP9:
+    case AV_CODEC_ID_AV1:
+    case AV_CODEC_ID_PNG:
+    case AV_CODEC_ID_WEBP:
+    case AV_CODEC_ID_GIF:
+    case AV_CODEC_ID_TIFF:
+    case AV_CODEC_ID_BMP:
+    case AV_CODEC_ID_WRAPPED_AVFRAME: return false;
+    default: return true;
+    }
+}
+
+/* Looks at the first frames (which stay in the queue). Frames' own flags win over the container's
+ * field order; where they are silent and the codec is one that could not tell, the container is
+ * believed. */
+static int find_interlaced(UpzSource *s, UprezError *err)
+{
+    enum AVFieldOrder order = s->st->codecpar->field_order;
+    enum AVCodecID id = s->st->codecpar->codec_id;
+    size_t look = codec_interlaces(id) && !s->info.still ? LOOK_AHEAD : 1;
+    while (s->queue_n < look) {
+        int r = decode(s, err);
+        if (r == UPREZ_EOF) break;
+        if (r < 0) return r;
+    }
+    bool flagged = false;
+    for (size_t i = 0; i < s->queue_n; i++)
+        flagged |= upz_av_interlaced(s->queue[s->queue_head + i]);
+    bool container = order == AV_FIELD_TT || order == AV_FIELD_BB || order == AV_FIELD_TB ||
+                     order == AV_FIELD_BT;
+    bool silent = id == AV_CODEC_ID_MJPEG || id == AV_CODEC_ID_RAWVIDEO ||
+                  id == AV_CODEC_ID_V210 || id == AV_CODEC_ID_HUFFYUV ||
+                  id == AV_CODEC_ID_FFVHUFF || id == AV_CODEC_ID_UTVIDEO ||
+                  id == AV_CODEC_ID_JPEG2000 || id == AV_CODEC_ID_CINEPAK;
+    if (!flagged && !(container && silent)) return 0;
+    s->info.interlaced = true;
+    if (s->interlaced == UPZ_INTERLACED_ERROR)
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s is interlaced; --interlaced deint makes it "
+                        "progressive first, --interlaced keep takes it as it is", s->info.url);
+    if (s->interlaced == UPZ_INTERLACED_KEEP) return 0;
+    /* TB and BT: the second letter is the field shown first */
+    s->deint = flagged                                         ? UPZ_DEINT_FLAGGED
+               : order == AV_FIELD_TT || order == AV_FIELD_BT ? UPZ_DEINT_TFF
+                                                               : UPZ_DEINT_BFF;
+    s->info.deinterlaced = true;
+    upz_info(s->ctx, "%s: interlaced; deinterlaced to one frame a frame (bwdif)", s->info.url);
+    return 0;
+}
+
+static bool is_still(const AVFormatContext *fmt, const AVStream *st)
+{
+    const char *name = fmt->iformat->name;
+    size_t n = strlen(name);
+    if (!strcmp(name, "image2")) return st->duration <= 1;
+    return n > 5 && !strcmp(name + n - 5, "_pipe");
+}
+
+static void fill_info(UpzSource *s)
+{
+    UpzSourceInfo *i = &s->info;
+    const AVFrame *f = s->first;
+    i->width = f->width;
+    i->height = f->height;
+    i->pix_fmt = (enum AVPixelFormat)f->format;
+    i->alpha = i->format.alpha;
+    upz_frame_color(&i->color, f);
+    i->sar = s->filter ? upz_filter_sar(s->filter) : f->sample_aspect_ratio;
+    if (i->sar.num <= 0 || i->sar.den <= 0) i->sar = (AVRational){0, 1};
+    i->time_base = s->st->time_base;
+    AVRational avg = s->st->avg_frame_rate, real = s->st->r_frame_rate;
+    i->frame_rate = s->filter ? upz_filter_rate(s->filter) : best_rate(s->in, s->st);
+    if (avg.num > 0 && avg.den > 0 && real.num > 0 && real.den > 0) {
+        /* twice the rate: fields counted as frames */
+        double ratio = av_q2d(real) / av_q2d(avg);
+        if (s->info.interlaced && ratio > 1.9 && ratio < 2.1) ratio /= 2;
+        i->variable_rate = ratio < 0.995 || ratio > 1.005;
+    }
+    i->start = f->pts;
+    i->duration = s->st->duration;
+    if (i->duration == AV_NOPTS_VALUE && s->in->duration > 0)
+        i->duration = av_rescale_q(s->in->duration, AV_TIME_BASE_Q, s->st->time_base);
+    i->frames = s->st->nb_frames > 0 ? s->st->nb_frames : -1;
+    if (i->still) i->frames = 1;
+}
+
+static int open_all(UpzSource *s, UprezError *err)
+{
+    s->packet = av_packet_alloc();
+    s->scratch = av_frame_alloc();
+    if (!s->packet || !s->scratch) return no_memory(err);
+    s->target = AV_NOPTS_VALUE;
+    int r = open_input(s, err);
+    if (r < 0) return r;
+    s->seekable = strcmp(s->url, "-") && s->in->pb && s->in->pb->seekable & AVIO_SEEKABLE_NORMAL;
+    s->linear = is_linear(s);
+    UpzSourceInfo *i = &s->info;
+    i->container = s->in->iformat->name;
+    i->codec = avcodec_get_name(s->st->codecpar->codec_id);
+    i->still = is_still(s->in, s->st);
+    i->y4m = !strcmp(i->container, "yuv4mpegpipe");
+    i->video_stream = s->stream;
+    find_rotation(s);
+    r = check_dolby_vision(s, err);
+    if (r >= 0) r = reset_decoder(s, err);
+    if (r >= 0) r = find_interlaced(s, err);
+    if (r < 0) return r;
+    if (s->queue_n && s->queue[s->queue_head]->best_effort_timestamp == AV_NOPTS_VALUE)
+        s->linear = true;
+    s->filter_on = s->vf || s->deint != UPZ_DEINT_NONE;
+    r = next_output(s, &s->first, err);
+    if (r == UPREZ_EOF)
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s: not one frame of its video (%s) can be decoded",
+                        s->info.url, i->codec);
+    if (r < 0) return r;
+    if (upz_frame_format((enum AVPixelFormat)s->first->format, &i->format) == AV_PIX_FMT_NONE)
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s: the pixel format %s cannot be converted; try "
+                        "--vf format=yuv420p", s->info.url,
+                        av_get_pix_fmt_name((enum AVPixelFormat)s->first->format));
+    fill_info(s);
+    return 0;
+}
+
+static char *copy(const char *text, bool *failed)
+{
+    char *c = text && *text ? upz_strdup(text) : NULL;
+    if (text && *text && !c) *failed = true;
+    return c;
+}
+
+int upz_source_open(UpzSource **out, UprezContext *ctx, const char *url,
+                    const UpzSourceParams *params, UprezError *err)
+{
+    static const UpzSourceParams none;
+    *out = NULL;
+    if (!params) params = &none;
+    UpzSource *s = upz_calloc(1, sizeof(*s));
+    if (!s) return upz_fail_memory(err, sizeof(*s), "a source");
+    bool failed = false;
+    s->ctx = ctx;
+    s->url = copy(url, &failed);
+    s->vf = copy(params->vf, &failed);
+    s->demuxer = copy(params->format, &failed);
+    s->hwaccel = copy(params->hwaccel, &failed);
+    s->interlaced = params->interlaced;
+    s->threads = params->threads;
+    s->cancel = params->cancel;
+    s->info.url = s->url;
+    int r = failed ? no_memory(err)
+            : s->url ? 0 : upz_fail(err, UPREZ_ERR_USAGE, "the input has no name");
+    int64_t t0 = cpu_now();
+    if (r >= 0) r = open_all(s, err);
+    atomic_fetch_add(&s->cpu_ns, cpu_now() - t0);
+    if (r < 0) upz_source_close(&s);
+    *out = s;
+    return r;
+}
+
+void upz_source_close(UpzSource **source)
+{
+    UpzSource *s = *source;
+    if (!s) return;
+    *source = NULL;
+    av_frame_free(&s->first);
+    av_frame_free(&s->next_like);
+    av_frame_free(&s->previous);
+    av_frame_free(&s->good);
+    av_frame_free(&s->scratch);
+    upz_filter_destroy(&s->filter);
+    queue_clear(s);
+    upz_free(s->queue);
+    avcodec_free_context(&s->dec);
+    av_packet_free(&s->packet);
+    if (s->in != s->fmt) avformat_close_input(&s->in);
+    avformat_close_input(&s->fmt);
+    upz_free(s->url);
+    upz_free(s->vf);
+    upz_free(s->demuxer);
+    upz_free(s->hwaccel);
+    upz_free(s);
+}
+
+const UpzSourceInfo *upz_source_info(const UpzSource *s)
+{
+    return &s->info;
+}
+
+AVFormatContext *upz_source_format(const UpzSource *s)
+{
+    return s->fmt;
+}
+
+/* ---- seeking ---- */
+
+static int restart(UpzSource *s, UprezError *err)
+{
+    int r = open_input(s, err);
+    return r < 0 ? r : reset_decoder(s, err);
+}
+
+/* Reads up to the first keyframe packet; leaves it pending. Its pts in *key, or UPREZ_EOF. */
+static int find_key(UpzSource *s, int64_t *key, UprezError *err)
+{
+    for (;;) {
+        int r = read_packet(s, err);
+        if (r < 0) return r;
+        if (s->packet->flags & AV_PKT_FLAG_KEY) {
+            *key = s->packet->pts != AV_NOPTS_VALUE ? s->packet->pts : s->packet->dts;
+            if (*key != AV_NOPTS_VALUE) return 0;
+        }
+        av_packet_unref(s->packet);
+    }
+}
+
+/* Lands on the keyframe packet before the last one that is not later than t. false: not possible,
+ * read from the start. */
+static bool land(UpzSource *s, int64_t t, UprezError *err)
+{
+    int64_t start = s->st->start_time != AV_NOPTS_VALUE ? s->st->start_time : s->info.start;
+    int64_t step = av_rescale_q(1, (AVRational){1, 1}, s->st->time_base), want = t;
+    int keys = 0;
+    for (int tries = 0; tries < 24; tries++) {
+        if (want <= start) return false;
+        av_packet_unref(s->packet);
+        s->pending = false;
+        if (av_seek_frame(s->in, s->stream, want, AVSEEK_FLAG_BACKWARD) < 0) return false;
+        int64_t key;
+        UprezError quiet = {0};
+        int r = find_key(s, &key, &quiet);
+        if (r < 0 && r != UPREZ_EOF) return false;
+        if (r == UPREZ_EOF || key > t) { /* a demuxer that aims by dts, or not at keyframes */
+            want -= step;
+            step *= 2;
+            continue;
+        }
+        s->pending = true;
+        if (++keys == 2) return true;
+        int64_t dts = s->packet->dts;
+        want = (dts != AV_NOPTS_VALUE && dts < key ? dts : key) - 1;
+        t = key - 1; /* the one to find now lies before this one */
+    }
+    (void)err;
+    return false;
+}
+
+int upz_source_seek(UpzSource *s, int64_t t, UprezError *err)
+{
+    if (s->cancel && *s->cancel) return interrupted(err);
+    int64_t t0 = cpu_now();
+    int r = 0;
+    s->target = AV_NOPTS_VALUE;
+    if (!s->read_any && s->first && s->first->pts >= t) goto done; /* nothing to do */
+    if (!s->seekable) {
+        if (s->last_out != AV_NOPTS_VALUE && s->read_any && t <= s->last_out) {
+            r = upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be read twice; write it to a file first",
+                         !strcmp(s->url, "-") ? "standard input" : s->url);
+            goto done;
+        }
+        if (s->first && s->first->pts < t) av_frame_free(&s->first);
+    } else {
+        bool landed = false;
+        if (!s->linear) {
+            landed = land(s, t, err);
+            if (landed) {
+                AVPacket *keep = s->packet;
+                AVPacket *blank = av_packet_alloc();
+                if (!blank) {
+                    r = no_memory(err);
+                    goto done;
+                }
+                s->packet = blank;
+                r = reset_decoder(s, err);
+                av_packet_free(&s->packet);
+                s->packet = keep;
+                s->pending = true;
+            }
+        }
+        if (!landed) r = restart(s, err);
+    }
+    if (r >= 0) {
+        s->target = t;
+        s->read_any = true;
+    }
+done:
+    atomic_fetch_add(&s->cpu_ns, cpu_now() - t0);
+    return r;
+}
