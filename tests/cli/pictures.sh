@@ -16,7 +16,8 @@ check children-alpha.png c.png rgba
 check tree_alpha_16bit.png d.png rgba64be
 check 0014.jpg e.png rgb24
 check lq_baboon.png f.jpg yuvj444p
-check lq_baboon.png g.webp "$(probe "$tmp/g.webp" pix_fmt 2>/dev/null || true)" 2>/dev/null || true
+expect 0 "$UPREZ" -q -m lanczos -s 2 "$P/lq_baboon.png" "$tmp/g.webp"
+[ "$(probe "$tmp/g.webp" width,height)" = 246,240 ] || bad "webp: $(probe "$tmp/g.webp" width,height)"
 
 mkdir "$tmp/in"
 cp "$P/lq_comic.png" "$tmp/in/2 with space.png"; cp "$P/lq_baboon.png" "$tmp/in/10.png"
