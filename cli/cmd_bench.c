@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <cjson/cJSON.h>
 
 #include "base/alloc.h"
@@ -50,14 +51,23 @@ static void paint(UprezPicture *p)
 
 #define MAX_RUNS 1000
 
+static double cpu_seconds(void)
+{
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+           1e-6 * (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec);
+}
+
 /* Pictures flow through send and receive as in a job; a sample is the time between two results. */
 static int measure(Uprez *u, const UprezPicture *src, const BenchArgs *a, double *ms,
-                   UprezError *err)
+                   double *cpu_ms, UprezError *err)
 {
     int64_t *samples = upz_calloc(MAX_RUNS, sizeof(*samples));
     if (!samples) return upz_fail_memory(err, MAX_RUNS * sizeof(*samples), "the samples");
     int n = 0, skip = 2, r;
     int64_t begin = upz_now_ns(), last = begin;
+    double cpu = 0;
     for (;;) {
         while ((r = uprez_send(u, src, err)) == 0) {}
         if (r != UPREZ_AGAIN) break;
@@ -69,6 +79,7 @@ static int measure(Uprez *u, const UprezPicture *src, const BenchArgs *a, double
         if (skip > 0) {
             skip--;
             begin = now;
+            cpu = cpu_seconds();
         } else {
             samples[n++] = now - last;
         }
@@ -80,6 +91,7 @@ static int measure(Uprez *u, const UprezPicture *src, const BenchArgs *a, double
     if (r >= 0) {
         qsort(samples, (size_t)n, sizeof(*samples), compare_ns);
         *ms = (double)samples[n / 2] * 1e-6;
+        *cpu_ms = (cpu_seconds() - cpu) * 1e3 / n;
     }
     upz_free(samples);
     return r;
@@ -93,7 +105,7 @@ static int bench_model(UprezContext *ctx, const BenchArgs *a, const char *name, 
     Uprez *u = NULL;
     UprezPicture *src = NULL;
     UprezInfo info = {0};
-    double ms = 0;
+    double ms = 0, cpu_ms = 0;
     int r = upz_registry_locate(name, &path, NULL, err);
     if (r >= 0) r = uprez_model_load(&model, ctx, path, NULL, err);
     UprezParams p = {.size = sizeof(p), .models = &model, .n_models = 1, .scale = a->scale,
@@ -107,7 +119,7 @@ static int bench_model(UprezContext *ctx, const BenchArgs *a, const char *name, 
         paint(src);
         r = uprez_plan(u, src, &info, err);
     }
-    if (r >= 0) r = measure(u, src, a, &ms, err);
+    if (r >= 0) r = measure(u, src, a, &ms, &cpu_ms, err);
     if (r >= 0) {
         const UprezModelFacts *facts = uprez_model_facts(model);
         double flop = 2.0 * (double)facts->macs * a->size[0] * a->size[1];
@@ -125,6 +137,7 @@ static int bench_model(UprezContext *ctx, const BenchArgs *a, const char *name, 
             cJSON_AddNumberToObject(o, "ms_median", ms);
             cJSON_AddNumberToObject(o, "frames_per_s", 1000 / ms);
             cJSON_AddNumberToObject(o, "tflops", tflops);
+            cJSON_AddNumberToObject(o, "cpu_ms", cpu_ms);
             cJSON_AddStringToObject(o, "numerics", info.numerics);
             cJSON_AddNumberToObject(o, "memory", (double)info.memory);
             cJSON_AddItemToArray(all, o);
