@@ -1,9 +1,11 @@
 /* Pictures to rows of float and back: component layout, depth, range, matrix, chroma siting.
  *
- * Load: a picture's rows become planar float R G B (0..1) or luma, clipped. Chroma is enlarged
- * bilinearly at its true siting. Store: the reverse; chroma is reduced with a sited [1 2 1] /
- * [1 1] kernel (bilinear), rounded to nearest, clamped to the legal codes of its range.
- * Matrices and ranges: ITU-T H.273, BT.601, BT.709, BT.2020 non-constant luminance.
+ * Load: a picture's rows become planar float R G B (0..1) or luma, clipped to 0..1. Chroma is
+ * enlarged bilinearly at its true siting. Store: the reverse; rows of R G B or luma are clipped to
+ * 0..1, chroma is reduced with the sited triangle (co-sited [1 2 1], centred [1 3 3 1]; edges
+ * repeat), rounded to nearest. Rows of Y U V (UPZ_ROWS_YUV) are not clipped, their codes clamped to
+ * what the samples can hold: footroom and headroom survive.
+ * Matrices and ranges: ITU-T H.273. All levels of a processor give the same bits.
  *
  * An UpzLoad or UpzStore is immutable after init and holds no memory: any number of threads. */
 #ifndef UPZ_CONVERT_H
@@ -21,20 +23,36 @@ typedef enum UpzRows {
     UPZ_ROWS_YUV       /* 3 planes: luma 0..1, chroma -0.5..0.5, at full resolution */
 } UpzRows;
 
+/* Chroma along one axis. Luma sample f * i + k (f = 1 << sub) lies between chroma samples i +
+ * up_at[k] and the next, at up_weight[k] of the way; chroma sample i is made from the down_n luma
+ * samples from f * i + down_at on. */
+typedef struct UpzChromaAxis {
+    int sub, up_at[4], down_at, down_n;
+    float up_weight[4], down_weight[8];
+} UpzChromaAxis;
+
+/* One conversion. Loading computes rows = matrix * (code - offset) + bias; storing
+ * code = matrix * rows + bias, then rounds and clamps to lo..hi. */
 typedef struct UpzLoad {
     UprezFormat format;
     UprezColor color;
     int width, height;
     UpzRows rows;
     const struct UpzConvertDSP *dsp;
-    float matrix[3][3], offset[3], gain[3]; /* filled by init, for the kernels */
-    int cx[4], cy[4];                       /* chroma phase, in quarters of a luma pixel */
+    float matrix[3][3], offset[3], bias[3], lo[3], hi[3];
+    int n_rows;     /* planes of float: 1 or 3 */
+    int n_comp;     /* components read or written */
+    bool clip;      /* rows are clipped to 0..1 */
+    bool diagonal;  /* matrix has nothing beside its diagonal */
+    UpzChromaAxis x, y;
 } UpzLoad;
 
 typedef UpzLoad UpzStore;
 
-/* USAGE when the pair of format and colour cannot be converted. Unspecified colour fields must have
- * been resolved (upz_color_resolve) before. */
+/* USAGE when the pair of format and colour cannot be converted: constant luminance, ICtCp and other
+ * matrices that are not a matrix on R'G'B'. Unspecified colour fields must have been resolved
+ * (upz_color_resolve) before. Luma or Y U V rows of an RGB picture (and gray from RGB rows) use
+ * color->matrix, BT.709 when that is 0 or unspecified. */
 int upz_load_init(UpzLoad *l, const UprezFormat *format, const UprezColor *color, int width,
                   int height, UpzRows rows, UpzCpuLevel cpu, UprezError *err);
 /* Row y of all planes into dst[0..2], each width floats with room for UPZ_LOAD_SLACK more.
@@ -48,7 +66,8 @@ int upz_store_init(UpzStore *s, const UprezFormat *format, const UprezColor *col
  * subsampling), each group needing `upz_store_reach()` rows above and below it. */
 int upz_store_group(const UpzStore *s);
 int upz_store_reach(const UpzStore *s);
-/* Stores the group beginning at row y (fewer rows at the bottom edge). rows[p][i] is plane p's row
+/* Luma rows (UPZ_ROWS_Y_*) fill the luma of a YUV picture and leave its chroma alone.
+ * Stores the group beginning at row y (fewer rows at the bottom edge). rows[p][i] is plane p's row
  * y - reach + i, for i in 0 … group + 2 * reach - 1; the caller repeats edge rows beyond the
  * picture. NaN becomes 0 and is counted in the result (0 normally). Alpha is not written.
  * scratch: upz_store_scratch() bytes of this thread, 64-byte aligned. */

@@ -16,7 +16,7 @@ int upz_component_height(const UprezFormat *f, int comp, int height);
 /* 3 planes of float R G B; the pipeline's own currency between stages. */
 void upz_format_float_rgb(UprezFormat *f);
 void upz_format_float_gray(UprezFormat *f);
-/* The same samples with alpha dropped (as planes or packed gap). */
+void upz_format_float_yuv(UprezFormat *f); /* 4:4:4 */
 bool upz_format_is_chroma(const UprezFormat *f, int comp);
 
 #endif

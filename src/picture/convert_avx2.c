@@ -1,0 +1,6 @@
+/* Row conversion, level avx2. */
+#ifndef __AVX2__
+#error "this file needs the flags of the avx2 level"
+#endif
+#define UPZ_SUFFIX avx2
+#include "picture/convert_tmpl.h"

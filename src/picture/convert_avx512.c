@@ -1,0 +1,6 @@
+/* Row conversion, level avx512. */
+#ifndef __AVX512BW__
+#error "this file needs the flags of the avx512 level"
+#endif
+#define UPZ_SUFFIX avx512
+#include "picture/convert_tmpl.h"
