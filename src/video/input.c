@@ -162,6 +162,7 @@ int upz_decoder_open(AVCodecContext **out, const AVStream *st, const char *hwacc
         avcodec_free_context(&dec);
         return upz_fail_memory(err, sizeof(*dec), "the decoder");
     }
+    dec->flags |= AV_CODEC_FLAG_OUTPUT_CORRUPT; /* flagged as such; the source decides */
     dec->pkt_timebase = st->time_base;
     dec->framerate = st->avg_frame_rate;
     dec->thread_count = threads > 0 ? threads : UPZ_MIN(upz_cpu_count(), 8);

@@ -33,6 +33,7 @@ struct UpzSource {
     AVStream *st;         /* of in */
     int stream;
     bool seekable, linear; /* linear: going back means reading from the start */
+    int64_t read_to;       /* AV_TIME_BASE: where the packets read so far end, all streams */
     AVCodecContext *dec;
     AVPacket *packet;
     bool pending;         /* packet holds one that is not sent yet */
@@ -132,6 +133,7 @@ static void reset_time(UpzSource *s)
 {
     s->last = s->anchor = s->last_out = AV_NOPTS_VALUE;
     s->offset = s->since_anchor = 0;
+    s->read_to = 0;
     s->n_expected = s->refused = s->stuck = 0;
     s->key_seen = false;
     s->skip_before = INT64_MIN;
@@ -203,20 +205,29 @@ static int hold(UpzSource *s, int64_t pts, int64_t duration, UprezError *err)
     return queue_push(s, f, err);
 }
 
-/* Packets whose time has passed without a frame: those the decoder refused are holes, the others
- * were never to be shown (second fields, hidden references). before: raw pts of the frame that came
- * out, or INT64_MAX at the end. */
+/* In these every packet, second fields aside, is a picture to show; elsewhere some are hidden
+ * references (VP8's altref) or say "nothing new" (MPEG-4's N-VOP). */
+static bool shows_all(enum AVCodecID id)
+{
+    return id == AV_CODEC_ID_H264 || id == AV_CODEC_ID_HEVC || id == AV_CODEC_ID_MPEG2VIDEO ||
+           id == AV_CODEC_ID_MPEG1VIDEO;
+}
+
+/* Packets whose time has passed without a frame: lost if they leave a hole and the decoder refused
+ * as many, or had nothing to hide. before: raw pts of the frame that came out, or INT64_MAX at the
+ * end. */
 static int settle_expected(UpzSource *s, int64_t before, UprezError *err)
 {
     int n = 0;
     while (n < s->n_expected && s->expected[n] < before) n++;
     int64_t frame = nominal_duration(s), hole = frame - frame / 4;
+    bool all = s->good && shows_all(s->st->codecpar->codec_id);
     int r = 0;
-    for (int i = 0; i < n && s->refused > 0 && r >= 0; i++) {
+    for (int i = 0; i < n && (s->refused > 0 || all) && r >= 0; i++) {
         int64_t p = s->expected[i] + s->offset;
         if (s->last != AV_NOPTS_VALUE && p - s->last < hole) continue;
         if (before != INT64_MAX && before + s->offset - p < hole) continue;
-        s->refused--;
+        if (s->refused > 0) s->refused--;
         if (counts(s, p)) atomic_fetch_add(&s->lost_packets, 1);
         if (s->good && s->queue_n < MAX_QUEUE) r = hold(s, p, frame, err);
     }
@@ -240,6 +251,43 @@ static int interrupted(UprezError *err)
     return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted");
 }
 
+/* Containers whose header says a duration that their writer knew; cut off, they just end. */
+static bool knows_duration(const AVFormatContext *in)
+{
+    return in->duration > 0 && in->duration_estimation_method == AVFMT_DURATION_FROM_STREAM &&
+           (!strncmp(in->iformat->name, "matroska", 8) || !strcmp(in->iformat->name, "avi"));
+}
+
+static void note_read(UpzSource *s, const AVPacket *p)
+{
+    int64_t t = p->pts != AV_NOPTS_VALUE ? p->pts : p->dts;
+    if (t == AV_NOPTS_VALUE) return;
+    AVRational tb = s->in->streams[p->stream_index]->time_base;
+    t = av_rescale_q(t + p->duration, tb, AV_TIME_BASE_Q);
+    s->read_to = UPZ_MAX(s->read_to, t);
+}
+
+static void end_of_input(UpzSource *s, int r)
+{
+    char why[UPZ_AV_ERROR];
+    int io = s->in->pb ? s->in->pb->error : 0;
+    if (r == AVERROR_EOF && io < 0) r = io;
+    if (r != AVERROR_EOF) {
+        atomic_fetch_add(&s->read_errors, 1);
+        upz_warn(s->ctx, "%s: reading stopped before the end: %s", s->info.url,
+                 upz_av_error(r, why));
+        return;
+    }
+    if (!knows_duration(s->in)) return;
+    int64_t start = s->in->start_time != AV_NOPTS_VALUE ? s->in->start_time : 0;
+    int64_t missing = s->in->duration - (s->read_to - UPZ_MIN(start, 0));
+    if (missing > AV_TIME_BASE && missing > s->in->duration / 20) {
+        atomic_fetch_add(&s->read_errors, 1);
+        upz_warn(s->ctx, "%s: the file is cut off: %.1f s of %.1f s are missing", s->info.url,
+                 (double)missing / AV_TIME_BASE, (double)s->in->duration / AV_TIME_BASE);
+    }
+}
+
 /* The next packet of the stream into s->packet: 0, or UPREZ_EOF. */
 static int read_packet(UpzSource *s, UprezError *err)
 {
@@ -254,16 +302,10 @@ static int read_packet(UpzSource *s, UprezError *err)
         if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "reading the input");
         if (r == AVERROR_EXIT && s->cancel && *s->cancel) return interrupted(err);
         if (r < 0) {
-            bool clean = r == AVERROR_EOF && !(s->in->pb && s->in->pb->error < 0 &&
-                                               s->in->pb->error != AVERROR_EOF);
-            if (!clean) {
-                char why[UPZ_AV_ERROR];
-                atomic_fetch_add(&s->read_errors, 1);
-                upz_warn(s->ctx, "%s: reading stopped before the end: %s", s->info.url,
-                         upz_av_error(r, why));
-            }
+            end_of_input(s, r);
             return UPREZ_EOF;
         }
+        note_read(s, s->packet);
         if (s->packet->stream_index == s->stream) return 0;
         av_packet_unref(s->packet);
     }
@@ -341,11 +383,15 @@ static int take_frame(UpzSource *s, UprezError *err)
         av_frame_free(&f);
         return r;
     }
+    bool bad = f->decode_error_flags || f->flags & AV_FRAME_FLAG_CORRUPT;
+    if (bad && !s->good && !s->info.still && !s->draining) { /* the stream has yet to begin */
+        av_frame_free(&f);
+        return 0;
+    }
     fill_color(s, f);
     int64_t raw = f->best_effort_timestamp;
     if (raw != AV_NOPTS_VALUE) r = settle_expected(s, raw, err);
     settle_time(s, f);
-    bool bad = f->decode_error_flags || f->flags & AV_FRAME_FLAG_CORRUPT;
     if (bad) {
         if (r >= 0 && av_dict_set(&f->metadata, TAG, "damaged", 0) < 0) r = no_memory(err);
     }
@@ -624,7 +670,8 @@ static int open_input(UpzSource *s, UprezError *err)
     if (!s->fmt) s->fmt = in;
     s->st = in->streams[s->stream];
     for (unsigned i = 0; i < in->nb_streams; i++)
-        in->streams[i]->discard = (int)i == s->stream ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
+        in->streams[i]->discard = (int)i == s->stream || knows_duration(in) ? AVDISCARD_DEFAULT
+                                                                            : AVDISCARD_ALL;
     return 0;
 }
 
