@@ -115,7 +115,8 @@ void upz_code_range(const UprezFormat *f, const UprezColor *c, int comp, double 
     double one = ldexp(1, f->depth - 8), max = ldexp(1, f->depth) - 1;
     if (c->range == UPREZ_RANGE_LIMITED && !alpha) {
         *offset = chroma ? 128 * one : 16 * one;
-        *gain = chroma ? 224 * one : 219 * one;
+        /* YCgCo is made of quantised R G B, so its chroma has their range (H.273, 8.3) */
+        *gain = chroma && c->matrix != M_YCGCO ? 224 * one : 219 * one;
     } else {
         *offset = chroma ? 128 * one : 0;
         *gain = max;
@@ -170,7 +171,7 @@ static int relate(double to_rows[3][3], double bias[3], const UpzLoad *l, UprezE
     double forward[3][3];
     for (int i = 0; i < 9; i++) to_rows[i / 3][i % 3] = i % 4 == 0;
     for (int i = 0; i < 3; i++) bias[i] = 0;
-    if (gray || (rgb_format && l->rows == UPZ_ROWS_RGB)) return 0;
+    if (gray || rgb_format == (l->rows == UPZ_ROWS_RGB)) return 0;
     int r = forward_matrix(forward, code, err);
     if (r < 0) return r;
     if (rgb_format) {
