@@ -1,0 +1,867 @@
+/* ONNX operators on feature maps, one function each, and the table of them. */
+#include "model/onnx_state.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define MAX_PAD_ALIGN 64
+
+typedef int (*LayerFn)(UpzOnnxState *s, const UpzOnnxNode *n);
+
+/* Output k becomes a map that is graph value `node`, with the sizes of `like`. */
+static int set_map(UpzOnnxState *s, const UpzOnnxNode *n, size_t k, int node,
+                   const UpzOnnxVal *like)
+{
+    if (node < 0) return upz_onnx_wrap(s, n, node);
+    UpzOnnxVal *v = NULL;
+    if (k < n->n_outputs && n->outputs[k].n) {
+        UpzOnnxNode as_input = {.inputs = &n->outputs[k], .n_inputs = 1};
+        v = upz_onnx_in(s, &as_input, 0);
+    }
+    if (!v) return 0; /* an output nobody named */
+    v->kind = UPZ_VAL_MAP;
+    v->node = node;
+    v->cropped = like->cropped;
+    memcpy(v->h, like->h, sizeof(v->h));
+    memcpy(v->w, like->w, sizeof(v->w));
+    memset(v->pad, 0, sizeof(v->pad));
+    return 0;
+}
+
+static UpzOnnxVal *output(UpzOnnxState *s, const UpzOnnxNode *n, size_t k)
+{
+    UpzOnnxNode as_input = {.inputs = n->outputs, .n_inputs = n->n_outputs};
+    return upz_onnx_in(s, &as_input, k);
+}
+
+static void scale_size(UpzOnnxState *s, const UpzOnnxNode *n, double num, double den)
+{
+    UpzOnnxVal *v = output(s, n, 0);
+    for (int p = 0; v && p < UPZ_PROBES; p++) {
+        v->h[p] = den == 1 ? v->h[p] * num : ceil(v->h[p] * num / den);
+        v->w[p] = den == 1 ? v->w[p] * num : ceil(v->w[p] * num / den);
+    }
+}
+
+/* Layers that look over a pixel's edge must see the same border everywhere. */
+static int sees_borders(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *v)
+{
+    if (v->cropped) return upz_onnx_refuse(s, n, "it follows the cropping of the padded picture");
+    const UpzNode *node = &s->g->nodes[v->node];
+    double w = s->in_w[1] * node->num / node->den; /* probe 1 is no multiple of anything */
+    s->edges_unpadded |= v->w[1] <= w;
+    return 0;
+}
+
+static int same_ints(const UpzOnnxNode *n, const char *name, int64_t otherwise, int64_t *out)
+{
+    int64_t v[2] = {otherwise, otherwise};
+    const UpzOnnxAttr *a = upz_onnx_attr(n, name);
+    if (a && upz_onnx_ints(a, v, 2) != 2) return -1;
+    *out = v[0];
+    return v[0] == v[1] ? 0 : -1;
+}
+
+/* pads[4] = top left bottom right, as ONNX stores them, with auto_pad worked out. */
+static int pads_of(UpzOnnxState *s, const UpzOnnxNode *n, const UpzTensor *w, int64_t stride,
+                   int64_t pads[4])
+{
+    const UpzOnnxAttr *a = upz_onnx_attr(n, "pads"), *mode = upz_onnx_attr(n, "auto_pad");
+    memset(pads, 0, 4 * sizeof(*pads));
+    if (!mode || upz_slice_is(mode->s, "NOTSET")) {
+        if (a && upz_onnx_ints(a, pads, 4) != 4)
+            return upz_onnx_refuse(s, n, "'pads' are not four numbers");
+        for (int i = 0; i < 4; i++)
+            if (pads[i] < 0 || pads[i] > 64)
+                return upz_onnx_refuse(s, n, "a padding of %lld", (long long)pads[i]);
+        return 0;
+    }
+    if (upz_slice_is(mode->s, "VALID")) return 0;
+    bool upper = upz_slice_is(mode->s, "SAME_UPPER");
+    if (!upper && !upz_slice_is(mode->s, "SAME_LOWER"))
+        return upz_onnx_refuse(s, n, "auto_pad '%.*s' is not known", UPZ_SLICE(mode->s));
+    for (int i = 0; i < 2; i++) {
+        int64_t total = UPZ_MAX(w->dims[2 + i] - stride, 0), small = total / 2;
+        pads[i] = upper ? small : total - small;
+        pads[2 + i] = total - pads[i];
+    }
+    return 0;
+}
+
+static int layer_conv(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_in(s, n, 0);
+    if (!v || v->kind != UPZ_VAL_MAP) return upz_onnx_map(s, n, 0) ? 0 : UPREZ_ERR_MODEL;
+    bool deconv = upz_slice_is(n->op, "ConvTranspose");
+    UpzNode c = upz_node(deconv ? UPZ_OP_DECONV : UPZ_OP_CONV);
+    c.src[0] = v->node;
+    c.weights = upz_onnx_weights(s, n, 1, false);
+    if (c.weights < 0) return c.weights;
+    c.bias = upz_onnx_weights(s, n, 2, true);
+    if (c.bias < UPZ_NO_TENSOR) return c.bias;
+    int r = sees_borders(s, n, v);
+    if (r < 0) return r;
+    const UpzTensor *w = &s->g->tensors[c.weights];
+    int64_t stride, dilation, pads[4], group = upz_onnx_int(n, "group", 1);
+    if (w->n_dims != 4)
+        return upz_onnx_refuse(s, n, "its weights have %d dimensions; 2-D layers are supported",
+                               w->n_dims);
+    if (same_ints(n, "strides", 1, &stride) < 0 || stride < 1 || stride > 16)
+        return upz_onnx_refuse(s, n, "these strides are not supported");
+    if (same_ints(n, "dilations", 1, &dilation) < 0 || dilation != 1)
+        return upz_onnx_refuse(s, n, "dilated kernels are not supported");
+    if (group < 1 || group > UPZ_MAX_CHANNELS)
+        return upz_onnx_refuse(s, n, "%lld groups", (long long)group);
+    r = pads_of(s, n, w, stride, pads);
+    if (r < 0) return r;
+    if (deconv && (v->pad[0] || v->pad[1] || v->pad[2] || v->pad[3]))
+        return upz_onnx_refuse(s, n, "its source is padded");
+    pads[0] += v->pad[1], pads[1] += v->pad[0], pads[2] += v->pad[3], pads[3] += v->pad[2];
+    int64_t extra[2] = {0, 0};
+    const UpzOnnxAttr *a = upz_onnx_attr(n, "output_padding");
+    if (deconv && a && upz_onnx_ints(a, extra, 2) != 2)
+        return upz_onnx_refuse(s, n, "'output_padding' is not two numbers");
+    for (int i = 0; i < 2; i++) {
+        int64_t k = w->dims[2 + i], total = pads[i] + pads[2 + i];
+        bool fits = deconv ? k - stride - total + extra[i] == 0
+                           : total >= k - stride && total < k;
+        if (!fits || pads[i] >= k)
+            return upz_onnx_refuse(s, n, "a %lldx%lld kernel with stride %lld and padding %lld+%lld "
+                                   "changes the picture's size; only \"same\" padding is supported",
+                                   (long long)w->dims[2], (long long)w->dims[3],
+                                   (long long)stride, (long long)pads[i], (long long)pads[2 + i]);
+    }
+    c.stride = (int)stride, c.groups = (int)group;
+    c.pad_y = (int)pads[0], c.pad_x = (int)pads[1];
+    r = set_map(s, n, 0, upz_graph_add(s->g, &c, s->err), v);
+    if (!r && deconv) scale_size(s, n, (double)stride, 1);
+    else if (!r) scale_size(s, n, 1, (double)stride);
+    return r;
+}
+
+static int add_act(UpzOnnxState *s, const UpzOnnxNode *n, const UpzNode *act)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    UpzNode a = *act;
+    a.src[0] = v->node;
+    return set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
+}
+
+static int layer_act(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzNode a = upz_node(UPZ_OP_ACT);
+    if (upz_slice_is(n->op, "Relu")) a.act = UPZ_ACT_RELU;
+    else if (upz_slice_is(n->op, "Sigmoid")) a.act = UPZ_ACT_SIGMOID;
+    else if (upz_slice_is(n->op, "Tanh")) a.act = UPZ_ACT_TANH;
+    else if (upz_slice_is(n->op, "Swish") && upz_onnx_float(n, "alpha", 1) == 1)
+        a.act = UPZ_ACT_SILU;
+    else if (upz_slice_is(n->op, "LeakyRelu")) {
+        a.act = UPZ_ACT_LEAKY;
+        a.slope = upz_onnx_float(n, "alpha", 0.01f);
+    } else if (upz_slice_is(n->op, "Gelu")) {
+        const UpzOnnxAttr *how = upz_onnx_attr(n, "approximate");
+        if (how && !upz_slice_is(how->s, "none"))
+            return upz_onnx_refuse(s, n, "only the exact form is supported");
+        a.act = UPZ_ACT_GELU;
+    } else {
+        return upz_onnx_refuse(s, n, "this form is not supported");
+    }
+    if (!isfinite(a.slope)) return upz_onnx_refuse(s, n, "its slope is not a number");
+    return add_act(s, n, &a);
+}
+
+static int layer_prelu(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzNode a = upz_node(UPZ_OP_ACT);
+    a.act = UPZ_ACT_PRELU;
+    a.slopes = upz_onnx_weights(s, n, 1, false);
+    return a.slopes < 0 ? a.slopes : add_act(s, n, &a);
+}
+
+static int layer_clip(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzNode a = upz_node(UPZ_OP_ACT);
+    a.act = UPZ_ACT_CLIP;
+    a.lo = upz_onnx_float(n, "min", -INFINITY), a.hi = upz_onnx_float(n, "max", INFINITY);
+    for (size_t i = 1; i <= 2; i++) {
+        const UpzNum *v = upz_onnx_num(s, n, i);
+        if (!v && i < n->n_inputs && n->inputs[i].n)
+            return upz_onnx_refuse(s, n, "its limits are not constants");
+        if (!v) continue;
+        if (v->count != 1 || !upz_num_fixed(v, 0))
+            return upz_onnx_refuse(s, n, "its limits are not single constants");
+        *(i == 1 ? &a.lo : &a.hi) = (float)v->v[0][0];
+    }
+    if (!(a.lo <= a.hi)) return upz_onnx_refuse(s, n, "its limits are the wrong way round");
+    return add_act(s, n, &a);
+}
+
+static int layer_pass(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    if (upz_slice_is(n->op, "Cast")) {
+        int64_t to = upz_onnx_int(n, "to", 0);
+        if (to != UPZ_ONNX_FLOAT && to != UPZ_ONNX_HALF && to != UPZ_ONNX_DOUBLE &&
+            to != UPZ_ONNX_BFLOAT)
+            return upz_onnx_refuse(s, n, "the picture is cast to a type that is not floating point");
+    }
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    return v ? set_map(s, n, 0, v->node, v) : UPREZ_ERR_MODEL;
+}
+
+/* x * scale + offset with constants, per channel or one for all. */
+static int with_constant(UpzOnnxState *s, const UpzOnnxNode *n, size_t map_at)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, map_at);
+    if (!v) return UPREZ_ERR_MODEL;
+    size_t at = 1 - map_at;
+    const UpzOnnxVal *c = upz_onnx_in(s, n, at);
+    int channels = s->g->nodes[v->node].channels;
+    float *values = NULL, one;
+    double number = 0;
+    const UpzNum *num = upz_onnx_num(s, n, at);
+    int count, r = 0;
+    if (num && num->count == 1 && upz_num_fixed(num, 0)) {
+        number = num->v[0][0], count = 1;
+    } else if (c->kind == UPZ_VAL_TENSOR) {
+        const UpzOnnxTensor *t = &s->tensors[c->tensor].t;
+        int d = t->n_dims - 3;
+        bool shaped = c->reshaped || (d >= 0 && t->dims[d] == t->count);
+        if (t->count != channels || !shaped || t->external)
+            return upz_onnx_refuse(s, n, "the constant '%.*s' has %lld values; one, or one for each "
+                                   "of %d channels, is supported", UPZ_SLICE(c->name),
+                                   (long long)t->count, channels);
+        count = channels;
+        values = upz_calloc((size_t)count, sizeof(*values));
+        if (!values) return upz_fail_memory(s->err, (size_t)count * 4, "a constant");
+        if (!upz_onnx_numbers(t, NULL, values, NULL))
+            r = upz_onnx_refuse(s, n, "the constant '%.*s' is cut short", UPZ_SLICE(c->name));
+    } else {
+        return upz_onnx_refuse(s, n, "it mixes the picture with a value that is not a constant");
+    }
+    one = (float)number;
+    if (!values) values = &one;
+    bool mul = upz_slice_is(n->op, "Mul"), div = upz_slice_is(n->op, "Div");
+    bool sub = upz_slice_is(n->op, "Sub");
+    if (div && map_at == 1 && !r) r = upz_onnx_refuse(s, n, "a division by the picture");
+    UpzNode a = upz_node(UPZ_OP_AFFINE);
+    a.src[0] = v->node;
+    if (!r && count > 1) {
+        a.weights = upz_onnx_make(s, n, count);
+        a.bias = a.weights < 0 ? a.weights : upz_onnx_make(s, n, count);
+        r = a.bias < 0 ? a.bias : 0;
+    }
+    for (int i = 0; i < count && !r; i++) {
+        float scale = mul ? values[i] : div ? 1 / values[i] : sub && map_at == 1 ? -1 : 1;
+        float offset = mul || div ? 0 : sub && map_at == 0 ? -values[i] : values[i];
+        if (count > 1) s->g->tensors[a.weights].data[i] = scale, s->g->tensors[a.bias].data[i] = offset;
+        else a.alpha[0] = scale, a.alpha[1] = offset;
+        if (!isfinite(scale) || !isfinite(offset))
+            r = upz_onnx_refuse(s, n, "the constant '%.*s' is not finite", UPZ_SLICE(c->name));
+    }
+    if (values != &one) upz_free(values);
+    return r < 0 ? r : set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
+}
+
+static bool is_sigmoid_of(const UpzGraph *g, int a, int b)
+{
+    const UpzNode *n = &g->nodes[a];
+    return n->op == UPZ_OP_ACT && n->act == UPZ_ACT_SIGMOID && n->src[0] == b;
+}
+
+static int layer_pair(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    if (n->n_inputs != 2) return upz_onnx_refuse(s, n, "it has %zu sources", n->n_inputs);
+    UpzOnnxVal *a = upz_onnx_in(s, n, 0), *b = upz_onnx_in(s, n, 1);
+    if (!a || !b) return upz_onnx_refuse(s, n, "a source is missing");
+    if (a->kind != UPZ_VAL_MAP || b->kind != UPZ_VAL_MAP)
+        return with_constant(s, n, a->kind == UPZ_VAL_MAP ? 0 : 1);
+    if (!upz_onnx_map(s, n, 0) || !upz_onnx_map(s, n, 1)) return UPREZ_ERR_MODEL;
+    for (int p = 0; p < UPZ_PROBES; p++)
+        if (a->h[p] != b->h[p] || a->w[p] != b->w[p])
+            return upz_onnx_refuse(s, n, "it joins maps of unlike sizes");
+    int r;
+    if (upz_slice_is(n->op, "Mul")) {
+        int x = is_sigmoid_of(s->g, b->node, a->node)   ? a->node
+                : is_sigmoid_of(s->g, a->node, b->node) ? b->node
+                                                        : -1;
+        UpzNode silu = upz_node(UPZ_OP_ACT);
+        silu.act = UPZ_ACT_SILU, silu.src[0] = x;
+        r = x >= 0 ? upz_graph_add(s->g, &silu, s->err)
+                   : upz_graph_binary(s->g, UPZ_OP_MUL, a->node, b->node, 1, 1, s->err);
+    } else if (upz_slice_is(n->op, "Div")) {
+        return upz_onnx_refuse(s, n, "a division by the picture");
+    } else {
+        float sign = upz_slice_is(n->op, "Sub") ? -1 : 1;
+        r = upz_graph_binary(s->g, UPZ_OP_ADD, a->node, b->node, 1, sign, s->err);
+    }
+    return set_map(s, n, 0, r, a);
+}
+
+static int layer_neg(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzNode a = upz_node(UPZ_OP_AFFINE);
+    a.alpha[0] = -1;
+    return add_act(s, n, &a);
+}
+
+static int layer_norm(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    int in[4], channels = s->g->nodes[v->node].channels;
+    for (size_t i = 0; i < 4; i++) {
+        in[i] = upz_onnx_weights(s, n, i + 1, false);
+        if (in[i] < 0) return in[i];
+        if (s->g->tensors[in[i]].count != channels)
+            return upz_onnx_refuse(s, n, "its constants do not have one value a channel");
+    }
+    double eps = upz_onnx_float(n, "epsilon", 1e-5f);
+    UpzNode a = upz_node(UPZ_OP_AFFINE);
+    a.src[0] = v->node;
+    a.weights = upz_onnx_make(s, n, channels);
+    a.bias = a.weights < 0 ? a.weights : upz_onnx_make(s, n, channels);
+    if (a.bias < 0) return a.bias;
+    for (int c = 0; c < channels; c++) {
+        double scale = s->g->tensors[in[0]].data[c], offset = s->g->tensors[in[1]].data[c];
+        double mean = s->g->tensors[in[2]].data[c], var = s->g->tensors[in[3]].data[c];
+        if (!(var + eps > 0)) return upz_onnx_refuse(s, n, "a variance is not positive");
+        s->g->tensors[a.weights].data[c] = (float)(scale / sqrt(var + eps));
+        s->g->tensors[a.bias].data[c] = (float)(offset - mean * scale / sqrt(var + eps));
+    }
+    return set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
+}
+
+static int layer_concat(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    int64_t axis = upz_onnx_int(n, "axis", 1);
+    if (axis != 1 && axis != -3)
+        return upz_onnx_refuse(s, n, "maps can be joined along the channels only");
+    int src[UPZ_MAX_SRC];
+    if (n->n_inputs < 1 || n->n_inputs > UPZ_MAX_SRC)
+        return upz_onnx_refuse(s, n, "%zu sources; up to %d are supported", n->n_inputs,
+                               UPZ_MAX_SRC);
+    UpzOnnxVal *first = upz_onnx_map(s, n, 0);
+    for (size_t i = 0; i < n->n_inputs; i++) {
+        UpzOnnxVal *v = upz_onnx_map(s, n, i);
+        if (!v || !first) return UPREZ_ERR_MODEL;
+        for (int p = 0; p < UPZ_PROBES; p++)
+            if (v->h[p] != first->h[p] || v->w[p] != first->w[p])
+                return upz_onnx_refuse(s, n, "it joins maps of unlike sizes");
+        src[i] = v->node;
+    }
+    return set_map(s, n, 0, upz_graph_concat(s->g, src, (int)n->n_inputs, s->err), first);
+}
+
+static int slice_channels(UpzOnnxState *s, const UpzOnnxNode *n, size_t out, UpzOnnxVal *v,
+                          int first, int count)
+{
+    UpzNode c = upz_node(UPZ_OP_SLICE);
+    c.src[0] = v->node, c.first = first, c.channels = count;
+    return set_map(s, n, out, upz_graph_add(s->g, &c, s->err), v);
+}
+
+static int layer_split(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    int64_t axis = upz_onnx_int(n, "axis", 0), sizes[UPZ_NUM_MAX];
+    if (axis != 1 && axis != -3)
+        return upz_onnx_refuse(s, n, "maps can be split along the channels only");
+    int channels = s->g->nodes[v->node].channels, parts = (int)n->n_outputs;
+    const UpzNum *num = upz_onnx_num(s, n, 1);
+    const UpzOnnxAttr *a = upz_onnx_attr(n, "split");
+    if (parts < 1 || parts > UPZ_NUM_MAX) return upz_onnx_refuse(s, n, "it has %d outputs", parts);
+    if (a && upz_onnx_ints(a, sizes, UPZ_NUM_MAX) != parts)
+        return upz_onnx_refuse(s, n, "the sizes do not match its %d outputs", parts);
+    if (!a && n->n_inputs > 1 && n->inputs[1].n && (!num || num->count != parts))
+        return upz_onnx_refuse(s, n, "the sizes do not match its %d outputs", parts);
+    int first = 0, r = 0, share = (channels + parts - 1) / parts;
+    for (int i = 0; i < parts && !r; i++) {
+        double size = a ? (double)sizes[i] : num ? num->v[i][0] : UPZ_MIN(share, channels - first);
+        if (!(size >= 1 && size <= channels - first) || (num && !upz_num_fixed(num, i)))
+            return upz_onnx_refuse(s, n, "parts that are not within %d channels", channels);
+        r = slice_channels(s, n, (size_t)i, v, first, (int)size);
+        first += (int)size;
+    }
+    return r;
+}
+
+/* A cut in height or width: nothing at all, or the padding added before. */
+static int crop(UpzOnnxState *s, const UpzOnnxNode *n, UpzOnnxVal *v, bool rows,
+                const double start[UPZ_PROBES], const double end[UPZ_PROBES])
+{
+    const UpzNode *node = &s->g->nodes[v->node];
+    double size[UPZ_PROBES];
+    bool same = true, picture = true;
+    for (int p = 0; p < UPZ_PROBES; p++) {
+        double full = rows ? v->h[p] : v->w[p];
+        double in = (rows ? s->in_h[p] : s->in_w[p]) * node->num / node->den;
+        double from = start[p] < 0 ? fmax(start[p] + full, 0) : start[p];
+        size[p] = end[p] < 0 ? end[p] + full : fmin(end[p], full);
+        same &= from == 0 && size[p] == full;
+        picture &= from == 0 && size[p] == in && full >= in;
+    }
+    if (same) return 0;
+    if (!picture || s->pad_align == 1)
+        return upz_onnx_refuse(s, n, "it cuts out a part of the picture");
+    memcpy(rows ? v->h : v->w, size, sizeof(size));
+    v->cropped = true;
+    return 0;
+}
+
+/* One of Slice's arguments for axis i; false when it is not there or not usable. */
+static bool slice_value(UpzOnnxState *s, const UpzOnnxNode *n, size_t input, const char *name,
+                        int i, double out[UPZ_PROBES])
+{
+    const UpzNum *num = upz_onnx_num(s, n, input);
+    const UpzOnnxAttr *a = upz_onnx_attr(n, name);
+    int64_t v[4];
+    if (num && i < num->count) {
+        memcpy(out, num->v[i], sizeof(num->v[i]));
+        return true;
+    }
+    if (num || !a || upz_onnx_ints(a, v, 4) <= i || i > 3) return false;
+    for (int p = 0; p < UPZ_PROBES; p++) out[p] = (double)v[i];
+    return true;
+}
+
+static int layer_slice(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    UpzOnnxVal work = *v; /* sizes change axis by axis */
+    int i = 0, r = 0;
+    for (; i < 4 && !r; i++) {
+        double start[UPZ_PROBES], end[UPZ_PROBES], axis[UPZ_PROBES], step[UPZ_PROBES];
+        if (!slice_value(s, n, 1, "starts", i, start)) break;
+        if (!slice_value(s, n, 2, "ends", i, end))
+            return upz_onnx_refuse(s, n, "its ends are not constants or sizes");
+        if (!slice_value(s, n, 3, "axes", i, axis)) axis[0] = i;
+        if (slice_value(s, n, 4, "steps", i, step) && step[0] != 1)
+            return upz_onnx_refuse(s, n, "a step other than 1");
+        if (axis[0] < 0) axis[0] += 4;
+        if (axis[0] == 2 || axis[0] == 3) {
+            r = crop(s, n, &work, axis[0] == 2, start, end);
+        } else if (axis[0] == 1) {
+            int channels = s->g->nodes[work.node].channels;
+            double from = start[0] < 0 ? start[0] + channels : start[0];
+            double to = end[0] < 0 ? end[0] + channels : fmin(end[0], channels);
+            if (!(from >= 0 && from < to && to <= channels))
+                return upz_onnx_refuse(s, n, "channels %g … %g of %d", from, to - 1, channels);
+            UpzNode c = upz_node(UPZ_OP_SLICE);
+            c.src[0] = work.node, c.first = (int)from, c.channels = (int)(to - from);
+            work.node = upz_graph_add(s->g, &c, s->err);
+            if (work.node < 0) return upz_onnx_wrap(s, n, work.node);
+        } else if (start[0] != 0 || end[0] < 1) {
+            return upz_onnx_refuse(s, n, "it cuts the batch");
+        }
+    }
+    if (i == 0) return upz_onnx_refuse(s, n, "its starts are not constants or sizes");
+    return r < 0 ? r : set_map(s, n, 0, work.node, &work);
+}
+
+static int layer_shuffle(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    bool to_depth = upz_slice_is(n->op, "SpaceToDepth");
+    const UpzOnnxAttr *mode = upz_onnx_attr(n, "mode");
+    int64_t f = upz_onnx_int(n, "blocksize", 0);
+    if (f < 1 || f > 16) return upz_onnx_refuse(s, n, "a block size of %lld", (long long)f);
+    if (to_depth && v->cropped) return sees_borders(s, n, v);
+    UpzNode c = upz_node(to_depth ? UPZ_OP_UNSHUFFLE : UPZ_OP_SHUFFLE);
+    c.src[0] = v->node, c.factor = (int)f;
+    c.dcr = !mode || !upz_slice_is(mode->s, "CRD"); /* SpaceToDepth knows the first form only */
+    int r = set_map(s, n, 0, upz_graph_add(s->g, &c, s->err), v);
+    if (!r) scale_size(s, n, to_depth ? 1 : (double)f, to_depth ? (double)f : 1);
+    return r;
+}
+
+/* The smallest fraction that is (nearly) x; false if there is none. */
+static bool fraction(double x, int *num, int *den)
+{
+    for (int d = 1; d <= 16; d++) {
+        double n = nearbyint(x * d);
+        if (n >= 1 && n <= 64 && fabs(x * d - n) < 1e-5 * n) {
+            *num = (int)n, *den = d;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Enlargement in height and width: from scales or from sizes, four numbers or (axes) two. */
+static int resize_ratio(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *v, int *num,
+                        int *den)
+{
+    bool upsample = upz_slice_is(n->op, "Upsample"), old = s->model.opset < 11;
+    double attr[4], ratio[2];
+    const UpzOnnxAttr *a = upz_onnx_attr(n, "scales");
+    const UpzNum *scales = upz_onnx_num(s, n, upsample || old ? 1 : 2);
+    const UpzNum *sizes = old ? NULL : upz_onnx_num(s, n, 3);
+    if (upsample && a && upz_onnx_floats(a, attr, 4) == 4) {
+        if (attr[0] != 1 || attr[1] != 1) return upz_onnx_refuse(s, n, "it enlarges channels");
+        ratio[0] = attr[2], ratio[1] = attr[3];
+    } else if (scales && (scales->count == 4 || scales->count == 2)) {
+        int skip = scales->count - 2;
+        for (int i = 0; i < scales->count; i++)
+            if (!upz_num_fixed(scales, i) || (i < skip && scales->v[i][0] != 1))
+                return upz_onnx_refuse(s, n, "its scales depend on the picture's size");
+        ratio[0] = scales->v[skip][0], ratio[1] = scales->v[skip + 1][0];
+    } else if (sizes && (sizes->count == 4 || sizes->count == 2)) {
+        int skip = sizes->count - 2;
+        ratio[0] = sizes->v[skip][0] / v->h[0], ratio[1] = sizes->v[skip + 1][0] / v->w[0];
+        for (int p = 1; p < UPZ_PROBES; p++)
+            if (floor(ratio[0] * v->h[p] + 1e-6) != sizes->v[skip][p] ||
+                floor(ratio[1] * v->w[p] + 1e-6) != sizes->v[skip + 1][p])
+                return upz_onnx_refuse(s, n, "its sizes are not a fixed multiple of its source's");
+    } else {
+        return upz_onnx_refuse(s, n, "its scales or sizes are not constants or sizes");
+    }
+    if (fabs(ratio[0] - ratio[1]) > 1e-6 || !fraction(ratio[0], num, den))
+        return upz_onnx_refuse(s, n, "a resize by %g x %g is not supported", ratio[1], ratio[0]);
+    return 0;
+}
+
+static bool attr_is(const UpzOnnxNode *n, const char *name, const char *value, bool otherwise)
+{
+    const UpzOnnxAttr *a = upz_onnx_attr(n, name);
+    return a ? upz_slice_is(a->s, value) : otherwise;
+}
+
+/* Does this nearest-neighbour rule take source i / factor for an integer factor? */
+static bool nearest_is_plain(const UpzOnnxNode *n, bool old, int factor)
+{
+    const char *mode = "coordinate_transformation_mode";
+    if (old) return true;
+    if (attr_is(n, mode, "half_pixel", true) || attr_is(n, mode, "pytorch_half_pixel", false))
+        return attr_is(n, "nearest_mode", "round_prefer_floor", true) ||
+               attr_is(n, "nearest_mode", "round_prefer_ceil", false);
+    if (attr_is(n, mode, "asymmetric", false))
+        return attr_is(n, "nearest_mode", "floor", false) ||
+               (factor == 2 && attr_is(n, "nearest_mode", "round_prefer_floor", true));
+    return false;
+}
+
+static int layer_resize(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    int num = 1, den = 1, r = resize_ratio(s, n, v, &num, &den);
+    if (r < 0) return r;
+    const char *mode = "coordinate_transformation_mode";
+    bool old = upz_slice_is(n->op, "Upsample") || s->model.opset < 11;
+    UpzNode c = upz_node(UPZ_OP_RESIZE);
+    c.src[0] = v->node, c.resize_num = num, c.resize_den = den;
+    if (attr_is(n, "mode", "nearest", true)) {
+        if (den != 1 || num > 16 || !nearest_is_plain(n, old, num))
+            return upz_onnx_refuse(s, n, "this rule for the nearest neighbour is not supported");
+        c.op = UPZ_OP_NEAREST, c.factor = num;
+    } else {
+        if (attr_is(n, "mode", "cubic", false)) c.filter = UPZ_FILTER_BICUBIC;
+        else if (!attr_is(n, "mode", "linear", false))
+            return upz_onnx_refuse(s, n, "this filter is not supported");
+        bool same = num == den;
+        if (!same && (old || (!attr_is(n, mode, "half_pixel", true) &&
+                              !attr_is(n, mode, "pytorch_half_pixel", false))))
+            return upz_onnx_refuse(s, n, "only half-pixel centres are supported");
+        if (upz_onnx_int(n, "antialias", 0) || upz_onnx_int(n, "exclude_outside", 0) ||
+            (c.filter == UPZ_FILTER_BICUBIC &&
+             fabsf(upz_onnx_float(n, "cubic_coeff_a", -0.75f) + 0.75f) > 1e-6f))
+            return upz_onnx_refuse(s, n, "antialias, exclude_outside and other cubic kernels are "
+                                   "not supported");
+        r = same ? 0 : sees_borders(s, n, v);
+        if (r < 0) return r;
+    }
+    r = set_map(s, n, 0, upz_graph_add(s->g, &c, s->err), v);
+    UpzOnnxVal *out = output(s, n, 0);
+    for (int p = 0; out && !r && p < UPZ_PROBES; p++) {
+        out->h[p] = floor(v->h[p] * num / den);
+        out->w[p] = floor(v->w[p] * num / den);
+    }
+    return r;
+}
+
+static bool reads_input_only(const UpzGraph *g, int node)
+{
+    while (g->nodes[node].op == UPZ_OP_AFFINE) node = g->nodes[node].src[0];
+    return g->nodes[node].op == UPZ_OP_INPUT;
+}
+
+/* Right and bottom padding to a multiple: the engine's facts.align, not a node of the graph. */
+static int pad_to_multiple(UpzOnnxState *s, const UpzOnnxNode *n, UpzOnnxVal *v,
+                           const double *right, const double *bottom)
+{
+    if (!reads_input_only(s->g, v->node))
+        return upz_onnx_refuse(s, n, "it pads a map that is not the picture");
+    int k = (int)(1 + right[1]);
+    bool ok = k >= 2 && k <= MAX_PAD_ALIGN;
+    for (int p = 0; p < UPZ_PROBES && ok; p++)
+        ok = v->w[p] + right[p] == ceil(v->w[p] / k) * k &&
+             v->h[p] + bottom[p] == ceil(v->h[p] / k) * k;
+    if (!ok)
+        return upz_onnx_refuse(s, n, "a padding that depends on the picture's size in a way that "
+                               "is not known");
+    UpzPadMode mode = attr_is(n, "mode", "reflect", false) ? UPZ_PAD_REFLECT
+                      : attr_is(n, "mode", "edge", false)  ? UPZ_PAD_REPLICATE
+                                                           : UPZ_PAD_ZERO;
+    if (s->pad_align != 1 && (s->pad_align != k || s->pad_mode != mode))
+        return upz_onnx_refuse(s, n, "a second padding unlike the first");
+    if (mode == UPZ_PAD_ZERO && s->g->nodes[v->node].op != UPZ_OP_INPUT)
+        return upz_onnx_refuse(s, n, "it pads a map that is not the picture");
+    s->pad_align = k, s->pad_mode = mode;
+    int r = set_map(s, n, 0, v->node, v);
+    UpzOnnxVal *out = output(s, n, 0);
+    for (int p = 0; out && p < UPZ_PROBES; p++) out->h[p] += bottom[p], out->w[p] += right[p];
+    return r;
+}
+
+static int layer_pad(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    const UpzNum *num = upz_onnx_num(s, n, 1);
+    const UpzOnnxAttr *a = upz_onnx_attr(n, "pads");
+    double pads[8][UPZ_PROBES]; /* begins N C H W, ends N C H W */
+    int64_t ints[8];
+    if (n->n_inputs > 3 && n->inputs[3].n) return upz_onnx_refuse(s, n, "'axes' is not supported");
+    if (num && num->count == 8) memcpy(pads, num->v, sizeof(pads));
+    else if (!num && a && upz_onnx_ints(a, ints, 8) == 8) {
+        for (int i = 0; i < 8; i++)
+            for (int p = 0; p < UPZ_PROBES; p++) pads[i][p] = (double)ints[i];
+    } else {
+        return upz_onnx_refuse(s, n, "its amounts are not eight constants or sizes");
+    }
+    bool zero = attr_is(n, "mode", "constant", true), any = false, same = true, begins = false;
+    const UpzNum *value = upz_onnx_num(s, n, 2);
+    if (zero && ((value && (value->count != 1 || value->v[0][0] != 0 || !upz_num_fixed(value, 0))) ||
+                 upz_onnx_float(n, "value", 0) != 0))
+        return upz_onnx_refuse(s, n, "padding with another constant than zero");
+    for (int i = 0; i < 8; i++)
+        for (int p = 0; p < UPZ_PROBES; p++) {
+            if (!(pads[i][p] >= 0 && pads[i][p] <= 64) || (i % 4 < 2 && pads[i][p] != 0))
+                return upz_onnx_refuse(s, n, "a padding of %g", pads[i][p]);
+            any |= pads[i][p] != 0;
+            same &= pads[i][p] == pads[i][0];
+            begins |= i < 4 && pads[i][p] != 0;
+        }
+    if (!any) return set_map(s, n, 0, v->node, v);
+    if (!same && !begins) return pad_to_multiple(s, n, v, pads[7], pads[6]);
+    if (!same || !zero)
+        return upz_onnx_refuse(s, n, "only zeros before a convolution, or a padding to a multiple, "
+                               "are supported");
+    int r = set_map(s, n, 0, v->node, v);
+    UpzOnnxVal *out = output(s, n, 0);
+    if (!r && out)
+        for (int i = 0; i < 4; i++) out->pad[i] = (int)pads[(int[]){3, 2, 7, 6}[i]][0];
+    return r;
+}
+
+/* A map seen as its four axes. */
+static void view_of_map(const UpzOnnxState *s, const UpzOnnxVal *v, UpzView *view)
+{
+    *view = (UpzView){.n = 4};
+    for (int i = 0; i < 4; i++) {
+        view->axis[i].of = i;
+        for (int p = 0; p < UPZ_PROBES; p++)
+            view->axis[i].size[p] = i == 0   ? 1
+                                    : i == 1 ? s->g->nodes[v->node].channels
+                                    : i == 2 ? v->h[p]
+                                             : v->w[p];
+    }
+}
+
+static int set_view(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *from,
+                    const UpzView *view)
+{
+    UpzOnnxVal *out = output(s, n, 0);
+    if (!out) return 0;
+    UpzView *copy = upz_calloc(1, sizeof(*copy));
+    if (!copy) return upz_fail_memory(s->err, sizeof(*copy), "a view");
+    *copy = *view;
+    upz_free(out->view);
+    out->view = copy;
+    out->kind = UPZ_VAL_VIEW;
+    out->node = from->node;
+    memcpy(out->h, from->h, sizeof(out->h));
+    memcpy(out->w, from->w, sizeof(out->w));
+    out->cropped = from->cropped;
+    return 0;
+}
+
+/* The view's axes, when N C H W are again one after the other, each made of several parts: is it a
+ * pixel shuffle or its inverse? Parts of size 1 say nothing and are skipped. */
+static int shuffle_of_view(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *v,
+                           const UpzView *view, const double *const target[4])
+{
+    UpzViewAxis part[4][UPZ_VIEW_AXES];
+    int count[4] = {0}, at = 0;
+    for (int d = 0; d < 4; d++) {
+        double have[UPZ_PROBES];
+        for (int p = 0; p < UPZ_PROBES; p++) have[p] = 1;
+        while (at < view->n) {
+            bool full = true, one = true;
+            for (int p = 0; p < UPZ_PROBES; p++) {
+                full &= have[p] == target[d][p];
+                one &= view->axis[at].size[p] == 1;
+            }
+            if (full && !one) break;
+            if (full && d < 3 && one && view->n - at <= 4 - d - 1) break;
+            for (int p = 0; p < UPZ_PROBES; p++) have[p] *= view->axis[at].size[p];
+            if (!one) part[d][count[d]++] = view->axis[at];
+            at++;
+        }
+        for (int p = 0; p < UPZ_PROBES; p++)
+            if (have[p] != target[d][p])
+                return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
+    }
+    if (at != view->n) return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
+    int channels = s->g->nodes[v->node].channels, c = count[1], f = 0;
+    const UpzViewAxis *ch = part[1], *y = part[2], *x = part[3];
+    UpzNode node = upz_node(UPZ_OP_SHUFFLE);
+    node.src[0] = v->node;
+    bool ok = count[0] == 0;
+    if (count[2] <= 1 && count[3] <= 1 && c <= 1) { /* back where it was */
+        ok &= (!count[2] || y->of == 2) && (!count[3] || x->of == 3) && (!c || ch->of == 1);
+        return ok ? set_map(s, n, 0, v->node, v)
+                  : upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
+    }
+    if (ok && c <= 1 && count[2] == 2 && count[3] == 2) {
+        /* C = (c, f, f) or (f, f, c), H f, W f */
+        f = (int)y[1].size[0];
+        ok = y[0].of == 2 && x[0].of == 3 && y[1].of == 1 && x[1].of == 1 &&
+             x[1].size[0] == f && y[1].part + 1 == x[1].part && (!c || ch[0].of == 1);
+        node.dcr = c && ch[0].part > x[1].part;
+    } else if (ok && (c == 2 || c == 3) && count[2] == 1 && count[3] == 1) {
+        node.op = UPZ_OP_UNSHUFFLE;
+        node.dcr = c == 3 && ch[2].of == 1;
+        int i = c == 3 && !node.dcr;
+        f = (int)ch[i].size[0];
+        ok = y->of == 2 && x->of == 3 && y->part == 0 && x->part == 0 && ch[i].of == 2 &&
+             ch[i + 1].of == 3 && ch[i].part == 1 && ch[i + 1].part == 1 &&
+             ch[i + 1].size[0] == f && (c == 2 || ch[node.dcr ? 2 : 0].of == 1) &&
+             (c == 3 || channels == 1);
+    } else {
+        ok = false;
+    }
+    if (!ok || f < 2 || f > 16)
+        return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
+    if (node.op == UPZ_OP_UNSHUFFLE && v->cropped) return sees_borders(s, n, v);
+    node.factor = f;
+    int r = set_map(s, n, 0, upz_graph_add(s->g, &node, s->err), v);
+    if (!r) scale_size(s, n, node.op == UPZ_OP_SHUFFLE ? f : 1, node.op == UPZ_OP_SHUFFLE ? 1 : f);
+    return r;
+}
+
+/* Resolves 0 and -1 in a Reshape's shape. */
+static bool resolve_shape(const UpzView *view, const UpzNum *shape,
+                          double out[UPZ_VIEW_AXES][UPZ_PROBES])
+{
+    for (int p = 0; p < UPZ_PROBES; p++) {
+        double total = 1, known = 1;
+        int open = -1;
+        for (int i = 0; i < view->n; i++) total *= view->axis[i].size[p];
+        for (int i = 0; i < shape->count; i++) {
+            double d = shape->v[i][p];
+            if (d == 0) d = i < view->n ? view->axis[i].size[p] : 1;
+            if (d == -1 && open < 0) {
+                open = i;
+                continue;
+            }
+            if (!(d >= 1 && d <= 1e9)) return false;
+            out[i][p] = d;
+            known *= d;
+        }
+        if (open >= 0) out[open][p] = total / known;
+        else if (known != total) return false;
+        if (open >= 0 && floor(out[open][p]) != out[open][p]) return false;
+    }
+    return true;
+}
+
+static int layer_reshape(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_in(s, n, 0);
+    if (!v || v->kind != UPZ_VAL_VIEW) v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    const UpzNum *shape = upz_onnx_num(s, n, 1);
+    if (!shape || shape->count < 4 || shape->count > UPZ_VIEW_AXES)
+        return upz_onnx_refuse(s, n, "this shape is not supported");
+    UpzView view;
+    if (v->kind == UPZ_VAL_VIEW) view = *v->view;
+    else view_of_map(s, v, &view);
+    double want[UPZ_VIEW_AXES][UPZ_PROBES];
+    if (!resolve_shape(&view, shape, want))
+        return upz_onnx_refuse(s, n, "the shape does not fit a map of any size");
+    if (shape->count == 4 && view.n >= 4)
+        return shuffle_of_view(s, n, v, &view,
+                               (const double *[]){want[0], want[1], want[2], want[3]});
+    if (v->kind == UPZ_VAL_VIEW)
+        return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
+    UpzView out = {.n = shape->count};
+    int at = 0;
+    for (int d = 0; d < 4; d++) { /* each axis of the map is cut into one or more of the shape's */
+        double have[UPZ_PROBES];
+        bool full = false;
+        for (int p = 0; p < UPZ_PROBES; p++) have[p] = 1;
+        for (int k = 0; !full && at < out.n; k++, at++) {
+            out.axis[at] = (UpzViewAxis){.of = d, .part = k};
+            full = true;
+            for (int p = 0; p < UPZ_PROBES; p++) {
+                out.axis[at].size[p] = want[at][p];
+                have[p] *= want[at][p];
+                full &= have[p] == view.axis[d].size[p];
+            }
+            /* a leading 1 belongs to a channel axis that is still to be cut */
+            if (d == 1 && full && at + 1 < out.n && view.axis[1].size[0] == 1 &&
+                want[at + 1][0] == 1) full = false;
+        }
+        if (!full) return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
+    }
+    if (at != out.n) return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
+    return set_view(s, n, v, &out);
+}
+
+static int layer_transpose(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_in(s, n, 0);
+    int64_t perm[UPZ_VIEW_AXES];
+    const UpzOnnxAttr *a = upz_onnx_attr(n, "perm");
+    if (!v || v->kind != UPZ_VAL_VIEW || !a || upz_onnx_ints(a, perm, UPZ_VIEW_AXES) != v->view->n)
+        return upz_onnx_refuse(s, n, "only the transposition within a pixel shuffle is supported");
+    UpzView out = {.n = v->view->n};
+    unsigned seen = 0;
+    for (int i = 0; i < out.n; i++) {
+        if (perm[i] < 0 || perm[i] >= out.n || seen >> perm[i] & 1)
+            return upz_onnx_refuse(s, n, "'perm' is not a permutation");
+        seen |= 1u << perm[i];
+        out.axis[i] = v->view->axis[perm[i]];
+    }
+    return set_view(s, n, v, &out);
+}
+
+static const struct {
+    const char *op;
+    LayerFn fn;
+} layers[] = {
+    {"Conv", layer_conv}, {"ConvTranspose", layer_conv}, {"Relu", layer_act},
+    {"LeakyRelu", layer_act}, {"Sigmoid", layer_act}, {"Tanh", layer_act}, {"Gelu", layer_act},
+    {"Swish", layer_act}, {"PRelu", layer_prelu}, {"Clip", layer_clip}, {"Identity", layer_pass},
+    {"Cast", layer_pass}, {"Dropout", layer_pass}, {"Add", layer_pair}, {"Sub", layer_pair},
+    {"Mul", layer_pair}, {"Div", layer_pair}, {"Neg", layer_neg},
+    {"BatchNormalization", layer_norm}, {"Concat", layer_concat}, {"Split", layer_split},
+    {"Slice", layer_slice}, {"DepthToSpace", layer_shuffle}, {"SpaceToDepth", layer_shuffle},
+    {"Resize", layer_resize}, {"Upsample", layer_resize}, {"Pad", layer_pad},
+    {"Reshape", layer_reshape}, {"Transpose", layer_transpose},
+};
+
+int upz_onnx_layer(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    for (int i = 0; i < UPZ_COUNT(layers); i++)
+        if (upz_slice_is(n->op, layers[i].op)) return layers[i].fn(s, n);
+    return upz_onnx_refuse(s, n, "the operator is not supported; try another engine or export the "
+                           "network without it");
+}

@@ -1,0 +1,94 @@
+/* What the ONNX reader knows of each value while it walks the nodes: read_onnx.c owns the walk,
+ * onnx_layers.c turns operators on feature maps into graph nodes. */
+#ifndef UPZ_ONNX_STATE_H
+#define UPZ_ONNX_STATE_H
+
+#include "base/file.h"
+#include "model/graph.h"
+#include "model/onnx.h"
+#include "model/onnx_fold.h"
+
+#define UPZ_VIEW_AXES 8
+
+typedef enum UpzOnnxKind {
+    UPZ_VAL_NONE,   /* not computed yet */
+    UPZ_VAL_MAP,    /* a feature map: N x C x H x W */
+    UPZ_VAL_TENSOR, /* weights or other stored constants */
+    UPZ_VAL_NUM,    /* a few numbers, from constants or sizes */
+    UPZ_VAL_VIEW    /* a map reshaped or transposed, on its way to being a pixel shuffle */
+} UpzOnnxKind;
+
+/* One axis of a view: part `part` (0 = outermost) of axis `of` (N C H W) of the map. */
+typedef struct UpzViewAxis {
+    int of, part;
+    double size[UPZ_PROBES];
+} UpzViewAxis;
+
+typedef struct UpzView {
+    int n;
+    UpzViewAxis axis[UPZ_VIEW_AXES];
+} UpzView;
+
+typedef struct UpzOnnxVal {
+    UpzSlice name;
+    UpzOnnxKind kind;
+    int producer;      /* node, or -1: an input or initialiser */
+    int tensor;        /* TENSOR: index into UpzOnnxState.tensors */
+    bool reshaped;     /* TENSOR: its dims no longer matter, only its values in order */
+    UpzNum num;
+    int node;          /* MAP, VIEW: the graph's value */
+    double h[UPZ_PROBES], w[UPZ_PROBES]; /* MAP: its size for each probe */
+    int pad[4];        /* MAP: zeros a Pad added (left top right bottom), for a convolution */
+    bool cropped;      /* MAP: a Slice cut off the padding */
+    UpzView *view;
+} UpzOnnxVal;
+
+typedef struct UpzOnnxConst {
+    UpzOnnxTensor t;
+    int in_graph;      /* the graph's tensor, or UPZ_NO_TENSOR */
+} UpzOnnxConst;
+
+typedef struct UpzOnnxState {
+    const char *path;
+    UpzOnnx model;
+    UpzGraph *g;
+    UpzOnnxVal *vals;
+    size_t n_vals, cap_vals;
+    uint32_t *table;   /* hash of names -> index + 1 */
+    size_t table_size;
+    UpzOnnxConst *tensors;
+    size_t n_tensors, cap_tensors;
+    double in_h[UPZ_PROBES], in_w[UPZ_PROBES];
+    int pad_align;     /* the network pads its input to multiples of this; 1: it does not */
+    UpzPadMode pad_mode;
+    bool edges_unpadded; /* a layer that sees borders read a map that was not padded */
+    size_t made;       /* floats made up for the graph, limited by the file's size */
+    size_t made_max;
+    size_t n_nums;
+    UpzMap external;
+    UpzSlice external_name;
+    UprezError *err;
+} UpzOnnxState;
+
+/* The sentence "PATH: node 'NAME' (OP): …". Returns UPREZ_ERR_MODEL. */
+int upz_onnx_refuse(UpzOnnxState *s, const UpzOnnxNode *n, const char *fmt, ...)
+    UPZ_PRINTF(3, 4);
+/* Puts that beginning before the sentence already there; passes r on. */
+int upz_onnx_wrap(UpzOnnxState *s, const UpzOnnxNode *n, int r);
+
+/* The node's i-th input: NULL when absent. */
+UpzOnnxVal *upz_onnx_in(UpzOnnxState *s, const UpzOnnxNode *n, size_t i);
+/* The i-th input as a map without pending padding; NULL with the error set. */
+UpzOnnxVal *upz_onnx_map(UpzOnnxState *s, const UpzOnnxNode *n, size_t i);
+/* The i-th input as numbers, borrowed; NULL when absent or not numbers (no error set). */
+const UpzNum *upz_onnx_num(UpzOnnxState *s, const UpzOnnxNode *n, size_t i);
+/* The i-th input as a tensor of the graph (>= 0), UPZ_NO_TENSOR when absent with optional; or an
+ * error < UPZ_NO_TENSOR. */
+int upz_onnx_weights(UpzOnnxState *s, const UpzOnnxNode *n, size_t i, bool optional);
+/* A new tensor of n values (all 0) in the graph, within what the file's size justifies. */
+int upz_onnx_make(UpzOnnxState *s, const UpzOnnxNode *n, int count);
+
+/* An operator on feature maps: fills the node's outputs. */
+int upz_onnx_layer(UpzOnnxState *s, const UpzOnnxNode *n);
+
+#endif
