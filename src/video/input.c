@@ -99,6 +99,16 @@ int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err)
                     cover ? ", only cover art" : "");
 }
 
+bool upz_input_is_still(const AVFormatContext *fmt, int stream)
+{
+    const char *name = fmt->iformat->name;
+    size_t n = strlen(name);
+    if (!strcmp(name, "image2"))
+        return stream < 0 || (unsigned)stream >= fmt->nb_streams ||
+               fmt->streams[stream]->duration <= 1;
+    return n > 5 && !strcmp(name + n - 5, "_pipe");
+}
+
 bool upz_stream_has_alpha(const AVStream *st)
 {
     enum AVCodecID id = st->codecpar->codec_id;

@@ -21,6 +21,8 @@ int upz_input_open(AVFormatContext **out, const char *url, const char *format,
 /* The stream to enlarge: FFmpeg's choice among the video streams that are not cover art and that
  * can be decoded. Its index, or INPUT. */
 int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err);
+/* A single picture file, by its demuxer. */
+bool upz_input_is_still(const AVFormatContext *fmt, int stream);
 
 /* A decoder for a stream. alpha: VP8/VP9 with a second, transparency picture. hwaccel: a device
  * type of libav's ("cuda", "vaapi", …) or NULL; DEVICE when it cannot be used.

@@ -32,6 +32,7 @@ struct UpzSource {
     AVFormatContext *in;  /* what is read from: fmt until a restart */
     AVStream *st;         /* of in */
     int stream;
+    bool aiming;           /* reading to find a place, not to deliver */
     bool seekable, linear; /* linear: going back means reading from the start */
     int64_t read_to;       /* AV_TIME_BASE: where the packets read so far end, all streams */
     AVCodecContext *dec;
@@ -302,7 +303,7 @@ static int read_packet(UpzSource *s, UprezError *err)
         if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "reading the input");
         if (r == AVERROR_EXIT && s->cancel && *s->cancel) return interrupted(err);
         if (r < 0) {
-            end_of_input(s, r);
+            if (!s->aiming) end_of_input(s, r);
             return UPREZ_EOF;
         }
         note_read(s, s->packet);
@@ -369,6 +370,9 @@ static void fill_color(const UpzSource *s, AVFrame *f)
     if (f->color_trc == AVCOL_TRC_UNSPECIFIED) f->color_trc = p->color_trc;
     if (f->color_range == AVCOL_RANGE_UNSPECIFIED) f->color_range = p->color_range;
     if (f->chroma_location == AVCHROMA_LOC_UNSPECIFIED) f->chroma_location = p->chroma_location;
+    if (f->chroma_location == AVCHROMA_LOC_UNSPECIFIED &&
+        (p->codec_id == AV_CODEC_ID_MJPEG || p->codec_id == AV_CODEC_ID_WEBP))
+        f->chroma_location = AVCHROMA_LOC_CENTER; /* JFIF's and WebP's only one */
     if (!f->sample_aspect_ratio.num)
         f->sample_aspect_ratio = av_guess_sample_aspect_ratio(s->in, s->st, f);
 }
@@ -675,8 +679,10 @@ static int open_input(UpzSource *s, UprezError *err)
     return 0;
 }
 
-/* Forgets everything decoded; a fresh decoder, so that what follows does not depend on the past. */
-static int reset_decoder(UpzSource *s, UprezError *err)
+/* Forgets everything decoded. The decoder stays, emptied: it has always begun with the start of the
+ * file, where some streams say things that hold for all of it (x264's version, which decides about
+ * an old 4:4:4 fault). fresh: after a reopening. */
+static int reset_decoder(UpzSource *s, bool fresh, UprezError *err)
 {
     av_frame_free(&s->first);
     av_frame_free(&s->next_like);
@@ -684,10 +690,15 @@ static int reset_decoder(UpzSource *s, UprezError *err)
     av_frame_free(&s->good);
     upz_filter_destroy(&s->filter);
     queue_clear(s);
-    avcodec_free_context(&s->dec);
-    av_packet_unref(s->packet);
-    s->pending = s->input_end = s->draining = s->decode_end = s->filter_end = false;
+    s->input_end = s->draining = s->decode_end = s->filter_end = false;
     reset_time(s);
+    if (!fresh) {
+        avcodec_flush_buffers(s->dec);
+        return 0;
+    }
+    av_packet_unref(s->packet);
+    s->pending = false;
+    avcodec_free_context(&s->dec);
     return upz_decoder_open(&s->dec, s->st, s->hwaccel, s->threads, err);
 }
 
@@ -744,14 +755,6 @@ static int find_interlaced(UpzSource *s, UprezError *err)
     return 0;
 }
 
-static bool is_still(const AVFormatContext *fmt, const AVStream *st)
-{
-    const char *name = fmt->iformat->name;
-    size_t n = strlen(name);
-    if (!strcmp(name, "image2")) return st->duration <= 1;
-    return n > 5 && !strcmp(name + n - 5, "_pipe");
-}
-
 static void fill_info(UpzSource *s)
 {
     UpzSourceInfo *i = &s->info;
@@ -793,12 +796,12 @@ static int open_all(UpzSource *s, UprezError *err)
     UpzSourceInfo *i = &s->info;
     i->container = s->in->iformat->name;
     i->codec = avcodec_get_name(s->st->codecpar->codec_id);
-    i->still = is_still(s->in, s->st);
+    i->still = upz_input_is_still(s->in, s->stream);
     i->y4m = !strcmp(i->container, "yuv4mpegpipe");
     i->video_stream = s->stream;
     find_rotation(s);
     r = check_dolby_vision(s, err);
-    if (r >= 0) r = reset_decoder(s, err);
+    if (r >= 0) r = reset_decoder(s, true, err);
     if (r >= 0) r = find_interlaced(s, err);
     if (r < 0) return r;
     if (s->queue_n && s->queue[s->queue_head]->best_effort_timestamp == AV_NOPTS_VALUE)
@@ -891,7 +894,7 @@ AVFormatContext *upz_source_format(const UpzSource *s)
 static int restart(UpzSource *s, UprezError *err)
 {
     int r = open_input(s, err);
-    return r < 0 ? r : reset_decoder(s, err);
+    return r < 0 ? r : reset_decoder(s, true, err);
 }
 
 /* Reads up to the first keyframe packet; leaves it pending. Its pts in *key, or UPREZ_EOF. */
@@ -910,7 +913,7 @@ static int find_key(UpzSource *s, int64_t *key, UprezError *err)
 
 /* Lands on the keyframe packet before the last one that is not later than t. false: not possible,
  * read from the start. */
-static bool land(UpzSource *s, int64_t t, UprezError *err)
+static bool land(UpzSource *s, int64_t t)
 {
     int64_t start = s->st->start_time != AV_NOPTS_VALUE ? s->st->start_time : s->info.start;
     int64_t step = av_rescale_q(1, (AVRational){1, 1}, s->st->time_base), want = t;
@@ -921,8 +924,9 @@ static bool land(UpzSource *s, int64_t t, UprezError *err)
         s->pending = false;
         if (av_seek_frame(s->in, s->stream, want, AVSEEK_FLAG_BACKWARD) < 0) return false;
         int64_t key;
-        UprezError quiet = {0};
-        int r = find_key(s, &key, &quiet);
+        s->aiming = true;
+        int r = find_key(s, &key, NULL);
+        s->aiming = false;
         if (r < 0 && r != UPREZ_EOF) return false;
         if (r == UPREZ_EOF || key > t) { /* a demuxer that aims by dts, or not at keyframes */
             want -= step;
@@ -935,7 +939,6 @@ static bool land(UpzSource *s, int64_t t, UprezError *err)
         want = (dts != AV_NOPTS_VALUE && dts < key ? dts : key) - 1;
         t = key - 1; /* the one to find now lies before this one */
     }
-    (void)err;
     return false;
 }
 
@@ -956,25 +959,17 @@ int upz_source_seek(UpzSource *s, int64_t t, UprezError *err)
     } else {
         bool landed = false;
         if (!s->linear) {
-            landed = land(s, t, err);
-            if (landed) {
-                AVPacket *keep = s->packet;
-                AVPacket *blank = av_packet_alloc();
-                if (!blank) {
-                    r = no_memory(err);
-                    goto done;
-                }
-                s->packet = blank;
-                r = reset_decoder(s, err);
-                av_packet_free(&s->packet);
-                s->packet = keep;
-                s->pending = true;
-            }
+            landed = land(s, t);
+            if (landed) r = reset_decoder(s, false, err);
         }
         if (!landed) r = restart(s, err);
     }
     if (r >= 0) {
         s->target = t;
+        if (!s->read_any) { /* what was met in looking at the first frames is not this reader's */
+            atomic_store(&s->lost_packets, 0);
+            atomic_store(&s->read_errors, 0);
+        }
         s->read_any = true;
     }
 done:
