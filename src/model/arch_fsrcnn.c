@@ -1,7 +1,7 @@
 /* FSRCNN on luma, in the layout of the widespread PyTorch version: 5x5 feature layer, 1x1 shrink,
  * 3x3 mapping layers, 1x1 expand, and a 9x9 transposed convolution that does the scaling. It was
- * trained on studio-range luma. The scale is not stored: it is the stride that fits the kernel. */
-#include <math.h>
+ * trained on studio-range luma. The scale is not stored (the kernel is 9x9 at each): it is the
+ * stride at which a flat picture stays what it is. */
 #include <stdio.h>
 
 #include "base/alloc.h"
@@ -13,46 +13,38 @@ static int recognise(const UpzTensorSet *set)
            upz_arch_has(set, "mid_part.0.weight") && upz_arch_has(set, "last_part.weight");
 }
 
-/* The stride of the transposed convolution, from its weights: phase sums. A flat picture must come
- * out flat, so at the right stride all stride x stride phases of the kernel add up alike: among 2, 3
- * and 4 take the one where, weighted by the features of a flat picture, they differ least. */
-static int stride_of(const UpzTensor *w, const double *features)
+/* Squared distance of the output from a flat picture's value, summed over the phases of a transposed
+ * convolution. features: what the layers before make of that picture. */
+static double phase_error(const UpzTensor *w, const UpzTensor *b, int stride, const double *features,
+                          double value)
 {
-    int best = 0;
-    double best_spread = 0;
     int64_t k = w->dims[2];
-    for (int s = 2; s <= 4; s++) {
-        double sum = 0, squares = 0;
-        for (int py = 0; py < s; py++)
-            for (int px = 0; px < s; px++) {
-                double phase = 0;
-                for (int64_t c = 0; c < w->dims[0]; c++)
-                    for (int64_t y = py; y < k; y += s)
-                        for (int64_t x = px; x < k; x += s)
-                            phase += features[c] * (double)w->data[(c * k + y) * k + x];
-                sum += phase;
-                squares += phase * phase;
-            }
-        double n = s * s, mean = sum / n;
-        double spread = sqrt(fabs(squares / n - mean * mean)) / (fabs(mean) + 1e-9);
-        if (!best || spread < best_spread) best = s, best_spread = spread;
-    }
-    return best;
+    double error = 0;
+    for (int py = 0; py < stride; py++)
+        for (int px = 0; px < stride; px++) {
+            double phase = b ? (double)b->data[0] : 0;
+            for (int64_t c = 0; c < w->dims[0]; c++)
+                for (int64_t y = py; y < k; y += stride)
+                    for (int64_t x = px; x < k; x += stride)
+                        phase += features[c] * (double)w->data[(c * k + y) * k + x];
+            error += (phase - value) * (phase - value);
+        }
+    return error / (stride * stride);
 }
 
 typedef struct Layer {
     char name[32], slopes[32];
 } Layer;
 
-/* 0 if the chain does not fit together, which the graph's builder then tells. */
-static int find_scale(UpzTensorSet *set, const Layer *layers, int n)
+enum { MOST = 1024 };
+
+/* Runs a flat picture through all but the last layer: one value a channel into out (MOST of them).
+ * False if the chain does not fit together, which the graph's builder then tells. */
+static bool flat_features(UpzTensorSet *set, const Layer *layers, int n, double value, double *out,
+                          double *scratch)
 {
-    enum { MOST = 1024 };
-    double *flat = upz_calloc(2 * MOST, sizeof(*flat)), *in = flat, *out = flat + MOST;
-    int scale = 0;
-    if (!flat) return 0;
-    in[0] = 0.5;
     int64_t channels = 1;
+    out[0] = value;
     for (int i = 0; i < n; i++) {
         const UpzTensor *w = upz_arch_tensor(set, "%s.weight", layers[i].name);
         const UpzTensor *b = upz_arch_tensor(set, "%s.bias", layers[i].name);
@@ -60,30 +52,45 @@ static int find_scale(UpzTensorSet *set, const Layer *layers, int n)
         if (!w || !s || w->n_dims != 4 || w->dims[1] != channels || w->dims[0] > MOST ||
             w->dims[2] > 63 || w->dims[3] > 63 || (b && b->count != w->dims[0]) ||
             (s->count != 1 && s->count != w->dims[0]))
-            goto end;
-        upz_arch_flat(w, b, in, out);
-        for (int64_t o = 0; o < w->dims[0]; o++)
-            if (out[o] < 0) out[o] *= (double)s->data[s->count > 1 ? o : 0];
-        double *t = in;
-        in = out, out = t;
+            return false;
         channels = w->dims[0];
+        upz_arch_flat(w, b, out, scratch);
+        for (int64_t o = 0; o < channels; o++)
+            out[o] = scratch[o] < 0 ? scratch[o] * (double)s->data[s->count > 1 ? o : 0]
+                                    : scratch[o];
     }
     const UpzTensor *last = upz_arch_tensor(set, "last_part.weight");
-    if (last->n_dims == 4 && last->dims[0] == channels && last->dims[1] == 1 &&
-        last->dims[2] == last->dims[3] && last->dims[2] <= 63)
-        scale = stride_of(last, in);
-end:
-    upz_free(flat);
-    return scale;
+    const UpzTensor *bias = upz_arch_tensor(set, "last_part.bias");
+    return last->n_dims == 4 && last->dims[0] == channels && last->dims[1] == 1 &&
+           last->dims[2] == last->dims[3] && last->dims[2] <= 63 && (!bias || bias->count == 1);
+}
+
+/* The stride at which flat pictures stay what they are. 0: the tensors do not fit together. */
+static int find_scale(UpzTensorSet *set, const Layer *layers, int n)
+{
+    double *features = upz_calloc(2 * MOST, sizeof(*features)), error[5] = {0};
+    bool fits = features != NULL;
+    for (int i = 1; i <= 3 && fits; i++) {
+        double value = i / 4.0;
+        fits = flat_features(set, layers, n, value, features, features + MOST);
+        for (int s = 2; s <= 4 && fits; s++)
+            error[s] += phase_error(upz_arch_tensor(set, "last_part.weight"),
+                                    upz_arch_tensor(set, "last_part.bias"), s, features, value);
+    }
+    upz_free(features);
+    int best = 2;
+    for (int s = 3; s <= 4; s++)
+        if (error[s] < error[best]) best = s;
+    return fits ? best : 0;
 }
 
 static int build(UpzTensorSet *set, UpzGraph *g, UprezModelFacts *facts, char **detail,
                  UprezError *err)
 {
-    enum { MOST = 64 };
-    Layer layers[MOST] = {{"first_part.0", "first_part.1.weight"}};
+    enum { LAYERS = 64 };
+    Layer layers[LAYERS] = {{"first_part.0", "first_part.1.weight"}};
     int n = 1;
-    while (n < MOST && upz_arch_has(set, "mid_part.%d.weight", 2 * (n - 1))) {
+    while (n < LAYERS && upz_arch_has(set, "mid_part.%d.weight", 2 * (n - 1))) {
         snprintf(layers[n].name, sizeof(layers[n].name), "mid_part.%d", 2 * (n - 1));
         snprintf(layers[n].slopes, sizeof(layers[n].slopes), "mid_part.%d.weight", 2 * n - 1);
         n++;
@@ -116,8 +123,7 @@ static int build(UpzTensorSet *set, UpzGraph *g, UprezModelFacts *facts, char **
     if (b && (up.bias = upz_graph_tensor(g, b, err)) < 0) return up.bias;
     v = upz_graph_add(g, &up, err);
     facts->input = UPREZ_INPUT_Y_STUDIO;
-    *detail = upz_asprintf("FSRCNN on luma, d %lld, s %lld, m %d, scale from the phases of the last "
-                           "layer's kernel",
+    *detail = upz_asprintf("FSRCNN on luma, d %lld, s %lld, m %d, scale found with flat pictures",
                            (long long)features, (long long)shrunk, n - 3);
     return upz_graph_finish(g, v, facts, err);
 }

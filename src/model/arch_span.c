@@ -33,12 +33,16 @@ static int find_parts(Parts *p, UpzTensorSet *set, const char *layer, UprezError
     for (int i = 0; i < 4; i++) {
         p->w[i] = upz_arch_tensor(set, "%s.%s.weight", layer, names[i]);
         p->b[i] = upz_arch_tensor(set, "%s.%s.bias", layer, names[i]);
-        if (!p->w[i] || !p->b[i])
+        if (!p->w[i] || !p->b[i]) {
+            UpzTensor none = {0};
+            const UpzTensor *eval = upz_arch_tensor(set, "%s.eval_conv.weight", layer);
+            if (!eval) eval = &none;
             return upz_fail(err, UPREZ_ERR_MODEL,
-                            "it is a SPAN whose layer '%s' has no '%s': a collapsed variant, which "
-                            "does not say how its input is normalised; the form it was trained in "
-                            "is supported",
-                            layer, names[i]);
+                            "it is a SPAN whose layer '%s' (%s) has no '%s': a collapsed variant, "
+                            "which does not say how its input is normalised; the form it was "
+                            "trained in is supported",
+                            layer, upz_arch_shape(eval, shape), names[i]);
+        }
         const UpzTensor *w = p->w[i];
         if (w->n_dims != 4 || w->dims[2] != kernel[i] || w->dims[3] != kernel[i] ||
             w->dims[0] < 1 || w->dims[0] > UPZ_MAX_CHANNELS || w->dims[1] < 1 ||
