@@ -1,51 +1,68 @@
 /* Joining: segment files plus every other stream of the source become the output file, once, without
  * re-encoding video.
  *
- * The stream map (what is copied, converted, dropped) is decided before a model is loaded. */
+ * The stream map (what is copied, converted, dropped) is decided before a model is loaded, by rules
+ * and by trying the muxer's header in memory. Threads: one at a time. */
 #ifndef UPZ_JOIN_H
 #define UPZ_JOIN_H
 
 #include "base/context.h"
-#include "sink.h"
+#include "encoder.h"
 #include "source.h"
 
-typedef enum UpzStreamFate { UPZ_STREAM_COPY, UPZ_STREAM_MOV_TEXT, UPZ_STREAM_AAC, UPZ_STREAM_DROP,
-                             UPZ_STREAM_VIDEO } UpzStreamFate;
+#define UPZ_STREAMS_MAX 128
+
+typedef enum UpzStreamFate {
+    UPZ_STREAM_VIDEO,  /* the enlarged one: comes from the segments */
+    UPZ_STREAM_COPY,   /* packets as they are */
+    UPZ_STREAM_TEXT,   /* subtitles: to `codec` (mov_text, subrip, webvtt) */
+    UPZ_STREAM_AUDIO,  /* re-encoded to `codec` (AAC; Opus for WebM) */
+    UPZ_STREAM_ATTACH, /* cover art becomes a Matroska attachment */
+    UPZ_STREAM_DROP
+} UpzStreamFate;
 typedef enum UpzAudioMode { UPZ_AUDIO_COPY, UPZ_AUDIO_AAC, UPZ_AUDIO_NONE } UpzAudioMode;
 
 typedef struct UpzStreamPlan {
-    int source;          /* stream index in the file it comes from */
+    int source;      /* stream index in the file it comes from */
+    bool from_other; /* --streams-from */
     UpzStreamFate fate;
-    bool from_other;     /* --streams-from */
+    int codec;       /* an AVCodecID, of the output */
 } UpzStreamPlan;
 
 typedef struct UpzJoinPlan {
-    UpzStreamPlan items[64];
-    int n;
-    char container[32];
+    UpzStreamPlan items[UPZ_STREAMS_MAX]; /* in the output's order */
+    int n, dropped, converted;
 } UpzJoinPlan;
 
-/* Decides every stream's fate by trying the muxer's header in memory; warns once per stream that is
- * converted or dropped (strict: refuses with OUTPUT). other may be NULL. */
-int upz_join_plan(UpzJoinPlan *plan, UprezContext *ctx, const UpzSource *source,
-                  const UpzSource *other, const UpzEncoderPlan *encoder, const char *output,
-                  UpzAudioMode audio, bool strict, UprezError *err);
+/* Decides every stream's fate; one warning for each that is converted or dropped (strict: refused
+ * with OUTPUT). other may be NULL; with it, audio, subtitles and chapters are its own. */
+int upz_join_plan(UpzJoinPlan *plan, UprezContext *ctx, UpzSource *source, const char *other,
+                  const UpzEncoderPlan *encoder, const char *output, UpzAudioMode audio,
+                  bool strict, UprezError *err);
+/* "copy", "mov_text", …, "drop": of an item. Static. */
+const char *upz_stream_fate_name(const UpzStreamPlan *item);
+
+typedef struct UpzJoinSegment {
+    const char *path;
+    int64_t first, end; /* source time base: pts of the first frame, end of the last */
+} UpzJoinSegment;
 
 typedef struct UpzJoinParams {
-    const char *const *segments; /* in order */
+    const UpzJoinSegment *segments; /* in order, none empty */
     int n_segments;
-    const char *source, *other;  /* files to copy streams from; other may be NULL */
-    const char *output;          /* written as is: the job renames */
-    int64_t start, end;          /* source time base; INT64_MIN / MAX = all: others are trimmed to it */
+    const char *source, *other; /* files to copy streams from; "-" and NULL: none */
+    const char *output;         /* written as is: the job renames */
+    int64_t start, end;         /* source time base; INT64_MIN / MAX = all: others are cut to it */
     const UpzSourceInfo *info;
-    volatile int *cancel;
 } UpzJoinParams;
 
 typedef struct UpzJoinResult {
     int64_t video_packets;
-    int64_t packets[64];         /* per item of the plan */
+    int64_t packets[UPZ_STREAMS_MAX]; /* per item of the plan; -1 = not countable in the result */
+    int64_t start, end;               /* of the video as written, source time base */
 } UpzJoinResult;
 
+/* OUTPUT, MEMORY, INPUT (the source has gone), VERIFY (a segment is not what the plan says). */
 int upz_join(const UpzJoinPlan *plan, UprezContext *ctx, const UpzJoinParams *params,
              const UpzEncoderPlan *encoder, UpzJoinResult *result, UprezError *err);
 

@@ -1,0 +1,61 @@
+/* Encoders: what the output's video is coded with, decided once a job, and opened as decided.
+ *
+ * Threads: functions are safe anywhere; what they return is used by one thread at a time. */
+#ifndef UPZ_ENCODER_H
+#define UPZ_ENCODER_H
+
+#include <libavcodec/avcodec.h>
+#include <libavutil/mastering_display_metadata.h>
+#include "base/context.h"
+#include "source.h"
+
+typedef struct UpzEncoderParams {
+    const char *encoder;        /* NULL = chosen by container, depth and size */
+    const char *const *options; /* "key=value", n_options of them */
+    int n_options;
+    int crf;                    /* < 0 = default */
+    const char *preset, *pix_fmt; /* NULL = default */
+    int threads;                /* 0 = by the output's size, never by the machine */
+} UpzEncoderParams;
+
+/* Everything the encoder is opened with: plain data, the same for every segment of a job. */
+typedef struct UpzEncoderPlan {
+    char encoder[32], container[32]; /* libav's names of encoder and muxer */
+    char segment[16];         /* muxer of the segments: "nut", or "matroska" where that loses data */
+    enum AVPixelFormat pix_fmt;
+    UprezFormat format;       /* what the upscaler is asked for */
+    UprezColor color;         /* of the output, complete as far as the source's is */
+    int width, height;        /* px; even where the format asks for it */
+    AVRational sar;           /* 0/1 = unknown */
+    AVRational frame_rate;    /* nominal; 0/1 = unknown */
+    AVRational time_base;     /* of the frames given to a sink: the source's */
+    AVRational codec_base;    /* of the encoder: as coarse as holds every frame's time */
+    int64_t origin;           /* time_base: the encoder's time 0 */
+    int threads;
+    char options[1536];       /* "key=value:key=value" of the encoder, defaults included; values
+                                 escaped as av_dict_get_string() does */
+    uint32_t codec_tag;       /* hvc1 in MOV and MP4; 0 = the muxer's own */
+    bool y4m, raw;            /* raw: the container holds no timestamps */
+    bool alpha;
+    bool has_mastering, has_light;
+    AVMasteringDisplayMetadata mastering;
+    AVContentLightMetadata light;
+} UpzEncoderPlan;
+
+/* The muxer for a name: by extension, y4m for "-" and .y4m. USAGE when the extension is unknown or
+ * not one for video. */
+int upz_container_find(const char **name, const char *output, UprezError *err);
+
+/* Chooses and checks: encoder exists, takes size, format and options (unknown ones are an error);
+ * opens and closes it once. width, height: as wanted; the plan has what is possible. sar: of the
+ * output. index and first (a frame as decoded, for HDR metadata) may be NULL. Notes go to ctx.
+ * USAGE or OUTPUT. */
+int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderParams *params,
+                     const UpzSourceInfo *info, const UpzIndex *index, const AVFrame *first,
+                     const char *output, int width, int height, AVRational sar, UprezError *err);
+/* The encoder as planned, ready for frames. quiet: no ctx; the caller frees it. */
+int upz_encoder_open(AVCodecContext **out, const UpzEncoderPlan *plan, UprezError *err);
+/* Its parameters, extradata included; codec_tag set. The caller frees them. */
+int upz_encoder_parameters(AVCodecParameters **out, const UpzEncoderPlan *plan, UprezError *err);
+
+#endif

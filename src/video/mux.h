@@ -1,0 +1,28 @@
+/* The output file's muxer: streams, metadata, chapters and side data set up as the plan says. Used
+ * inside this room only, by the stream map (in memory) and by the join. */
+#ifndef UPZ_MUX_H
+#define UPZ_MUX_H
+
+#include "join.h"
+
+/* What the output is made of. */
+typedef struct UpzMuxInputs {
+    AVFormatContext *source, *other; /* other may be NULL; source NULL: a pipe, video only */
+    const UpzSourceInfo *info;
+    const UpzEncoderPlan *encoder;
+    const AVCodecParameters *video; /* the encoder's */
+    int64_t cut_start, cut_end;     /* AV_TIME_BASE, before `shift`; INT64_MIN / MAX = no cut */
+    int64_t shift;                  /* AV_TIME_BASE, added to chapters */
+} UpzMuxInputs;
+
+/* Creates the context and its streams; stream[i] is the output index of plan item i, -1 if dropped.
+ * Converted streams get `converted[i]` as their parameters (NULL in the array: only codec and type,
+ * enough for trying). The caller opens pb and frees. Returns 0 or an AVERROR. */
+int upz_mux_create(AVFormatContext **out, const UpzJoinPlan *plan, const UpzMuxInputs *in,
+                   const AVCodecParameters *const *converted, int stream[UPZ_STREAMS_MAX]);
+/* Writes the header with this container's options. An AVERROR on failure. */
+int upz_mux_header(AVFormatContext *out);
+/* Can the container say how the picture is turned? */
+bool upz_mux_holds_rotation(const char *container);
+
+#endif

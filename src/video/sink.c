@@ -1,0 +1,235 @@
+#include "sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <libavformat/avformat.h>
+#include <libavutil/avstring.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "compat.h"
+#include "input.h"
+
+struct UpzSink {
+    const UpzEncoderPlan *plan;
+    char *path;
+    bool pipe;
+    AVCodecContext *enc;
+    AVFormatContext *fmt;
+    AVPacket *packet;
+    UpzSinkResult result;
+    int64_t last_codec_pts;
+    bool header;
+};
+
+/* A closed pipe must be an error of this stream, not the end of the process. */
+typedef struct Mask {
+    sigset_t old;
+    bool was_pending;
+} Mask;
+
+static void hold_sigpipe(Mask *m)
+{
+    sigset_t pipe, pending;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    sigpending(&pending);
+    m->was_pending = sigismember(&pending, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &m->old);
+}
+
+static void release_sigpipe(const Mask *m)
+{
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    if (!m->was_pending)
+        while (sigtimedwait(&pipe, NULL, &(struct timespec){0}) < 0 && errno == EINTR) {}
+    pthread_sigmask(SIG_SETMASK, &m->old, NULL);
+}
+
+static int failed(const UpzSink *s, int r, UprezError *err)
+{
+    char why[UPZ_AV_ERROR];
+    if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "writing");
+    if (r == AVERROR(EPIPE))
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "the program reading %s has gone away",
+                        s->pipe ? "standard output" : s->path);
+    return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be written: %s%s",
+                    s->pipe ? "standard output" : s->path, upz_av_error(r, why),
+                    r == AVERROR(ENOSPC) ? "; free some space and run the same command again" : "");
+}
+
+static int open_file(UpzSink *s, UprezError *err)
+{
+    const UpzEncoderPlan *p = s->plan;
+    const char *muxer = p->y4m ? "yuv4mpegpipe" : p->segment;
+    int r = avformat_alloc_output_context2(&s->fmt, NULL, muxer, NULL);
+    AVStream *st = r >= 0 ? avformat_new_stream(s->fmt, NULL) : NULL;
+    if (r >= 0 && !st) r = AVERROR(ENOMEM);
+    if (r >= 0) r = avcodec_parameters_from_context(st->codecpar, s->enc);
+    if (r < 0) return failed(s, r, err);
+    st->codecpar->codec_tag = 0; /* the segment's muxer has its own */
+    st->time_base = s->enc->time_base;
+    st->avg_frame_rate = s->enc->framerate;
+    st->sample_aspect_ratio = p->sar;
+    s->fmt->flags |= AVFMT_FLAG_BITEXACT;
+    s->fmt->strict_std_compliance = FF_COMPLIANCE_UNOFFICIAL; /* more than 8 bits in y4m */
+    char *name = s->pipe ? av_strdup("pipe:1") : av_asprintf("file:%s", s->path);
+    r = name ? avio_open(&s->fmt->pb, name, AVIO_FLAG_WRITE) : AVERROR(ENOMEM);
+    av_free(name);
+    if (r >= 0) r = avformat_write_header(s->fmt, NULL);
+    if (r < 0) return failed(s, r, err);
+    s->header = true;
+    return 0;
+}
+
+int upz_sink_open(UpzSink **out, const UpzEncoderPlan *plan, const char *path, UprezError *err)
+{
+    *out = NULL;
+    UpzSink *s = upz_calloc(1, sizeof(*s));
+    if (!s) return upz_fail_memory(err, sizeof(*s), "the output");
+    s->plan = plan;
+    s->pipe = !strcmp(path, "-");
+    s->path = upz_strdup(path);
+    s->packet = av_packet_alloc();
+    s->last_codec_pts = AV_NOPTS_VALUE;
+    s->result.first = s->result.last = s->result.end = AV_NOPTS_VALUE;
+    int r = s->path && s->packet ? upz_encoder_open(&s->enc, plan, err)
+                                 : upz_fail_memory(err, strlen(path), "the output");
+    Mask m;
+    hold_sigpipe(&m);
+    if (r >= 0) r = open_file(s, err);
+    release_sigpipe(&m);
+    if (r < 0) {
+        upz_sink_close(&s);
+        return r;
+    }
+    *out = s;
+    return 0;
+}
+
+/* Moves what the encoder has ready into the file. */
+static int drain(UpzSink *s, UprezError *err)
+{
+    AVStream *st = s->fmt->streams[0];
+    for (;;) {
+        int r = avcodec_receive_packet(s->enc, s->packet);
+        if (r == AVERROR(EAGAIN) || r == AVERROR_EOF) return 0;
+        if (r < 0) {
+            char why[UPZ_AV_ERROR];
+            return upz_fail(err, UPREZ_ERR_OUTPUT, "%s failed: %s", s->plan->encoder,
+                            upz_av_error(r, why));
+        }
+        s->packet->stream_index = 0;
+        av_packet_rescale_ts(s->packet, s->enc->time_base, st->time_base);
+        s->result.packets++;
+        r = av_write_frame(s->fmt, s->packet);
+        av_packet_unref(s->packet);
+        if (r >= 0 && s->plan->y4m) avio_flush(s->fmt->pb); /* a pipe's reader waits for it */
+        if (r >= 0 && s->fmt->pb->error < 0) r = s->fmt->pb->error;
+        if (r < 0) return failed(s, r, err);
+    }
+}
+
+static int encode(UpzSink *s, AVFrame *f, UprezError *err)
+{
+    char why[UPZ_AV_ERROR];
+    int r = avcodec_send_frame(s->enc, f);
+    if (r == AVERROR(EAGAIN)) {
+        r = drain(s, err);
+        if (r < 0) return r;
+        r = avcodec_send_frame(s->enc, f);
+    }
+    if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "the encoder");
+    if (r < 0 && !(r == AVERROR_EOF && !f))
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "%s refuses a frame: %s", s->plan->encoder,
+                        upz_av_error(r, why));
+    return drain(s, err);
+}
+
+int upz_sink_write(UpzSink *s, AVFrame *frame, UprezError *err)
+{
+    const UpzEncoderPlan *p = s->plan;
+    if (frame->width != p->width || frame->height != p->height ||
+        frame->format != (int)p->pix_fmt)
+        return upz_fail(err, UPREZ_ERR_BUG, "a frame of %dx%d came to an encoder of %dx%d",
+                        frame->width, frame->height, p->width, p->height);
+    UpzSinkResult *res = &s->result;
+    if (res->frames && frame->pts <= res->last)
+        return upz_fail(err, UPREZ_ERR_BUG, "frame times do not increase: %lld after %lld",
+                        (long long)frame->pts, (long long)res->last);
+    int64_t duration = upz_av_duration(frame);
+    if (!res->frames) res->first = frame->pts;
+    res->last = frame->pts;
+    res->end = frame->pts + UPZ_MAX(duration, 1);
+    res->frames++;
+    upz_av_forget_coding(frame);
+    int64_t keep = frame->pts;
+    frame->pts = av_rescale_q(frame->pts - p->origin, p->time_base, p->codec_base);
+    if (s->last_codec_pts != AV_NOPTS_VALUE && frame->pts <= s->last_codec_pts)
+        frame->pts = s->last_codec_pts + 1;
+    s->last_codec_pts = frame->pts;
+    frame->time_base = p->codec_base;
+    frame->sample_aspect_ratio = p->sar;
+    Mask m;
+    hold_sigpipe(&m);
+    int r = encode(s, frame, err);
+    release_sigpipe(&m);
+    frame->pts = keep;
+    return r;
+}
+
+static int sync_file(const UpzSink *s, UprezError *err)
+{
+    int fd = open(s->path, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 ? -1 : fsync(fd);
+    int e = errno;
+    if (fd >= 0) close(fd);
+    return r < 0 && e != EINVAL ? failed(s, AVERROR(e), err) : 0;
+}
+
+int upz_sink_finish(UpzSink *s, UpzSinkResult *result, UprezError *err)
+{
+    Mask m;
+    hold_sigpipe(&m);
+    int r = encode(s, NULL, err);
+    if (r >= 0) {
+        int w = av_write_trailer(s->fmt);
+        s->header = false;
+        int c = avio_closep(&s->fmt->pb);
+        if (w < 0 || c < 0) r = failed(s, w < 0 ? w : c, err);
+    }
+    release_sigpipe(&m);
+    if (r >= 0 && !s->pipe) r = sync_file(s, err);
+    if (r >= 0 && s->result.packets != s->result.frames)
+        r = upz_fail(err, UPREZ_ERR_VERIFY, "%s made %lld pictures of %lld frames in %s",
+                     s->plan->encoder, (long long)s->result.packets, (long long)s->result.frames,
+                     s->path);
+    if (result) *result = s->result;
+    return r;
+}
+
+void upz_sink_close(UpzSink **ps)
+{
+    UpzSink *s = *ps;
+    if (!s) return;
+    *ps = NULL;
+    Mask m;
+    hold_sigpipe(&m);
+    if (s->fmt) {
+        if (s->header) av_write_trailer(s->fmt);
+        avio_closep(&s->fmt->pb);
+    }
+    release_sigpipe(&m);
+    avformat_free_context(s->fmt);
+    avcodec_free_context(&s->enc);
+    av_packet_free(&s->packet);
+    upz_free(s->path);
+    upz_free(s);
+}

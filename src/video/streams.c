@@ -1,0 +1,306 @@
+/* The stream map: what becomes of every stream of the source. */
+#include "join.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "compat.h"
+#include "input.h"
+#include "mux.h"
+
+static bool one_of(const char *s, const char *const *list, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(s, list[i])) return true;
+    return false;
+}
+#define ONE_OF(s, ...) one_of(s, (const char *const[]){__VA_ARGS__}, \
+                              UPZ_COUNT(((const char *const[]){__VA_ARGS__})))
+
+static bool is_mov(const char *c)
+{
+    return ONE_OF(c, "mp4", "mov", "ipod", "3gp", "3g2", "psp");
+}
+
+/* libav's transport stream muxer takes anything and marks what it does not know as private data,
+ * which nobody can play. */
+static bool in_transport_stream(enum AVCodecID id)
+{
+    switch (id) {
+    case AV_CODEC_ID_MP1: case AV_CODEC_ID_MP2: case AV_CODEC_ID_MP3: case AV_CODEC_ID_AAC:
+    case AV_CODEC_ID_AAC_LATM: case AV_CODEC_ID_AC3: case AV_CODEC_ID_EAC3: case AV_CODEC_ID_DTS:
+    case AV_CODEC_ID_TRUEHD: case AV_CODEC_ID_OPUS: case AV_CODEC_ID_PCM_BLURAY:
+    case AV_CODEC_ID_S302M: case AV_CODEC_ID_DVB_SUBTITLE: case AV_CODEC_ID_DVB_TELETEXT:
+    case AV_CODEC_ID_HDMV_PGS_SUBTITLE: case AV_CODEC_ID_H264: case AV_CODEC_ID_HEVC:
+    case AV_CODEC_ID_MPEG1VIDEO: case AV_CODEC_ID_MPEG2VIDEO: case AV_CODEC_ID_SMPTE_KLV:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool holds(const AVOutputFormat *of, enum AVCodecID id)
+{
+    if (id == AV_CODEC_ID_NONE || of->flags & AVFMT_NOTIMESTAMPS) return false;
+    if (!strcmp(of->name, "mpegts")) return in_transport_stream(id);
+    return avformat_query_codec(of, id, FF_COMPLIANCE_UNOFFICIAL) != 0;
+}
+
+static bool is_text(enum AVCodecID id)
+{
+    const AVCodecDescriptor *d = avcodec_descriptor_get(id);
+    return d && d->props & AV_CODEC_PROP_TEXT_SUB;
+}
+
+static enum AVCodecID text_for(const AVOutputFormat *of)
+{
+    if (is_mov(of->name)) return AV_CODEC_ID_MOV_TEXT;
+    if (!strcmp(of->name, "matroska")) return AV_CODEC_ID_SUBRIP;
+    if (!strcmp(of->name, "webm")) return AV_CODEC_ID_WEBVTT;
+    return AV_CODEC_ID_NONE;
+}
+
+static enum AVCodecID audio_for(const AVOutputFormat *of)
+{
+    if (!strcmp(of->name, "webm")) return AV_CODEC_ID_OPUS;
+    if (holds(of, AV_CODEC_ID_AAC)) return AV_CODEC_ID_AAC;
+    return of->audio_codec;
+}
+
+/* The next best after copying. */
+static void second_choice(UpzStreamPlan *item, const AVStream *st, const AVOutputFormat *of)
+{
+    const AVCodecParameters *par = st->codecpar;
+    enum AVCodecID to = AV_CODEC_ID_NONE;
+    UpzStreamFate fate = UPZ_STREAM_DROP;
+    if (item->fate == UPZ_STREAM_COPY && !(of->flags & AVFMT_NOTIMESTAMPS)) {
+        if (par->codec_type == AVMEDIA_TYPE_AUDIO) {
+            to = audio_for(of);
+            fate = UPZ_STREAM_AUDIO;
+        } else if (par->codec_type == AVMEDIA_TYPE_SUBTITLE && is_text(par->codec_id)) {
+            to = text_for(of);
+            fate = UPZ_STREAM_TEXT;
+        }
+        if (to == AV_CODEC_ID_NONE || !avcodec_find_encoder(to) ||
+            !avcodec_find_decoder(par->codec_id))
+            fate = UPZ_STREAM_DROP;
+    }
+    item->fate = fate;
+    item->codec = fate == UPZ_STREAM_DROP ? par->codec_id : to;
+}
+
+static void first_choice(UpzStreamPlan *item, const AVStream *st, const AVOutputFormat *of,
+                         UpzAudioMode audio)
+{
+    const AVCodecParameters *par = st->codecpar;
+    item->codec = par->codec_id;
+    item->fate = UPZ_STREAM_COPY;
+    if (st->disposition & AV_DISPOSITION_ATTACHED_PIC) {
+        if (!strcmp(of->name, "matroska"))
+            item->fate = st->attached_pic.size > 0 ? UPZ_STREAM_ATTACH : UPZ_STREAM_DROP;
+        else if (!is_mov(of->name))
+            item->fate = UPZ_STREAM_DROP;
+        return;
+    }
+    switch (par->codec_type) {
+    case AVMEDIA_TYPE_AUDIO:
+        if (audio == UPZ_AUDIO_NONE || par->codec_id == AV_CODEC_ID_NONE || !par->sample_rate)
+            item->fate = UPZ_STREAM_DROP;
+        else if ((audio == UPZ_AUDIO_AAC && par->codec_id != AV_CODEC_ID_AAC) ||
+                 !holds(of, par->codec_id))
+            second_choice(item, st, of);
+        if (item->fate == UPZ_STREAM_AUDIO && audio == UPZ_AUDIO_AAC) item->codec = AV_CODEC_ID_AAC;
+        break;
+    case AVMEDIA_TYPE_SUBTITLE:
+    case AVMEDIA_TYPE_VIDEO:
+        if (!holds(of, par->codec_id)) second_choice(item, st, of);
+        break;
+    case AVMEDIA_TYPE_DATA:
+        /* unknown muxers take unknown data, and nobody finds it again */
+        if (avformat_query_codec(of, par->codec_id, FF_COMPLIANCE_UNOFFICIAL) != 1 &&
+            !(!strcmp(of->name, "mpegts") && in_transport_stream(par->codec_id)))
+            item->fate = UPZ_STREAM_DROP;
+        if (par->codec_id == AV_CODEC_ID_NONE) item->fate = UPZ_STREAM_DROP;
+        break;
+    case AVMEDIA_TYPE_ATTACHMENT:
+        if (strcmp(of->name, "matroska")) item->fate = UPZ_STREAM_DROP;
+        break;
+    default:
+        item->fate = UPZ_STREAM_DROP;
+    }
+}
+
+/* Writes the header into memory. */
+static int try_header(const UpzJoinPlan *plan, const UpzMuxInputs *in)
+{
+    int map[UPZ_STREAMS_MAX];
+    AVFormatContext *oc = NULL;
+    uint8_t *bytes = NULL;
+    int r = upz_mux_create(&oc, plan, in, NULL, map);
+    if (r >= 0) r = avio_open_dyn_buf(&oc->pb);
+    if (r >= 0) {
+        r = upz_mux_header(oc);
+        avio_close_dyn_buf(oc->pb, &bytes);
+        oc->pb = NULL;
+        av_free(bytes);
+    }
+    avformat_free_context(oc);
+    return r;
+}
+
+static const AVStream *stream_of(const UpzStreamPlan *item, const UpzMuxInputs *in)
+{
+    return (item->from_other ? in->other : in->source)->streams[item->source];
+}
+
+/* The video and this one alone. */
+static int try_one(const UpzJoinPlan *plan, int i, const UpzMuxInputs *in)
+{
+    UpzJoinPlan two = {.n = 0};
+    for (int k = 0; k < plan->n; k++)
+        if (k == i || plan->items[k].fate == UPZ_STREAM_VIDEO) two.items[two.n++] = plan->items[k];
+    return try_header(&two, in);
+}
+
+static int settle(UpzJoinPlan *plan, const UpzMuxInputs *in, const AVOutputFormat *of,
+                  const char *output, UprezError *err)
+{
+    char why[UPZ_AV_ERROR];
+    int r = try_header(plan, in);
+    for (int i = 0; i < plan->n && r < 0; i++) {
+        UpzStreamPlan *item = &plan->items[i];
+        if (item->fate == UPZ_STREAM_VIDEO) continue;
+        while (item->fate != UPZ_STREAM_DROP && try_one(plan, i, in) < 0)
+            second_choice(item, stream_of(item, in), of);
+    }
+    if (r < 0) r = try_header(plan, in);
+    /* streams that do not go together: give up data, then everything but audio */
+    for (int round = 0; round < 2 && r < 0; round++) {
+        for (int i = 0; i < plan->n; i++) {
+            UpzStreamPlan *item = &plan->items[i];
+            if (item->fate == UPZ_STREAM_VIDEO || item->fate == UPZ_STREAM_DROP) continue;
+            enum AVMediaType t = stream_of(item, in)->codecpar->codec_type;
+            if (t == AVMEDIA_TYPE_DATA || t == AVMEDIA_TYPE_ATTACHMENT ||
+                (round && t != AVMEDIA_TYPE_AUDIO))
+                item->fate = UPZ_STREAM_DROP;
+        }
+        r = try_header(plan, in);
+    }
+    if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "the output's header");
+    if (r < 0)
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "%s: the %s container refuses %s video of this kind "
+                        "(%s); try .mkv", output, in->encoder->container, in->encoder->encoder,
+                        upz_av_error(r, why));
+    return 0;
+}
+
+const char *upz_stream_fate_name(const UpzStreamPlan *item)
+{
+    switch (item->fate) {
+    case UPZ_STREAM_VIDEO: return "video";
+    case UPZ_STREAM_COPY: return "copy";
+    case UPZ_STREAM_ATTACH: return "attach";
+    case UPZ_STREAM_DROP: return "drop";
+    case UPZ_STREAM_TEXT:
+    case UPZ_STREAM_AUDIO: break;
+    }
+    return avcodec_get_name((enum AVCodecID)item->codec);
+}
+
+/* MP4 keeps chapters in a text track and the timecode in another; both are written anew from the
+ * chapters and the metadata. */
+static bool written_anew(const AVStream *st, const AVFormatContext *ic, const AVOutputFormat *of)
+{
+    if (st->codecpar->codec_type != AVMEDIA_TYPE_DATA) return false;
+    if (st->codecpar->codec_tag == MKTAG('t', 'e', 'x', 't') && ic->nb_chapters) return true;
+    return st->codecpar->codec_tag == MKTAG('t', 'm', 'c', 'd') && !strcmp(of->name, "mov") &&
+           av_dict_get(st->metadata, "timecode", NULL, 0);
+}
+
+static int report(UpzJoinPlan *plan, UprezContext *ctx, const UpzMuxInputs *in,
+                  const AVOutputFormat *of, UpzAudioMode audio, const char *output, bool strict,
+                  UprezError *err)
+{
+    for (int i = 0; i < plan->n; i++) {
+        const UpzStreamPlan *item = &plan->items[i];
+        if (item->fate == UPZ_STREAM_VIDEO || item->fate == UPZ_STREAM_COPY ||
+            item->fate == UPZ_STREAM_ATTACH)
+            continue;
+        const AVFormatContext *ic = item->from_other ? in->other : in->source;
+        const AVStream *st = ic->streams[item->source];
+        const char *type = av_get_media_type_string(st->codecpar->codec_type);
+        if (st->codecpar->codec_type == AVMEDIA_TYPE_AUDIO && audio != UPZ_AUDIO_COPY &&
+            (audio == UPZ_AUDIO_NONE || item->fate == UPZ_STREAM_AUDIO))
+            continue; /* as asked */
+        if (item->fate == UPZ_STREAM_DROP && written_anew(st, ic, of)) continue;
+        char what[96];
+        const AVDictionaryEntry *file = av_dict_get(st->metadata, "filename", NULL, 0);
+        snprintf(what, sizeof(what), "%s stream %d (%s)",
+                 st->disposition & AV_DISPOSITION_ATTACHED_PIC ? "cover art"
+                 : type ? type : "unknown", item->source,
+                 file ? file->value : avcodec_get_name(st->codecpar->codec_id));
+        bool drop = item->fate == UPZ_STREAM_DROP;
+        if (strict)
+            return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot hold %s%s; use .mkv or leave out "
+                            "--strict-streams", output, what,
+                            drop ? "" : " as it is");
+        if (drop) {
+            upz_warn(ctx, "%s is dropped: a %s file cannot hold it%s", what, of->name,
+                     strcmp(of->name, "matroska") ? "; .mkv may" : "");
+            plan->dropped++;
+        } else {
+            upz_warn(ctx, "%s becomes %s: a %s file cannot hold it as it is", what,
+                     avcodec_get_name((enum AVCodecID)item->codec), of->name);
+            plan->converted++;
+        }
+    }
+    if (in->info->rotation && !upz_mux_holds_rotation(of->name))
+        upz_warn(ctx, "the picture is shown turned by %d degrees, which this FFmpeg cannot write "
+                 "into a %s file; use .mp4 or .mov", in->info->rotation, of->name);
+    return 0;
+}
+
+static int add_items(UpzJoinPlan *plan, const AVFormatContext *ic, bool is_other, bool has_other,
+                     int video, UprezError *err)
+{
+    for (unsigned i = 0; ic && i < ic->nb_streams; i++) {
+        enum AVMediaType t = ic->streams[i]->codecpar->codec_type;
+        bool theirs = t == AVMEDIA_TYPE_AUDIO || t == AVMEDIA_TYPE_SUBTITLE ||
+                      (is_other && t == AVMEDIA_TYPE_ATTACHMENT);
+        if (is_other ? !theirs : has_other && theirs) continue;
+        if (plan->n == UPZ_STREAMS_MAX)
+            return upz_fail(err, UPREZ_ERR_OUTPUT, "more than %d streams", UPZ_STREAMS_MAX);
+        plan->items[plan->n++] = (UpzStreamPlan){
+            .source = (int)i, .from_other = is_other,
+            .fate = !is_other && (int)i == video ? UPZ_STREAM_VIDEO : UPZ_STREAM_COPY};
+    }
+    return 0;
+}
+
+int upz_join_plan(UpzJoinPlan *plan, UprezContext *ctx, UpzSource *source, const char *other,
+                  const UpzEncoderPlan *encoder, const char *output, UpzAudioMode audio,
+                  bool strict, UprezError *err)
+{
+    memset(plan, 0, sizeof(*plan));
+    const UpzSourceInfo *info = upz_source_info(source);
+    UpzMuxInputs in = {.source = upz_source_format(source), .info = info, .encoder = encoder,
+                       .cut_start = INT64_MIN, .cut_end = INT64_MAX};
+    AVCodecParameters *video = NULL;
+    int r = 0;
+    if (other) r = upz_input_open(&in.other, other, NULL, NULL, err);
+    if (r >= 0) r = upz_encoder_parameters(&video, encoder, err);
+    in.video = video;
+    if (r >= 0) r = add_items(plan, in.source, false, other != NULL, info->video_stream, err);
+    if (r >= 0) r = add_items(plan, in.other, true, true, -1, err);
+    const AVOutputFormat *of = av_guess_format(encoder->container, NULL, NULL);
+    for (int i = 0; i < plan->n && r >= 0; i++)
+        if (plan->items[i].fate != UPZ_STREAM_VIDEO)
+            first_choice(&plan->items[i], stream_of(&plan->items[i], &in), of, audio);
+    if (r >= 0) r = settle(plan, &in, of, output, err);
+    if (r >= 0) r = report(plan, ctx, &in, of, audio, output, strict, err);
+    avcodec_parameters_free(&video);
+    avformat_close_input(&in.other);
+    return r;
+}
