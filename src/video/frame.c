@@ -89,9 +89,9 @@ enum AVPixelFormat upz_frame_format(enum AVPixelFormat fmt, UprezFormat *f)
     return best;
 }
 
-/* av (any format swscale reads) to format `to`, properties kept. */
-static int convert(AVFrame **out, const AVFrame *av, enum AVPixelFormat to, UprezError *err)
+int upz_frame_convert(AVFrame **out, const AVFrame *av, enum AVPixelFormat to, UprezError *err)
 {
+    *out = NULL;
     const char *from = av_get_pix_fmt_name(av->format);
     AVFrame *f = av_frame_alloc();
     struct SwsContext *sws = NULL;
@@ -152,7 +152,7 @@ int upz_frame_picture(UpzFrame *f, UprezError *err)
         hold = av_frame_clone(f->av);
         if (!hold) return upz_fail_memory(err, sizeof(*hold), "a frame");
     } else {
-        int r = convert(&hold, f->av, to, err);
+        int r = upz_frame_convert(&hold, f->av, to, err);
         if (r < 0) return r;
     }
     for (int i = 0; i < desc.format.n_plane; i++) {

@@ -29,6 +29,8 @@ int upz_frame_from_picture(AVFrame **out, const UprezPicture *picture, const AVF
  * without its j) or the nearest wider one; AV_PIX_FMT_NONE if there is none. */
 bool upz_frame_known(enum AVPixelFormat fmt);
 enum AVPixelFormat upz_frame_format(enum AVPixelFormat fmt, UprezFormat *f);
+/* A copy of av (any format swscale reads) in format `to`, properties kept. */
+int upz_frame_convert(AVFrame **out, const AVFrame *av, enum AVPixelFormat to, UprezError *err);
 /* Colour of a frame, unspecified fields left so. */
 void upz_frame_color(UprezColor *color, const AVFrame *av);
 

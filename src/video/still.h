@@ -1,7 +1,9 @@
 /* Still pictures: PNG 8/16, JPEG, WebP, TIFF, BMP, … in; PNG, JPEG, WebP, TIFF out.
  *
- * Kept: alpha, 16 bits, ICC profile, EXIF orientation (as a tag where the target holds one, by
- * turning the pixels where it does not). */
+ * Kept: alpha (straight; JPEG has none), 16 bits (PNG, TIFF), ICC profile, and the EXIF block with its
+ * dimensions brought up to date and its thumbnail dropped (TIFF takes the orientation only). The
+ * orientation stays a tag, which all four targets hold (JPEG APP1, PNG eXIf, WebP EXIF, TIFF tag
+ * 274): pixels are not turned. Threads: safe on different files. */
 #ifndef UPZ_STILL_H
 #define UPZ_STILL_H
 
@@ -10,21 +12,26 @@
 
 typedef struct UpzStillInfo {
     int orientation;  /* EXIF 1..8; 1 = upright */
-    void *icc;        /* owned by the info */
+    void *icc;        /* owned by the info, NULL = none */
     size_t icc_size;
+    void *exif;       /* a TIFF structure, owned by the info; NULL = none */
+    size_t exif_size;
 } UpzStillInfo;
 
 /* True when the name's extension is one upz_still_write can write. */
 bool upz_still_can_write(const char *path);
 /* True when path is a still picture by content (one frame, an image demuxer). */
 bool upz_still_probe(const char *path);
+/* INPUT when it does not decode; a file that is cut off gives a frame marked `damaged`. info may be
+ * NULL; else it is the caller's to free, also after a failure. */
 int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const char *path,
                    UprezError *err);
 /* The format to ask the upscaler for so that nothing of `src` is lost and the file can hold it. */
 int upz_still_format(UprezFormat *out, UprezColor *color, const UprezPicture *src, const char *path,
                      UprezError *err);
-/* Atomically: PATH.part, verified by decoding it again, renamed. quality 0 = default (lossless for
- * PNG and TIFF, 95 for JPEG and WebP). */
+/* Atomically: PATH.part, verified by decoding it again (size; PNG and TIFF: every sample), renamed.
+ * The picture must have a format upz_still_format() gives. quality 1..100, 0 = default (95 for JPEG
+ * and WebP; PNG and TIFF are lossless). info may be NULL. OUTPUT or VERIFY. */
 int upz_still_write(const char *path, const UprezPicture *picture, const UpzStillInfo *info,
                     int quality, UprezError *err);
 void upz_still_info_free(UpzStillInfo *info);

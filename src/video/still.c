@@ -1,0 +1,341 @@
+#include "still.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <libavutil/opt.h>
+#include <libavutil/pixdesc.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "compat.h"
+#include "input.h"
+#include "picture/format.h"
+#include "source.h"
+#include "still_jpeg.h"
+#include "still_meta.h"
+
+#define MAX_FILE ((size_t)1 << 31)
+
+static UpzStillKind kind_of(const char *path)
+{
+    const char *e = upz_extension(path);
+    if (!strcasecmp(e, "png")) return UPZ_STILL_PNG;
+    if (!strcasecmp(e, "jpg") || !strcasecmp(e, "jpeg") || !strcasecmp(e, "jpe"))
+        return UPZ_STILL_JPEG;
+    if (!strcasecmp(e, "webp")) return UPZ_STILL_WEBP;
+    if (!strcasecmp(e, "tif") || !strcasecmp(e, "tiff")) return UPZ_STILL_TIFF;
+    return UPZ_STILL_NONE;
+}
+
+bool upz_still_can_write(const char *path)
+{
+    return kind_of(path) != UPZ_STILL_NONE;
+}
+
+bool upz_still_probe(const char *path)
+{
+    upz_av_quiet();
+    if (!strcmp(path, "-") || !upz_exists(path) || upz_is_dir(path)) return false;
+    char *name = upz_asprintf("file:%s", path);
+    AVDictionary *options = NULL;
+    AVFormatContext *fmt = NULL;
+    bool still = false;
+    if (name && av_dict_set(&options, "pattern_type", "none", 0) >= 0 &&
+        avformat_open_input(&fmt, name, NULL, &options) >= 0)
+        still = upz_input_is_still(fmt, 0);
+    avformat_close_input(&fmt);
+    av_dict_free(&options);
+    upz_free(name);
+    return still;
+}
+
+void upz_still_info_free(UpzStillInfo *info)
+{
+    upz_free(info->icc);
+    upz_free(info->exif);
+    *info = (UpzStillInfo){.orientation = 1};
+}
+
+static void *duplicate(const void *d, size_t n)
+{
+    void *copy = n ? upz_calloc(1, n) : NULL;
+    if (copy) memcpy(copy, d, n);
+    return copy;
+}
+
+/* ICC from the frame; EXIF from the file, which not every FFmpeg looks into. */
+static int read_info(UpzStillInfo *info, UpzFrame *f, const char *path, UprezError *err)
+{
+    UpzMap map;
+    const uint8_t *exif;
+    size_t n;
+    int r = upz_map_open(&map, path, MAX_FILE, UPREZ_ERR_INPUT, err);
+    if (r < 0) return r;
+    if (!upz_still_complete(map.data, map.size)) f->damaged = true;
+    if (info && upz_exif_find(map.data, map.size, &exif, &n)) {
+        info->orientation = upz_exif_orientation(exif, n);
+        if (exif != map.data && n <= 1 << 24) {
+            info->exif = duplicate(exif, n);
+            info->exif_size = info->exif ? n : 0;
+            if (n && !info->exif) r = upz_fail_memory(err, n, "EXIF");
+        }
+    }
+    upz_map_close(&map);
+    const AVFrameSideData *icc = av_frame_get_side_data(f->av, AV_FRAME_DATA_ICC_PROFILE);
+    if (r >= 0 && info && icc && icc->size) {
+        info->icc = duplicate(icc->data, icc->size);
+        info->icc_size = info->icc ? icc->size : 0;
+        if (!info->icc) r = upz_fail_memory(err, icc->size, "the ICC profile");
+    }
+    return r;
+}
+
+int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const char *path,
+                   UprezError *err)
+{
+    *out = NULL;
+    if (info) *info = (UpzStillInfo){.orientation = 1};
+    UpzSource *s;
+    UpzSourceParams params = {.interlaced = UPZ_INTERLACED_KEEP, .threads = 1};
+    int r = upz_source_open(&s, ctx, path, &params, err);
+    if (r < 0) return r;
+    r = upz_source_read(s, out, err);
+    upz_source_close(&s);
+    if (r == UPREZ_EOF) return upz_fail(err, UPREZ_ERR_INPUT, "%s holds no picture", path);
+    if (r >= 0) r = read_info(info, *out, path, err);
+    if (r < 0) upz_frame_free(out);
+    return r;
+}
+
+int upz_still_format(UprezFormat *out, UprezColor *color, const UprezPicture *src, const char *path,
+                     UprezError *err)
+{
+    const UprezFormat *f = &src->format;
+    bool gray = f->model == UPREZ_GRAY, deep = f->depth > 8;
+    const char *name = NULL;
+    /* R G B or gray of full range, primaries and transfer as they are */
+    *color = (UprezColor){.matrix = gray ? 2 : 0, .primaries = src->color.primaries,
+                          .transfer = src->color.transfer, .range = UPREZ_RANGE_FULL};
+    switch (kind_of(path)) {
+    case UPZ_STILL_PNG:
+    case UPZ_STILL_TIFF:
+        if (gray) name = f->alpha ? (deep ? "ya16le" : "ya8") : deep ? "gray16le" : "gray";
+        else name = f->alpha ? (deep ? "rgba64le" : "rgba") : deep ? "rgb48le" : "rgb24";
+        break;
+    case UPZ_STILL_WEBP: /* 8-bit colour only */
+        name = f->alpha ? "rgba" : "rgb24";
+        color->matrix = 0;
+        break;
+    case UPZ_STILL_JPEG: /* JFIF: BT.601, full range, centred chroma */
+        name = gray ? "gray" : "yuv444p";
+        if (f->model == UPREZ_YUV && f->sub_x == 1 && f->sub_y <= 1)
+            name = f->sub_y ? "yuv420p" : "yuv422p";
+        if (!gray) {
+            color->matrix = 5;
+            color->siting = UPREZ_SITING_CENTER;
+        }
+        break;
+    default:
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s: pictures are written as .png, .jpg, .webp or "
+                        ".tif", path);
+    }
+    return uprez_format_from_name(out, name) < 0
+               ? upz_fail(err, UPREZ_ERR_BUG, "the format %s is unknown", name) : 0;
+}
+
+/* ---- writing ---- */
+
+static enum AVPixelFormat coder_format(UpzStillKind kind, enum AVPixelFormat f)
+{
+    if (kind == UPZ_STILL_WEBP) return AV_PIX_FMT_BGRA;
+    if (kind == UPZ_STILL_TIFF) return f;
+    switch (f) { /* PNG is big-endian */
+    case AV_PIX_FMT_GRAY16LE: return AV_PIX_FMT_GRAY16BE;
+    case AV_PIX_FMT_YA16LE: return AV_PIX_FMT_YA16BE;
+    case AV_PIX_FMT_RGB48LE: return AV_PIX_FMT_RGB48BE;
+    case AV_PIX_FMT_RGBA64LE: return AV_PIX_FMT_RGBA64BE;
+    default: return f;
+    }
+}
+
+static int open_coder(AVCodecContext **out, UpzStillKind kind, const AVFrame *f, int quality,
+                      UprezError *err)
+{
+    const char *name = kind == UPZ_STILL_PNG    ? "png"
+                       : kind == UPZ_STILL_WEBP ? "libwebp"
+                                                : "tiff";
+    const AVCodec *codec = avcodec_find_encoder_by_name(name);
+    if (!codec)
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "this FFmpeg cannot write such pictures (no encoder "
+                        "%s); write a PNG", name);
+    AVCodecContext *c = avcodec_alloc_context3(codec);
+    if (!c) return upz_fail_memory(err, sizeof(*c), "the encoder");
+    c->width = f->width;
+    c->height = f->height;
+    c->pix_fmt = (enum AVPixelFormat)f->format;
+    c->time_base = (AVRational){1, 1};
+    c->color_primaries = f->color_primaries;
+    c->color_trc = f->color_trc;
+    c->colorspace = f->colorspace;
+    c->color_range = f->color_range;
+    c->thread_count = 1;
+    int r = 0;
+    if (kind == UPZ_STILL_PNG) r = av_opt_set(c->priv_data, "pred", "mixed", 0);
+    if (kind == UPZ_STILL_TIFF) r = av_opt_set(c->priv_data, "compression_algo", "deflate", 0);
+    if (kind == UPZ_STILL_WEBP) r = av_opt_set_double(c->priv_data, "quality", quality, 0);
+    if (r >= 0) r = avcodec_open2(c, codec, NULL);
+    if (r < 0) {
+        char why[UPZ_AV_ERROR];
+        avcodec_free_context(&c);
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "the encoder %s refuses a picture of %dx%d: %s",
+                        name, f->width, f->height, upz_av_error(r, why));
+    }
+    *out = c;
+    return 0;
+}
+
+/* The picture as an AVFrame in the encoder's format, nothing attached. */
+static int coder_frame(AVFrame **out, UpzStillKind kind, const UprezPicture *picture, bool icc,
+                       UprezError *err)
+{
+    int r = upz_frame_from_picture(out, picture, NULL, err);
+    if (r < 0) return r;
+    AVFrame *f = *out;
+    enum AVPixelFormat to = coder_format(kind, (enum AVPixelFormat)f->format);
+    if (to != (enum AVPixelFormat)f->format) {
+        r = upz_frame_convert(out, f, to, err);
+        av_frame_free(&f);
+        if (r < 0) return r;
+        f = *out;
+    }
+    if (icc) { /* the profile says it better, and PNG forbids both */
+        f->color_primaries = AVCOL_PRI_UNSPECIFIED;
+        f->color_trc = AVCOL_TRC_UNSPECIFIED;
+    }
+    f->pts = 0;
+    return 0;
+}
+
+static int encode(uint8_t **out, size_t *size, UpzStillKind kind, const UprezPicture *picture,
+                  int quality, const UpzStillMeta *meta, UprezError *err)
+{
+    AVFrame *f = NULL;
+    AVCodecContext *c = NULL;
+    AVPacket *p = av_packet_alloc();
+    int r = p ? coder_frame(&f, kind, picture, meta->icc != NULL, err)
+              : upz_fail_memory(err, sizeof(*p), "the encoder");
+    if (r >= 0) r = open_coder(&c, kind, f, quality, err);
+    if (r >= 0) {
+        char why[UPZ_AV_ERROR];
+        r = avcodec_send_frame(c, f);
+        if (r >= 0) r = avcodec_send_frame(c, NULL);
+        if (r >= 0) r = avcodec_receive_packet(c, p);
+        if (r < 0)
+            r = upz_fail(err, UPREZ_ERR_OUTPUT, "the picture cannot be encoded: %s",
+                         upz_av_error(r, why));
+    }
+    if (r >= 0) {
+        if (meta->icc || meta->exif || meta->orientation > 1)
+            r = upz_still_embed(kind, p->data, (size_t)p->size, meta, out, size, err);
+        else {
+            *out = duplicate(p->data, (size_t)p->size);
+            *size = (size_t)p->size;
+            if (!*out) r = upz_fail_memory(err, *size, "the picture file");
+        }
+    }
+    avcodec_free_context(&c);
+    av_frame_free(&f);
+    av_packet_free(&p);
+    return r;
+}
+
+static int compare(const UprezPicture *a, const UprezPicture *b, const char *path, UprezError *err)
+{
+    if (!upz_format_equal(&a->format, &b->format))
+        return upz_fail(err, UPREZ_ERR_VERIFY, "%s came back in another pixel format", path);
+    for (int i = 0; i < a->format.n_plane; i++) {
+        size_t row = upz_plane_row_bytes(&a->format, i, a->width);
+        for (int y = 0; y < upz_plane_height(&a->format, i, a->height); y++)
+            if (memcmp((const uint8_t *)a->plane[i] + y * a->stride[i],
+                       (const uint8_t *)b->plane[i] + y * b->stride[i], row))
+                return upz_fail(err, UPREZ_ERR_VERIFY, "%s came back with other pixels in row %d",
+                                path, y);
+    }
+    return 0;
+}
+
+static int verify(const char *part, UpzStillKind kind, const UprezPicture *picture, UprezError *err)
+{
+    UpzFrame *f;
+    UprezError why = {0};
+    if (upz_still_read(&f, NULL, NULL, part, &why) < 0)
+        return upz_fail(err, UPREZ_ERR_VERIFY, "the picture just written does not decode: %s",
+                        why.text);
+    int r = 0;
+    if (f->damaged || f->av->width != picture->width || f->av->height != picture->height)
+        r = upz_fail(err, UPREZ_ERR_VERIFY, "%s came back as %dx%d instead of %dx%d%s", part,
+                     f->av->width, f->av->height, picture->width, picture->height,
+                     f->damaged ? ", damaged" : "");
+    if (r >= 0 && (kind == UPZ_STILL_PNG || kind == UPZ_STILL_TIFF)) {
+        r = upz_frame_picture(f, err);
+        if (r >= 0) r = compare(f->picture, picture, part, err);
+    }
+    upz_frame_free(&f);
+    return r;
+}
+
+/* What of info goes into a file of this kind; *exif is a new block (upz_free). */
+static int choose_meta(UpzStillMeta *m, uint8_t **exif, UpzStillKind kind,
+                       const UprezPicture *picture, const UpzStillInfo *info, UprezError *err)
+{
+    *m = (UpzStillMeta){.orientation = info ? info->orientation : 1};
+    *exif = NULL;
+    if (!info) return 0;
+    m->icc = info->icc;
+    m->icc_size = info->icc_size;
+    if (kind == UPZ_STILL_TIFF || (!info->exif && info->orientation <= 1)) return 0;
+    /* JPEG's segments end at 64 KB */
+    bool whole = info->exif && (kind != UPZ_STILL_JPEG || info->exif_size < 65500);
+    *exif = upz_calloc(1, whole ? info->exif_size : UPZ_EXIF_SMALL);
+    if (!*exif) return upz_fail_memory(err, info->exif_size, "EXIF");
+    m->exif = *exif;
+    if (whole) {
+        memcpy(*exif, info->exif, m->exif_size = info->exif_size);
+        upz_exif_resize(*exif, m->exif_size, (uint32_t)picture->width, (uint32_t)picture->height);
+    } else
+        m->exif_size = upz_exif_make(*exif, info->orientation);
+    return 0;
+}
+
+int upz_still_write(const char *path, const UprezPicture *picture, const UpzStillInfo *info,
+                    int quality, UprezError *err)
+{
+    UpzStillKind kind = kind_of(path);
+    if (kind == UPZ_STILL_NONE)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s: pictures are written as .png, .jpg, .webp or "
+                        ".tif", path);
+    upz_av_quiet();
+    quality = quality > 0 ? UPZ_MIN(quality, 100) : 95;
+    UpzStillMeta meta;
+    uint8_t *exif, *data = NULL;
+    size_t size = 0;
+    char *part = upz_asprintf("%s.part", path);
+    int r = choose_meta(&meta, &exif, kind, picture, info, err);
+    if (r >= 0 && !part) r = upz_fail_memory(err, 0, "a file name");
+    if (r >= 0)
+        r = kind == UPZ_STILL_JPEG
+                ? upz_jpeg_encode(&data, &size, picture, quality, &meta, err)
+                : encode(&data, &size, kind, picture, quality, &meta, err);
+    if (r >= 0) r = upz_write_atomic(part, data, size, err);
+    if (r >= 0) {
+        r = verify(part, kind, picture, err);
+        if (r >= 0) r = upz_rename_synced(part, path, err);
+        if (r < 0) remove(part);
+    }
+    upz_free(data);
+    upz_free(exif);
+    upz_free(part);
+    return r;
+}
