@@ -1,7 +1,9 @@
 /* Separable resampling of one plane: the classical kernels, and every final resize.
  *
- * Polyphase; the kernel is widened when shrinking (anti-aliasing). Edges repeat. Kernels: bicubic
- * (Keys, a = -0.5), lanczos (3 lobes), spline36, bilinear. Coefficients sum to 1 exactly.
+ * Polyphase; the kernel is widened when shrinking (anti-aliasing). Edges mirror, the outermost
+ * sample included (as in zimg). Kernels: bicubic (Keys, a = -0.5), lanczos (3 lobes), spline36,
+ * bilinear. Coefficients sum to 1. Up to 10 bits with the depth unchanged it computes in 16-bit
+ * fixed point, at most one code from the exact result; else in float. All levels give the same bits.
  *
  * Threads: an UpzResize is immutable after create; rows may be computed by many threads, each with
  * scratch of its own. */
@@ -20,18 +22,22 @@ typedef enum UpzResizeKernel {
 typedef struct UpzResizeParams {
     UpzResizeKernel kernel;
     int src_w, src_h, dst_w, dst_h; /* samples */
-    double shift_x, shift_y;        /* source px: where the source grid starts (chroma siting) */
+    double shift_x, shift_y;        /* source samples: where the output's grid starts (siting) */
+    int ratio_x[2], ratio_y[2];     /* source / output samples as a fraction; 0 = from the sizes
+                                       (chroma of odd sizes differs) */
     int depth_src, depth_dst;       /* 8..16 bits, 32 = float */
     int shift_bits_src, shift_bits_dst; /* P010-like */
-    int step_src, step_dst;         /* bytes from sample to sample */
+    int step_src, step_dst;         /* bytes from sample to sample; 0 = no gaps */
     double gain, bias;              /* applied to sample values in source units; 0 gain = 1 */
     int lo, hi;                     /* clamp of integer output; hi 0 = whole depth */
 } UpzResizeParams;
 
 int upz_resize_create(UpzResize **out, const UpzResizeParams *p, UpzCpuLevel cpu, UprezError *err);
 void upz_resize_destroy(UpzResize **r);
+/* Scratch: bytes, 64-byte aligned. Memory: of the tables. */
 size_t upz_resize_scratch(const UpzResize *r);
-/* Output rows y0 … y1-1. */
+size_t upz_resize_memory(const UpzResize *r);
+/* Output rows y0 … y1-1. src and dst: the first sample of row 0. */
 void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, void *dst,
                      ptrdiff_t dst_stride, int y0, int y1, void *scratch);
 

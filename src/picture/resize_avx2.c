@@ -1,0 +1,150 @@
+/* Resampling, level avx2. */
+#ifndef __AVX2__
+#error "this file needs the flags of the avx2 level"
+#endif
+#include <immintrin.h>
+
+#include "picture/resize_tmpl.h"
+
+UPZ_INLINE __m256i windows(const uint8_t *a, const uint8_t *b)
+{
+    return _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)a)),
+        _mm_loadu_si128((const __m128i *)(const void *)b), 1);
+}
+
+/* 8 outputs: half h of block m. */
+UPZ_INLINE __m256i half_block(const UpzAcross *a, const uint8_t *src, int bytes, int at, int m,
+                              int h, __m256i round)
+{
+    const int32_t *first = a->first + m * 4 + h * 2;
+    const uint8_t *s0 = src + (at + first[0]) * bytes, *s1 = src + (at + first[1]) * bytes;
+    const uint8_t *shuffle = a->shuffle + m * a->pairs * 64 + h * 32;
+    const int16_t *fixed = a->fixed + m * a->pairs * 32 + h * 16;
+    __m256i sum = round, w = windows(s0, s1);
+    for (int p = 0; p < a->pairs; p++, shuffle += 64, fixed += 32) {
+        if (!a->one_window && p) w = windows(s0 + 2 * p * bytes, s1 + 2 * p * bytes);
+        __m256i x = _mm256_shuffle_epi8(
+            w, _mm256_loadu_si256((const __m256i *)(const void *)shuffle));
+        __m256i c = _mm256_loadu_si256((const __m256i *)(const void *)fixed);
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, c));
+    }
+    return sum;
+}
+
+static void across_fixed(const UpzAcross *a, const void *src, int sample_bytes, int origin, int b0,
+                         int b1, int shift, int16_t *dst)
+{
+    __m256i round = _mm256_set1_epi32(1 << shift >> 1);
+    __m128i by = _mm_cvtsi32_si128(shift);
+    int m = b0 % a->blocks, at = b0 / a->blocks * a->advance - origin;
+    for (int b = b0; b < b1; b++, dst += UPZ_BLOCK) {
+        __m256i x = _mm256_sra_epi32(half_block(a, src, sample_bytes, at, m, 0, round), by);
+        __m256i y = _mm256_sra_epi32(half_block(a, src, sample_bytes, at, m, 1, round), by);
+        x = _mm256_permute4x64_epi64(_mm256_packs_epi32(x, y), 0xd8);
+        _mm256_storeu_si256((__m256i *)(void *)dst, x);
+        if (++m == a->blocks) {
+            m = 0;
+            at += a->advance;
+        }
+    }
+}
+
+static void across_float(const UpzAcross *a, const float *src, int origin, int b0, int b1,
+                         float *dst)
+{
+    int m = b0 % a->blocks, at = b0 / a->blocks * a->advance - origin;
+    for (int b = b0; b < b1; b++, dst += UPZ_BLOCK) {
+        for (int h = 0; h < 2; h++) {
+            const float *s = src + at + a->first[m * 4];
+            const float *w = a->weight + m * a->n * UPZ_BLOCK + h * 8;
+            __m256i index = _mm256_loadu_si256(
+                (const __m256i *)(const void *)(a->index + m * UPZ_BLOCK + h * 8));
+            int start = a->index[m * UPZ_BLOCK + h * 8];
+            __m256 sum = _mm256_setzero_ps();
+            if (a->index[m * UPZ_BLOCK + h * 8 + 7] - start < 8) {
+                s += start;
+                index = _mm256_sub_epi32(index, _mm256_set1_epi32(start));
+                for (int k = 0; k < a->n; k++) {
+                    __m256 x = _mm256_permutevar8x32_ps(_mm256_loadu_ps(s + k), index);
+                    x = _mm256_mul_ps(x, _mm256_loadu_ps(w + k * UPZ_BLOCK));
+                    sum = k ? _mm256_add_ps(sum, x) : x;
+                }
+            } else {
+                for (int k = 0; k < a->n; k++) {
+                    __m256 x = _mm256_i32gather_ps(s + k, index, 4);
+                    x = _mm256_mul_ps(x, _mm256_loadu_ps(w + k * UPZ_BLOCK));
+                    sum = k ? _mm256_add_ps(sum, x) : x;
+                }
+            }
+            _mm256_storeu_ps(dst + h * 8, sum);
+        }
+        if (++m == a->blocks) {
+            m = 0;
+            at += a->advance;
+        }
+    }
+}
+
+UPZ_INLINE __m256i load(const int16_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+UPZ_INLINE void store(void *p, __m256i v) { _mm256_storeu_si256((__m256i *)p, v); }
+
+/* 32 outputs at a time. n is a constant where this is inlined, so the weights stay in registers. */
+UPZ_INLINE void down_n(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo,
+                       int hi, int left, bool bytes, void *dst, int count)
+{
+    __m256i weight[8], half = _mm256_set1_epi16((int16_t)(1 << shift >> 1));
+    __m256i low = _mm256_set1_epi16((int16_t)lo), high = _mm256_set1_epi16((int16_t)hi);
+    __m128i by = _mm_cvtsi32_si128(shift), up = _mm_cvtsi32_si128(left);
+    for (int k = 0; k < n && k < 8; k++) weight[k] = _mm256_set1_epi16(w[k]);
+    for (int x = 0; x < count; x += 32) {
+        __m256i a = half, b = half;
+        for (int k = 0; k < n; k++) {
+            __m256i c = k < 8 ? weight[k & 7] : _mm256_set1_epi16(w[k]);
+            a = _mm256_add_epi16(a, _mm256_mulhrs_epi16(load(rows[k] + x), c));
+            b = _mm256_add_epi16(b, _mm256_mulhrs_epi16(load(rows[k] + x + 16), c));
+        }
+        a = _mm256_min_epi16(_mm256_max_epi16(_mm256_sra_epi16(a, by), low), high);
+        b = _mm256_min_epi16(_mm256_max_epi16(_mm256_sra_epi16(b, by), low), high);
+        if (bytes) {
+            a = _mm256_permute4x64_epi64(_mm256_packus_epi16(a, b), 0xd8);
+            store((uint8_t *)dst + x, a);
+        } else {
+            store((uint16_t *)dst + x, _mm256_sll_epi16(a, up));
+            store((uint16_t *)dst + x + 16, _mm256_sll_epi16(b, up));
+        }
+    }
+}
+
+static void down_u8(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo, int hi,
+                    uint8_t *dst, int count)
+{
+    switch (n) {
+    case 1: down_n(rows, w, 1, shift, lo, hi, 0, true, dst, count); return;
+    case 2: down_n(rows, w, 2, shift, lo, hi, 0, true, dst, count); return;
+    case 4: down_n(rows, w, 4, shift, lo, hi, 0, true, dst, count); return;
+    case 6: down_n(rows, w, 6, shift, lo, hi, 0, true, dst, count); return;
+    case 8: down_n(rows, w, 8, shift, lo, hi, 0, true, dst, count); return;
+    }
+    down_n(rows, w, n, shift, lo, hi, 0, true, dst, count);
+}
+
+static void down_u16(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo, int hi,
+                     int left, uint16_t *dst, int count)
+{
+    switch (n) {
+    case 1: down_n(rows, w, 1, shift, lo, hi, left, false, dst, count); return;
+    case 2: down_n(rows, w, 2, shift, lo, hi, left, false, dst, count); return;
+    case 4: down_n(rows, w, 4, shift, lo, hi, left, false, dst, count); return;
+    case 6: down_n(rows, w, 6, shift, lo, hi, left, false, dst, count); return;
+    case 8: down_n(rows, w, 8, shift, lo, hi, left, false, dst, count); return;
+    }
+    down_n(rows, w, n, shift, lo, hi, left, false, dst, count);
+}
+
+const UpzResizeDSP upz_resize_avx2 = {across_fixed, across_float, down_u8, down_u16,
+                                      down_float, load_float, finish};

@@ -1,0 +1,154 @@
+/* Resampling, level avx512. */
+#ifndef __AVX512BW__
+#error "this file needs the flags of the avx512 level"
+#endif
+#include <immintrin.h>
+
+#include "picture/resize_tmpl.h"
+
+UPZ_INLINE __m128i load16(const uint8_t *p)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+UPZ_INLINE __m512i windows(const uint8_t *const s[4], int skip)
+{
+    __m512i w = _mm512_castsi128_si512(load16(s[0] + skip));
+    w = _mm512_inserti32x4(w, load16(s[1] + skip), 1);
+    w = _mm512_inserti32x4(w, load16(s[2] + skip), 2);
+    return _mm512_inserti32x4(w, load16(s[3] + skip), 3);
+}
+
+UPZ_INLINE void fixed_row(const UpzAcross *a, const uint8_t *src, int bytes, int origin, int b0,
+                          int b1, int shift, int pairs, bool one_window, int16_t *dst)
+{
+    __m512i round = _mm512_set1_epi32(1 << shift >> 1);
+    __m128i by = _mm_cvtsi32_si128(shift);
+    int m = b0 % a->blocks, at = b0 / a->blocks * a->advance - origin;
+    for (int b = b0; b < b1; b++, dst += UPZ_BLOCK) {
+        const int32_t *first = a->first + m * 4;
+        const uint8_t *s[4];
+        for (int g = 0; g < 4; g++) s[g] = src + (at + first[g]) * bytes;
+        const uint8_t *shuffle = a->shuffle + m * pairs * 64;
+        const int16_t *fixed = a->fixed + m * pairs * 32;
+        __m512i sum = round, w = windows(s, 0);
+        for (int p = 0; p < pairs; p++) {
+            if (!one_window && p) w = windows(s, 2 * p * bytes);
+            __m512i x = _mm512_shuffle_epi8(w, _mm512_loadu_si512(shuffle + p * 64));
+            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, _mm512_loadu_si512(fixed + p * 32)));
+        }
+        _mm256_storeu_si256((__m256i *)(void *)dst,
+                            _mm512_cvtsepi32_epi16(_mm512_sra_epi32(sum, by)));
+        if (++m == a->blocks) {
+            m = 0;
+            at += a->advance;
+        }
+    }
+}
+
+static void across_fixed(const UpzAcross *a, const void *src, int sample_bytes, int origin, int b0,
+                         int b1, int shift, int16_t *dst)
+{
+    if (a->one_window && a->pairs == 3)
+        fixed_row(a, src, sample_bytes, origin, b0, b1, shift, 3, true, dst);
+    else if (a->one_window && a->pairs == 2)
+        fixed_row(a, src, sample_bytes, origin, b0, b1, shift, 2, true, dst);
+    else
+        fixed_row(a, src, sample_bytes, origin, b0, b1, shift, a->pairs, a->one_window, dst);
+}
+
+static void across_float(const UpzAcross *a, const float *src, int origin, int b0, int b1,
+                         float *dst)
+{
+    int m = b0 % a->blocks, at = b0 / a->blocks * a->advance - origin;
+    for (int b = b0; b < b1; b++, dst += UPZ_BLOCK) {
+        const float *s = src + at + a->first[m * 4];
+        const float *w = a->weight + m * a->n * UPZ_BLOCK;
+        __m512i index = _mm512_loadu_si512(a->index + m * UPZ_BLOCK);
+        __m512 sum = _mm512_setzero_ps();
+        if (a->span <= 16) {
+            for (int k = 0; k < a->n; k++) {
+                __m512 x = _mm512_permutexvar_ps(index, _mm512_loadu_ps(s + k));
+                x = _mm512_mul_ps(x, _mm512_loadu_ps(w + k * UPZ_BLOCK));
+                sum = k ? _mm512_add_ps(sum, x) : x;
+            }
+        } else if (a->span <= 32) {
+            for (int k = 0; k < a->n; k++) {
+                __m512 x = _mm512_permutex2var_ps(_mm512_loadu_ps(s + k), index,
+                                                  _mm512_loadu_ps(s + k + 16));
+                x = _mm512_mul_ps(x, _mm512_loadu_ps(w + k * UPZ_BLOCK));
+                sum = k ? _mm512_add_ps(sum, x) : x;
+            }
+        } else {
+            for (int k = 0; k < a->n; k++) {
+                __m512 x = _mm512_i32gather_ps(index, s + k, 4);
+                x = _mm512_mul_ps(x, _mm512_loadu_ps(w + k * UPZ_BLOCK));
+                sum = k ? _mm512_add_ps(sum, x) : x;
+            }
+        }
+        _mm512_storeu_ps(dst, sum);
+        if (++m == a->blocks) {
+            m = 0;
+            at += a->advance;
+        }
+    }
+}
+
+UPZ_INLINE __m512i load(const int16_t *p) { return _mm512_loadu_si512(p); }
+
+/* 64 outputs at a time. n is a constant where this is inlined, so the weights stay in registers. */
+UPZ_INLINE void down_n(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo,
+                       int hi, int left, bool bytes, void *dst, int count)
+{
+    __m512i weight[8], half = _mm512_set1_epi16((int16_t)(1 << shift >> 1));
+    __m512i low = _mm512_set1_epi16((int16_t)lo), high = _mm512_set1_epi16((int16_t)hi);
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    __m128i by = _mm_cvtsi32_si128(shift), up = _mm_cvtsi32_si128(left);
+    for (int k = 0; k < n && k < 8; k++) weight[k] = _mm512_set1_epi16(w[k]);
+    for (int x = 0; x < count; x += 64) {
+        __m512i a = half, b = half;
+        for (int k = 0; k < n; k++) {
+            __m512i c = k < 8 ? weight[k & 7] : _mm512_set1_epi16(w[k]);
+            a = _mm512_add_epi16(a, _mm512_mulhrs_epi16(load(rows[k] + x), c));
+            b = _mm512_add_epi16(b, _mm512_mulhrs_epi16(load(rows[k] + x + 32), c));
+        }
+        a = _mm512_min_epi16(_mm512_max_epi16(_mm512_sra_epi16(a, by), low), high);
+        b = _mm512_min_epi16(_mm512_max_epi16(_mm512_sra_epi16(b, by), low), high);
+        if (bytes) {
+            a = _mm512_permutexvar_epi64(order, _mm512_packus_epi16(a, b));
+            _mm512_storeu_si512((uint8_t *)dst + x, a);
+        } else {
+            _mm512_storeu_si512((uint16_t *)dst + x, _mm512_sll_epi16(a, up));
+            _mm512_storeu_si512((uint16_t *)dst + x + 32, _mm512_sll_epi16(b, up));
+        }
+    }
+}
+
+static void down_u8(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo, int hi,
+                    uint8_t *dst, int count)
+{
+    switch (n) {
+    case 1: down_n(rows, w, 1, shift, lo, hi, 0, true, dst, count); return;
+    case 2: down_n(rows, w, 2, shift, lo, hi, 0, true, dst, count); return;
+    case 4: down_n(rows, w, 4, shift, lo, hi, 0, true, dst, count); return;
+    case 6: down_n(rows, w, 6, shift, lo, hi, 0, true, dst, count); return;
+    case 8: down_n(rows, w, 8, shift, lo, hi, 0, true, dst, count); return;
+    }
+    down_n(rows, w, n, shift, lo, hi, 0, true, dst, count);
+}
+
+static void down_u16(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo, int hi,
+                     int left, uint16_t *dst, int count)
+{
+    switch (n) {
+    case 1: down_n(rows, w, 1, shift, lo, hi, left, false, dst, count); return;
+    case 2: down_n(rows, w, 2, shift, lo, hi, left, false, dst, count); return;
+    case 4: down_n(rows, w, 4, shift, lo, hi, left, false, dst, count); return;
+    case 6: down_n(rows, w, 6, shift, lo, hi, left, false, dst, count); return;
+    case 8: down_n(rows, w, 8, shift, lo, hi, left, false, dst, count); return;
+    }
+    down_n(rows, w, n, shift, lo, hi, left, false, dst, count);
+}
+
+const UpzResizeDSP upz_resize_avx512 = {across_fixed, across_float, down_u8, down_u16,
+                                        down_float, load_float, finish};

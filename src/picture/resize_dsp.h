@@ -1,0 +1,63 @@
+/* Tables and kernels of the resampler; one set of kernels per processor level. */
+#ifndef UPZ_RESIZE_DSP_H
+#define UPZ_RESIZE_DSP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "picture/resize.h"
+
+/* Outputs made together across a row, in groups of 4 that fill a 128-bit lane. */
+enum {
+    UPZ_BLOCK = 16,
+    UPZ_GROUP = 4,
+    UPZ_STRIP = 64, /* blocks: a strip's rows stay in L1 */
+    UPZ_DOWN = 64   /* outputs down makes together */
+};
+
+/* One direction. Output i reads the samples pos[i % period] + i / period * advance, and n - 1
+ * more. Positions may lie outside the picture. */
+typedef struct UpzAxis {
+    int n, period, advance;
+    int32_t *pos;
+    float *weight;  /* [period][n] */
+    int16_t *fixed; /* [period][n]; across: 1 = 1 << 14; down: 1 = 1 << 15 */
+} UpzAxis;
+
+/* The same for the row kernels: `blocks` of outputs, after which positions repeat, `advance` samples
+ * further on. */
+typedef struct UpzAcross {
+    int n, pairs, blocks, advance;
+    int span;        /* samples under one tap of a block, at most */
+    bool one_window; /* the first window of a group holds all its taps */
+    int32_t *first;  /* [blocks][4]: first sample of a group's window */
+    /* fixed point, per block and pair of taps: shuffles of a 16-byte window into 16-bit pairs for
+     * the 16 outputs, and their weights */
+    uint8_t *shuffle; /* [blocks][pairs][64] */
+    int16_t *fixed;   /* [blocks][pairs][32] */
+    /* float */
+    int32_t *index;   /* [blocks][16]: of the first tap, from first[block][0] */
+    float *weight;    /* [blocks][n][16] */
+} UpzAcross;
+
+typedef struct UpzResizeDSP {
+    /* Blocks b0 … b1-1 of a row. src[0] is sample `origin`; windows may be over-read by 128
+     * bytes. shift: right shift of the sums to the intermediate's scale. */
+    void (*across_fixed)(const UpzAcross *a, const void *src, int sample_bytes, int origin, int b0,
+                         int b1, int shift, int16_t *dst);
+    void (*across_float)(const UpzAcross *a, const float *src, int origin, int b0, int b1,
+                         float *dst);
+    /* Down: count is rounded up to UPZ_DOWN: rows and dst have room. Fixed point: products are
+     * rounded to the intermediate's scale one by one, summed in 16 bits, then shifted. */
+    void (*down_u8)(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo, int hi,
+                    uint8_t *dst, int count);
+    void (*down_u16)(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo, int hi,
+                     int left, uint16_t *dst, int count);
+    void (*down_float)(const float *const *rows, const float *w, int n, float *dst, int count);
+    void (*load_float)(float *dst, const void *src, int depth, int step, int right, int count);
+    void (*finish)(const float *src, void *dst, int depth, int left, float gain, float bias,
+                   float lo, float hi, int count);
+} UpzResizeDSP;
+
+extern const UpzResizeDSP upz_resize_c, upz_resize_avx2, upz_resize_avx512;
+
+#endif
