@@ -4,6 +4,7 @@ the unit test replays and the fuzz targets start from; expect.txt says what must
 ("ok ARCHITECTURE", or a part of the error). Also tests/data/tensors.txt: SHA-256 of the fp32 bytes
 PyTorch reads from the good ones, and from real checkpoints when $SHARED names their folder.
 
+Legacy files name their storages by address, so those seeds differ from run to run.
 Run: SHARED=DIR python3 tools/make_seeds.py
 """
 import collections
@@ -143,6 +144,13 @@ def pth():
     put("pth/one_storage.pth", saved(views), "ok srvgg")
     put("pth/deflated.pth", rezip(good), "ok srvgg")
     put("pth/no_folder.pth", rezip(good, root="", dirs=False), "ok srvgg")
+
+    # bare pickles, which the fuzz target puts into archives of its own
+    pkl = lambda f: zipfile.ZipFile(io.BytesIO(f)).read("archive/data.pkl")
+    put("pth/state.pkl", pkl(good), "plain Python pickle")
+    put("pth/parameter.pkl", b"\x80\x02}" + text("body.0.weight") + name("torch._utils", "_rebuild_parameter")
+        + tup(tensor("0", [4, 3, 3, 3], None, 0, 1024), b"\x89", name("collections", "OrderedDict") + b")R")
+        + b"Rs.", "plain Python pickle")
 
     # files that are damaged, or something else
     put("pth/truncated.pth", good[:len(good) // 2], "cut short")

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "model/model.h"
+#include "tensor_hashes.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -22,80 +23,10 @@
 #endif
 #endif
 
-static void path_of(char *out, size_t size, const char *under, const char *name)
-{
-    const char *root = getenv("SOURCE_ROOT");
-    snprintf(out, size, "%s/tests/data/%s%s", root ? root : ".", under, name);
-}
-
-/* Reads the tensors of a file without looking for an architecture. */
-static int read_tensors(const char *path, UpzTensorSet *set, UprezError *err)
-{
-    UpzMap map;
-    int r = upz_map_open(&map, path, UPZ_MODEL_MAX_BYTES, UPREZ_ERR_MODEL, err);
-    if (r < 0) return r;
-    UpzModelFile f = {path, map.data, map.size};
-    r = -1;
-    for (int i = 0; upz_readers[i]; i++)
-        if (upz_readers[i]->probe(&f)) {
-            r = upz_readers[i]->read_tensors(&f, set, err);
-            break;
-        }
-    upz_map_close(&map);
-    return r;
-}
-
-/* tests/data/tensors.txt: file, tensor, elements, SHA-256. */
-static int compare_hashes(bool shared)
-{
-    char path[1024], line[1024], file[256], name[256], want[65], open_file[256] = "";
-    long long count;
-    path_of(path, sizeof(path), "", "tensors.txt");
-    FILE *list = fopen(path, "r");
-    assert_non_null(list);
-    UpzTensorSet set = {0};
-    int compared = 0;
-    while (fgets(line, sizeof(line), list)) {
-        if (line[0] == '#') continue;
-        assert_int_equal(sscanf(line, "%255s %255s %lld %64s", file, name, &count, want), 4);
-        if (shared != !strncmp(file, "models/", 7)) continue;
-        if (strcmp(file, open_file)) {
-            upz_tensors_free(&set);
-            if (shared) snprintf(path, sizeof(path), "%s/%s", getenv("SHARED"), file);
-            else path_of(path, sizeof(path), "seeds/", file);
-            UprezError err = {0};
-            if (read_tensors(path, &set, &err) < 0) fail_msg("%s: %s", path, err.text);
-            strcpy(open_file, file);
-        }
-        const UpzTensor *t = upz_tensors_find(&set, name);
-        if (!t) fail_msg("%s has no %s", file, name);
-        assert_int_equal(t->count, count);
-        char hex[UPZ_SHA256_HEX];
-        upz_sha256(t->data, (size_t)t->count * sizeof(float), hex);
-        if (strcmp(hex, want)) fail_msg("%s: %s differs from PyTorch's", file, name);
-        compared++;
-    }
-    upz_tensors_free(&set);
-    fclose(list);
-    return compared;
-}
-
 static void seeds_hold_pytorchs_values(void **state)
 {
     (void)state;
     assert_true(compare_hashes(false) > 100);
-}
-
-static void real_files_hold_pytorchs_values(void **state)
-{
-    (void)state;
-    char models[1024];
-    snprintf(models, sizeof(models), "%s/models", getenv("SHARED") ? getenv("SHARED") : "/nowhere");
-    if (!upz_exists(models)) {
-        print_message("skipped: no model files at $SHARED/models\n");
-        skip();
-    }
-    assert_true(compare_hashes(true) >= 50);
 }
 
 /* tests/data/seeds/expect.txt: file, then "ok ARCHITECTURE" or a part of the error. */
@@ -231,7 +162,6 @@ int main(void)
         cmocka_unit_test(seeds_hold_pytorchs_values),
         cmocka_unit_test(every_cut_is_refused),
         cmocka_unit_test(damage_never_crashes),
-        cmocka_unit_test(real_files_hold_pytorchs_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
