@@ -1,0 +1,243 @@
+/* The engine of our own kernels: opens a model, plans for a size, and lets the context's workers
+ * pull pieces of the frames in flight. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "engine/cpu/frame.h"
+
+extern const UpzEngineOps upz_engine_cpu;
+
+typedef struct Frame {
+    UpzEngine *engine;
+    UpzTask *task;
+    UpzWork work;
+    int64_t number;
+    int64_t left; /* pieces not finished */
+    int nan;
+    bool busy;    /* between submit and wait */
+} Frame;
+
+struct UpzEngine {
+    UpzEngineBase base;
+    UprezContext *ctx;
+    UprezModel *model;
+    UpzProgram program;
+    UpzFlow flow; /* lanes NULL: not planned */
+    UpzShape shape;
+    int dst_w, dst_h;
+    pthread_mutex_t lock; /* of lane states and frames */
+    Frame frames[UPZ_CPU_FRAMES];
+    int64_t submitted, pieces;
+};
+
+/* ---- picking work; with the lock held ---- */
+
+static bool reached(const UpzLane *other, int64_t strip, int parts, int part)
+{
+    if (strip < 0) return true;
+    /* the other's piece that ends where this one's needs end */
+    const int64_t pieces = other->parts == 1 ? strip + 1
+                           : parts == 1      ? (strip + 1) * other->parts
+                                             : strip * other->parts + UPZ_MIN(part + 1, parts);
+    return other->done >= pieces;
+}
+
+static bool ready(const UpzFlow *f, const UpzLane *l, int64_t frame)
+{
+    const int64_t index = l->next - frame * upz_lane_pieces(l);
+    if (index < 0 || index >= upz_lane_pieces(l) || l->next - l->done >= 64) return false;
+    const int strip = (int)(index / l->parts), part = (int)(index % l->parts);
+    for (int i = l->in0; i < l->in0 + l->n_in; i++) {
+        const UpzEdge *e = &f->edges[i];
+        const UpzLane *from = &f->lanes[e->from];
+        if (e->need[strip] >= 0 &&
+            !reached(from, frame * from->n_strips + e->need[strip], l->parts, part))
+            return false;
+    }
+    for (int i = 0; i < l->n_out; i++) {
+        const UpzEdge *e = &f->edges[l->out[i]];
+        const UpzLane *to = &f->lanes[e->to];
+        /* the reader's next part still looks across this part's right border */
+        if (!reached(to, frame * to->n_strips + e->release[strip], l->parts, part + 1))
+            return false;
+    }
+    return true;
+}
+
+static void finished(UpzLane *l, int64_t piece)
+{
+    l->ahead |= (uint64_t)1 << (piece - l->done);
+    while (l->ahead & 1) {
+        l->ahead >>= 1;
+        l->done++;
+    }
+}
+
+static UpzStep step(void *arg, int worker)
+{
+    Frame *frame = arg;
+    UpzEngine *e = frame->engine;
+    UpzFlow *f = &e->flow;
+    pthread_mutex_lock(&e->lock);
+    int stage = f->program->n_stages - 1;
+    while (stage >= 0 && !ready(f, &f->lanes[stage], frame->number)) stage--;
+    if (stage < 0) {
+        pthread_mutex_unlock(&e->lock);
+        return UPZ_STEP_IDLE;
+    }
+    UpzLane *l = &f->lanes[stage];
+    const int64_t piece = l->next++;
+    pthread_mutex_unlock(&e->lock);
+    const int nan = upz_flow_run(f, stage, frame->number,
+                                 (int)(piece - frame->number * upz_lane_pieces(l)),
+                                 frame->task->src, frame->task->dst, worker);
+    pthread_mutex_lock(&e->lock);
+    finished(l, piece);
+    frame->nan += nan;
+    const bool last = --frame->left == 0;
+    pthread_mutex_unlock(&e->lock);
+    return last ? UPZ_STEP_DONE : UPZ_STEP_DID;
+}
+
+/* ---- the table ---- */
+
+static int probe(UpzDeviceList *list)
+{
+    if (list->n >= UPZ_COUNT(list->items)) return 0;
+    UpzDevice *d = &list->items[list->n++];
+    *d = (UpzDevice){.kind = "cpu"};
+    strncpy(d->name, upz_cpu_name(upz_cpu_detect()), sizeof(d->name) - 1);
+    return 0;
+}
+
+static int supports(const UprezModel *model, const UpzEngineParams *params, UprezError *why)
+{
+    if (model->kernel != UPZ_KERNEL_NONE)
+        return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine runs networks; '%s' is a kernel",
+                        model->facts.path ? model->facts.path : "this");
+    if (params && params->precision && strcmp(params->precision, "auto") &&
+        strcmp(params->precision, "fp32"))
+        return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in fp32, not in %s; use "
+                        "--precision fp32", params->precision);
+    return 0;
+}
+
+static void close_engine(UpzEngine **engine)
+{
+    UpzEngine *e = *engine;
+    if (!e) return;
+    *engine = NULL;
+    for (int i = 0; i < UPZ_CPU_FRAMES; i++)
+        if (e->frames[i].busy) upz_pool_wait(e->ctx->pool, &e->frames[i].work, -1);
+    upz_flow_free(&e->flow);
+    upz_program_free(&e->program);
+    pthread_mutex_destroy(&e->lock);
+    uprez_model_unref(&e->model);
+    upz_context_unref(&e->ctx);
+    upz_free(e);
+}
+
+static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
+                       const UpzDevice *device, const UpzEngineParams *params, UprezError *err)
+{
+    (void)device;
+    *out = NULL;
+    int r = supports(model, params, err);
+    if (r) return r;
+    UpzEngine *e = upz_calloc(1, sizeof(*e));
+    if (!e) return upz_fail_memory(err, sizeof(*e), "the cpu engine");
+    e->base.ops = &upz_engine_cpu;
+    if (pthread_mutex_init(&e->lock, NULL)) {
+        upz_free(e);
+        return upz_fail_memory(err, sizeof(e->lock), "a lock");
+    }
+    e->ctx = upz_context_ref(ctx);
+    e->model = uprez_model_ref(model);
+    r = upz_program_build(&e->program, &model->graph, err);
+    if (r) close_engine(&e);
+    *out = e;
+    return r;
+}
+
+static int rows_of(const UprezModelFacts *facts)
+{
+    return facts->input == UPREZ_INPUT_RGB      ? UPZ_ROWS_RGB
+           : facts->input == UPREZ_INPUT_Y_FULL ? UPZ_ROWS_Y_FULL
+                                                : UPZ_ROWS_Y_STUDIO;
+}
+
+static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *out,
+                UprezError *err)
+{
+    const UprezModelFacts *facts = &e->model->facts;
+    upz_flow_free(&e->flow);
+    e->submitted = 0;
+    e->shape = *shape;
+    const int64_t w = (int64_t)shape->width * facts->scale_num / facts->scale_den;
+    const int64_t h = (int64_t)shape->height * facts->scale_num / facts->scale_den;
+    if (w < 1 || h < 1 || w > 65535 || h > 65535)
+        return upz_fail(err, UPREZ_ERR_USAGE, "a result of %lldx%lld pixels is out of range",
+                        (long long)w, (long long)h);
+    e->dst_w = (int)w, e->dst_h = (int)h;
+    const size_t own = e->program.bytes + sizeof(*e);
+    if (mem_limit && own >= mem_limit)
+        return upz_fail(err, UPREZ_ERR_MEMORY, "the network's weights alone take %zu MiB, but only "
+                        "%zu MiB may be used", (own >> 20) + 1, mem_limit >> 20);
+    int r = upz_flow_plan(&e->flow, &e->program, upz_cpu_kernels(e->ctx->cpu),
+                          upz_pool_size(e->ctx->pool), UPZ_MAX(facts->align, 1), rows_of(facts),
+                          e->ctx->cpu, shape, e->dst_w, e->dst_h,
+                          mem_limit ? mem_limit - own : 0, err);
+    if (r) return r;
+    e->pieces = 0;
+    for (int i = 0; i < e->program.n_stages; i++) e->pieces += upz_lane_pieces(&e->flow.lanes[i]);
+    *out = (UpzPlan){.need = own + e->flow.bytes, .width = e->dst_w, .height = e->dst_h,
+                     .reach_x = upz_flow_reach(&e->program, 0),
+                     .reach_y = upz_flow_reach(&e->program, 1), .grain_x = 1, .grain_y = 1,
+                     .depth = UPZ_CPU_FRAMES, .exact = 1, .numerics = "cpu/fp32-fma-f4/1",
+                     .precision = "fp32"};
+    return 0;
+}
+
+static int submit(UpzEngine *e, UpzTask *task)
+{
+    Frame *frame = &e->frames[e->submitted % UPZ_CPU_FRAMES];
+    if (!e->flow.lanes) return UPREZ_ERR_BUG;
+    if (frame->busy) return UPREZ_AGAIN;
+    const UpzShape *s = &e->shape;
+    if (task->src->width != s->width || task->src->height != s->height ||
+        task->dst->width != e->dst_w || task->dst->height != e->dst_h)
+        return UPREZ_ERR_BUG;
+    *frame = (Frame){.engine = e, .task = task, .number = e->submitted++, .left = e->pieces,
+                     .busy = true};
+    task->priv = frame;
+    upz_pool_submit(e->ctx->pool, &frame->work, step, frame);
+    return 0;
+}
+
+static int wait_for(UpzEngine *e, UpzTask *task, int64_t timeout_ns)
+{
+    Frame *frame = task->priv;
+    int r = upz_pool_wait(e->ctx->pool, &frame->work, timeout_ns);
+    if (r) return r;
+    task->result = 0;
+    if (frame->nan)
+        task->result = upz_fail(&task->err, UPREZ_ERR_VERIFY, "the network gave %d values that are "
+                                "not numbers; the model file is damaged or not meant for such "
+                                "pictures", frame->nan);
+    frame->busy = false;
+    return 0;
+}
+
+const UpzEngineOps upz_engine_cpu = {
+    .abi = UPZ_ENGINE_ABI,
+    .name = "cpu",
+    .about = "own kernels: fp32 Winograd and direct convolutions",
+    .probe = probe,
+    .supports = supports,
+    .open = open_engine,
+    .plan = plan,
+    .submit = submit,
+    .wait = wait_for,
+    .close = close_engine,
+};

@@ -1,0 +1,118 @@
+/* How a picture flows through the stages: strips of rows, rings that hold just enough of them, and
+ * who may start when.
+ *
+ * Each map is a ring of `depth` rows. Frames follow one another through the same rings, so the next
+ * frame enters while the last one leaves and a second frame in flight costs no map memory. A stage
+ * works strip after strip, each strip in `parts` pieces from left to right. Strips and parts of
+ * successive layers are shifted against each other by the layer's reach, so that piece (strip,
+ * part) needs only pieces (strip, part) and earlier ones of its sources: nothing is computed twice,
+ * and a strip part can run through all layers while it is hot.
+ *
+ * A stage's pieces start in order; those started may finish in any order. */
+#ifndef UPZ_CPU_FRAME_H
+#define UPZ_CPU_FRAME_H
+
+#include <pthread.h>
+#include "base/context.h"
+#include "engine/cpu/program.h"
+#include "engine/engine.h"
+#include "picture/convert.h"
+
+#define UPZ_CPU_FRAMES 2 /* in flight */
+#define UPZ_CPU_PARTS 64 /* of a strip, at most */
+#define UPZ_CPU_STORE_ROWS 16 /* that one group of stored rows may need */
+
+/* A dependency between two stages, by strips. Strip numbers of the other stage are relative to the
+ * same frame; negative ones belong to the frame before. */
+typedef struct UpzEdge {
+    int from, to;
+    int *need;    /* [strips of to]: last strip of `from` it reads */
+    int *release; /* [strips of from]: last strip of `to` that reads what it overwrites */
+} UpzEdge;
+
+typedef struct UpzLane {
+    int w, h;                   /* of the map; PLANAR and STORE: of the wanted picture */
+    int strip, first, n_strips; /* rows a strip; first strip's first row (<= 0) */
+    int parts;                  /* 1 or the plan's */
+    int bound[UPZ_CPU_PARTS + 1]; /* columns where parts begin; [parts] = w */
+    int depth;                  /* rows in the ring, 0: none */
+    int left;                   /* pixels of zeros before column 0 */
+    ptrdiff_t row;              /* floats from row to row */
+    float *ring;                /* pixel 0 of row 0; PLANAR: channel after channel in a row */
+    ptrdiff_t plane;            /* PLANAR: floats from channel to channel */
+    int in0, n_in;              /* edges to this stage */
+    int *out, n_out;            /* edges from it: indices */
+    /* state, under the engine's lock; counted over all frames */
+    int64_t next, done;
+    uint64_t ahead;             /* bit i: piece done + i is finished */
+} UpzLane;
+
+typedef struct UpzScratch {
+    float *v, *m;        /* Winograd points of a block of tiles, */
+    float *planes[3];    /* a loaded row */
+    float *wide;         /* an operand brought to another pitch */
+    UpzRun *runs;
+    void *store;
+} UpzScratch;
+
+typedef struct UpzFlow {
+    const UpzProgram *program;
+    const UpzCpuKernels *kernels;
+    UpzLane *lanes;
+    UpzEdge *edges;
+    int n_edges;
+    int workers, parts;
+    int w, h;            /* of the input map, padded */
+    int src_w, src_h;
+    UpzLoad load;
+    UpzStore store;
+    int store_reach, store_group;
+    float *zero;         /* pixel 0 of a row of zeros */
+    UpzScratch *scratch; /* one a worker */
+    int *numbers;        /* of edges and lanes, in one block */
+    float *memory;       /* rings, zero row and scratch, in one block */
+    size_t bytes;        /* of everything here */
+    UpzPadMode pad_mode;
+} UpzFlow;
+
+/* plan.c: geometry and memory. The flow must be zeroed or freed before. Fails with MEMORY naming
+ * the need when it exceeds mem_limit (0: none) or cannot be had; USAGE for sizes out of range. */
+int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int workers, int align,
+                  int rows, UpzCpuLevel level, const UpzShape *shape, int dst_w, int dst_h,
+                  size_t mem_limit, UprezError *err);
+void upz_flow_free(UpzFlow *f);
+/* Destination pixels to which one changed source pixel spreads, bit for bit, beyond its own. */
+int upz_flow_reach(const UpzProgram *p, int axis);
+
+/* Rows first … last - 1 of a strip, clipped to the map; may be empty. */
+static inline void upz_lane_rows(const UpzLane *l, int strip, int *first, int *last)
+{
+    *first = UPZ_MAX(l->first + strip * l->strip, 0);
+    *last = UPZ_MIN(l->first + (strip + 1) * l->strip, l->h);
+}
+
+static inline int64_t upz_lane_pieces(const UpzLane *l)
+{
+    return (int64_t)l->n_strips * l->parts;
+}
+
+/* Pixel 0 of row y of a frame's map; the row of zeros outside. */
+static inline float *upz_lane_row(const UpzFlow *f, int stage, int64_t frame, int y)
+{
+    const UpzLane *l = &f->lanes[stage];
+    if (y < 0 || y >= l->h) return f->zero;
+    return l->ring + (frame * l->h + y) % l->depth * l->row;
+}
+
+/* Winograd tiles a stage takes at a time, and the floats per tile and per point of its blocks. */
+typedef struct UpzTiles {
+    int block;
+    ptrdiff_t v_tile, m_tile, v_point, m_point;
+} UpzTiles;
+UpzTiles upz_stage_tiles(const UpzStage *s);
+
+/* run.c: computes piece `index` of a frame for one stage. Returns the number of NaN met. */
+int upz_flow_run(const UpzFlow *f, int stage, int64_t frame, int index, const UprezPicture *src,
+                 UprezPicture *dst, int worker);
+
+#endif

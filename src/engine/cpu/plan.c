@@ -1,0 +1,411 @@
+/* Geometry and memory of a flow: strips, parts, who waits for whom, and how deep rings must be. */
+#include "engine/cpu/frame.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+#define MAX_SIZE 65535        /* px, of any map */
+#define MARGIN_LEFT 8         /* px of zeros beside a map, at least */
+#define MARGIN_RIGHT 12
+#define TILE_BYTES (700 << 10) /* of Winograd points at a time: they and the weights share L2 */
+
+UpzTiles upz_stage_tiles(const UpzStage *s)
+{
+    UpzTiles t;
+    /* views that are no whole groups spill over before the next one overwrites */
+    t.v_tile = upz_pixel_pitch(s->in) + UPZ_CPU_GROUP * (s->n_inputs > 1 || s->in % UPZ_CPU_GROUP);
+    t.m_tile = s->pitch;
+    size_t bytes = UPZ_WINO_POINTS * sizeof(float) * (size_t)(t.v_tile + t.m_tile);
+    t.block = UPZ_CLAMP((int)(TILE_BYTES / bytes) / 12 * 12, 12, 48);
+    /* equal low address bits at all points would thrash the cache */
+    t.v_point = t.block * t.v_tile + 48;
+    t.m_point = t.block * t.m_tile + 48;
+    return t;
+}
+
+/* ---- geometry ---- */
+
+static int place_lane(UpzFlow *f, int i, int unit, int dst_w, int dst_h, int strip, UprezError *err)
+{
+    const UpzStage *s = &f->program->stages[i];
+    UpzLane *l = &f->lanes[i];
+    const bool wanted = s->kind == UPZ_STAGE_PLANAR || s->kind == UPZ_STAGE_STORE;
+    const int64_t w = (int64_t)f->w * s->num, h = (int64_t)f->h * s->num;
+    if (w % s->den || h % s->den || w / s->den > MAX_SIZE || h / s->den > MAX_SIZE)
+        return upz_fail(err, UPREZ_ERR_USAGE, "a %dx%d picture is too large for this network: "
+                        "no map may exceed %d pixels a side", f->src_w, f->src_h, MAX_SIZE);
+    l->w = wanted ? dst_w : (int)(w / s->den);
+    l->h = wanted ? dst_h : (int)(h / s->den);
+    int end_y = s->end_y;
+    l->strip = strip;
+    if (s->kind == UPZ_STAGE_PLANAR) l->strip = strip * s->factor;
+    if (s->kind == UPZ_STAGE_STORE) {
+        l->strip = f->lanes[i - 1].strip;
+        end_y = upz_floor_div(end_y - f->store_reach + 1, f->store_group) * f->store_group - 1;
+    }
+    l->first = (end_y + 1) - upz_floor_div(end_y + 1, l->strip) * l->strip;
+    if (l->first > 0) l->first -= l->strip;
+    l->n_strips = (l->h - l->first + l->strip - 1) / l->strip;
+    l->parts = s->kind == UPZ_STAGE_LOAD || s->kind == UPZ_STAGE_STORE ? 1 : f->parts;
+    for (int p = 1; p < l->parts; p++) {
+        const int64_t at = (int64_t)(f->w / unit) * p / l->parts * unit;
+        l->bound[p] = UPZ_CLAMP((int)(at * s->num / s->den) + s->end_x + 1, 0, l->w);
+    }
+    l->bound[0] = 0;
+    l->bound[l->parts] = l->w;
+    return 0;
+}
+
+/* First and last row of `from` that a strip of `to` reads, clipped; false if it reads none. */
+static bool strip_need(const UpzFlow *f, const UpzEdge *e, int view, int strip, int *first,
+                       int *last)
+{
+    const UpzStage *s = &f->program->stages[e->to];
+    const UpzLane *from = &f->lanes[e->from];
+    int y0, y1, ignored;
+    upz_lane_rows(&f->lanes[e->to], strip, &y0, &y1);
+    if (y0 >= y1) return false;
+    if (s->kind == UPZ_STAGE_STORE) {
+        *first = y0 - f->store_reach;
+        *last = y1 - 1 + f->store_reach;
+    } else {
+        upz_stage_need(f->program, s, view, 1, y0, first, &ignored);
+        upz_stage_need(f->program, s, view, 1, y1 - 1, &ignored, last);
+    }
+    *first = UPZ_CLAMP(*first, 0, from->h - 1);
+    *last = UPZ_CLAMP(*last, 0, from->h - 1);
+    return true;
+}
+
+/* Edges, in the order of stages and views, and for every strip of the reader the first row it needs
+ * (kept in `release` until the rings' depths are known). */
+static int make_edges(UpzFlow *f, int **firsts, UprezError *err)
+{
+    const UpzProgram *p = f->program;
+    size_t n_edges = 0, numbers = 0;
+    for (int i = 0; i < p->n_stages; i++)
+        for (int k = 0; k < p->stages[i].n_views; k++, n_edges++)
+            numbers += 2 * (size_t)f->lanes[i].n_strips + 1 +
+                       (size_t)f->lanes[p->stages[i].views[k].stage].n_strips;
+    f->edges = upz_calloc(n_edges, sizeof(*f->edges));
+    f->numbers = upz_calloc(numbers, sizeof(int));
+    *firsts = NULL;
+    f->bytes += n_edges * sizeof(*f->edges) + numbers * sizeof(int);
+    if (!f->edges || !f->numbers) return upz_fail_memory(err, f->bytes, "the network's schedule");
+    int *at = f->numbers;
+    for (int i = 0; i < p->n_stages; i++) {
+        f->lanes[i].in0 = f->n_edges;
+        f->lanes[i].n_in = p->stages[i].n_views;
+        for (int k = 0; k < p->stages[i].n_views; k++) {
+            UpzEdge *e = &f->edges[f->n_edges++];
+            e->from = p->stages[i].views[k].stage;
+            e->to = i;
+            e->need = at, at += f->lanes[i].n_strips;
+            e->release = at, at += f->lanes[e->from].n_strips;
+            f->lanes[e->from].n_out++;
+        }
+    }
+    for (int i = 0; i < p->n_stages; i++) {
+        f->lanes[i].out = at;
+        at += f->lanes[i].n_out;
+        f->lanes[i].n_out = 0;
+    }
+    *firsts = at;
+    for (int i = 0; i < f->n_edges; i++) {
+        UpzEdge *e = &f->edges[i];
+        UpzLane *from = &f->lanes[e->from], *to = &f->lanes[e->to];
+        from->out[from->n_out++] = i;
+        for (int s = 0; s < to->n_strips; s++, at++) {
+            int first = 0, last = -1;
+            e->need[s] = -1;
+            if (strip_need(f, e, i - to->in0, s, &first, &last))
+                e->need[s] = (last - from->first) / from->strip;
+            else if (s) first = at[-1];
+            *at = first;
+        }
+    }
+    return 0;
+}
+
+/* ---- ring depths: one worker, deepest stage first, two frames ---- */
+
+typedef struct Sim {
+    UpzFlow *f;
+    const int **first; /* by edge: first row each strip of the reader needs */
+    int64_t *next;     /* strips done, over all frames */
+} Sim;
+
+static bool sim_ready(const Sim *m, int stage)
+{
+    const UpzFlow *f = m->f;
+    const UpzLane *l = &f->lanes[stage];
+    const int64_t frame = m->next[stage] / l->n_strips;
+    const int strip = (int)(m->next[stage] % l->n_strips);
+    if (frame >= UPZ_CPU_FRAMES) return false;
+    for (int i = l->in0; i < l->in0 + l->n_in; i++) {
+        const UpzEdge *e = &f->edges[i];
+        if (m->next[e->from] <= frame * f->lanes[e->from].n_strips + e->need[strip]) return false;
+    }
+    return true;
+}
+
+/* Runs the stage's next strip; returns the deepest stage that may now be ready. */
+static int sim_run(Sim *m, int stage)
+{
+    UpzFlow *f = m->f;
+    UpzLane *l = &f->lanes[stage];
+    const int64_t frame = m->next[stage] / l->n_strips;
+    int y0, y1, deepest = stage;
+    upz_lane_rows(l, (int)(m->next[stage] % l->n_strips), &y0, &y1);
+    for (int i = 0; i < l->n_out; i++) {
+        const UpzLane *to = &f->lanes[f->edges[l->out[i]].to];
+        const int64_t at = m->next[f->edges[l->out[i]].to];
+        const int64_t need = at / to->n_strips * l->h + m->first[l->out[i]][at % to->n_strips];
+        const int64_t rows = frame * l->h + y1 - need;
+        if (rows > l->depth) l->depth = (int)rows;
+        deepest = UPZ_MAX(deepest, f->edges[l->out[i]].to);
+    }
+    m->next[stage]++;
+    return deepest;
+}
+
+static int find_depths(UpzFlow *f, int *firsts, UprezError *err)
+{
+    Sim m = {.f = f};
+    m.first = upz_calloc((size_t)f->n_edges, sizeof(*m.first));
+    m.next = upz_calloc((size_t)f->program->n_stages, sizeof(*m.next));
+    if (!m.first || !m.next) {
+        upz_free(m.first);
+        upz_free(m.next);
+        return upz_fail_memory(err, (size_t)f->n_edges * sizeof(*m.first), "the schedule");
+    }
+    for (int i = 0; i < f->n_edges; i++) {
+        m.first[i] = firsts;
+        firsts += f->lanes[f->edges[i].to].n_strips;
+    }
+    for (int i = 0; i < f->program->n_stages; i++) f->lanes[i].depth = f->lanes[i].strip;
+    for (int i = f->program->n_stages - 1; i >= 0;)
+        i = sim_ready(&m, i) ? sim_run(&m, i) : i - 1;
+    f->lanes[f->program->n_stages - 1].depth = 0;
+    upz_free(m.first);
+    upz_free(m.next);
+    return 0;
+}
+
+static void find_releases(UpzFlow *f, const int *firsts)
+{
+    for (int i = 0; i < f->n_edges; i++) {
+        UpzEdge *e = &f->edges[i];
+        const UpzLane *from = &f->lanes[e->from], *to = &f->lanes[e->to];
+        for (int s = 0; s < from->n_strips; s++) {
+            int y0, y1;
+            upz_lane_rows(from, s, &y0, &y1);
+            const int old = y1 - 1 - from->depth, frame = upz_floor_div(old, from->h);
+            int reader = to->n_strips - 1;
+            while (reader >= 0 && firsts[reader] > old - frame * from->h) reader--;
+            e->release[s] = frame * to->n_strips + reader;
+        }
+        firsts += to->n_strips;
+    }
+}
+
+/* ---- memory ---- */
+
+typedef struct Arena {
+    float *base; /* NULL: only count */
+    size_t used; /* floats */
+    bool overflow;
+} Arena;
+
+static float *take(Arena *a, size_t floats)
+{
+    const size_t at = a->used;
+    if (!upz_add_size(a->used, UPZ_ROUND_UP(floats, 16) + 16, &a->used)) a->overflow = true;
+    return a->base ? a->base + at : NULL;
+}
+
+static void lay_out(UpzFlow *f, Arena *a)
+{
+    const UpzProgram *p = f->program;
+    size_t zero_left = 0, zero_right = 0, v = 0, m = 0, wide = 0, runs = 0;
+    for (int i = 0; i < p->n_stages; i++) {
+        const UpzStage *s = &p->stages[i];
+        UpzLane *l = &f->lanes[i];
+        const size_t pitch = (size_t)s->pitch;
+        if (s->kind == UPZ_STAGE_WINO) {
+            UpzTiles t = upz_stage_tiles(s);
+            v = UPZ_MAX(v, (size_t)(UPZ_WINO_POINTS * t.v_point));
+            m = UPZ_MAX(m, (size_t)(UPZ_WINO_POINTS * t.m_point));
+        } else if (s->kind == UPZ_STAGE_DIRECT || s->kind == UPZ_STAGE_DEPTHWISE) {
+            runs = UPZ_MAX(runs, (size_t)(s->kernel_w * s->kernel_h * s->n_inputs));
+        }
+        for (int k = 0; k < s->n_posts; k++) {
+            const UpzPost *o = &s->posts[k];
+            if ((o->kind == UPZ_POST_ADD || o->kind == UPZ_POST_MUL) &&
+                p->stages[s->views[o->view].stage].pitch != s->pitch)
+                wide = UPZ_MAX(wide, (size_t)l->w * pitch);
+        }
+        if (s->kind == UPZ_STAGE_STORE) continue;
+        if (s->kind == UPZ_STAGE_PLANAR) {
+            l->plane = UPZ_ROUND_UP(l->w, 16) + 80;
+            l->row = l->plane * s->channels;
+            l->ring = take(a, (size_t)l->row * (size_t)l->depth);
+            continue;
+        }
+        int left = MARGIN_LEFT, right = MARGIN_RIGHT;
+        for (int k = 0; k < l->n_out; k++) {
+            const UpzStage *t = &p->stages[f->edges[l->out[k]].to];
+            left = UPZ_MAX(left, t->pad_x);
+            right = UPZ_MAX(right, t->kernel_w + t->stride);
+        }
+        const size_t row = ((size_t)left + (size_t)l->w + (size_t)right) * pitch;
+        zero_left = UPZ_MAX(zero_left, (size_t)left * pitch);
+        zero_right = UPZ_MAX(zero_right, row);
+        l->left = left;
+        l->row = (ptrdiff_t)UPZ_ROUND_UP(row, 16);
+        if (l->row % 1024 < 64) l->row += 80; /* rows 4 KiB apart would share cache sets */
+        l->ring = take(a, (size_t)l->row * (size_t)l->depth);
+        if (l->ring) l->ring += left * s->pitch;
+    }
+    f->zero = take(a, zero_left + zero_right);
+    if (f->zero) f->zero += UPZ_ROUND_UP(zero_left, 16);
+    for (int i = 0; i < f->workers; i++) {
+        UpzScratch *s = &f->scratch[i];
+        s->v = take(a, v);
+        s->m = take(a, m);
+        s->wide = take(a, wide);
+        for (int c = 0; c < 3; c++) s->planes[c] = take(a, (size_t)f->w + UPZ_LOAD_SLACK);
+        s->runs = (UpzRun *)(void *)take(a, (runs + 1) * sizeof(UpzRun) / sizeof(float));
+        s->store = take(a, upz_store_scratch(&f->store) / sizeof(float) + 16);
+    }
+}
+
+static int get_memory(UpzFlow *f, size_t mem_limit, UprezError *err)
+{
+    Arena a = {0};
+    lay_out(f, &a);
+    size_t bytes;
+    if (a.overflow || !upz_mul_size(a.used, sizeof(float), &bytes) ||
+        !upz_add_size(bytes, f->bytes, &f->bytes))
+        return upz_fail_memory(err, (unsigned long long)-1, "the network's feature maps");
+    if (mem_limit && f->bytes > mem_limit)
+        return upz_fail(err, UPREZ_ERR_MEMORY, "the network needs %zu MiB for %dx%d pictures but "
+                        "only %zu MiB may be used", (f->bytes >> 20) + 1, f->src_w, f->src_h,
+                        mem_limit >> 20);
+    a.base = f->memory = upz_alloc_aligned(bytes);
+    if (!a.base)
+        return upz_fail(err, UPREZ_ERR_MEMORY, "the network needs %zu MiB of memory for %dx%d "
+                        "pictures and cannot get it", (f->bytes >> 20) + 1, f->src_w, f->src_h);
+    memset(a.base, 0, bytes); /* margins stay zero */
+    a.used = 0;
+    lay_out(f, &a);
+    return 0;
+}
+
+/* Rows a strip: enough Winograd tiles in a piece that its layer's weights are worth fetching. */
+static int choose_strip(int width)
+{
+    return width >= 640 ? 4 : width >= 320 ? 8 : 16;
+}
+
+int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int workers, int align,
+                  int rows, UpzCpuLevel level, const UpzShape *shape, int dst_w, int dst_h,
+                  size_t mem_limit, UprezError *err)
+{
+    *f = (UpzFlow){.program = p, .kernels = k, .workers = workers, .src_w = shape->width,
+                   .src_h = shape->height, .pad_mode = p->graph->pad_mode};
+    if (shape->width < 1 || shape->height < 1 || shape->width > MAX_SIZE ||
+        shape->height > MAX_SIZE)
+        return upz_fail(err, UPREZ_ERR_USAGE, "a picture of %dx%d", shape->width, shape->height);
+    f->w = UPZ_ROUND_UP(shape->width, align);
+    f->h = UPZ_ROUND_UP(shape->height, align);
+    int r = upz_load_init(&f->load, &shape->src, &shape->src_color, shape->width, shape->height,
+                          (UpzRows)rows, level, err);
+    if (!r) r = upz_store_init(&f->store, &shape->dst, &shape->dst_color, dst_w, dst_h,
+                               (UpzRows)rows, level, err);
+    if (r) return r;
+    f->store_group = upz_store_group(&f->store);
+    f->store_reach = upz_store_reach(&f->store);
+    if (f->store_group + 2 * f->store_reach > UPZ_CPU_STORE_ROWS)
+        return upz_fail(err, UPREZ_ERR_BUG, "chroma groups of %d rows", f->store_group);
+    f->lanes = upz_calloc((size_t)p->n_stages, sizeof(*f->lanes));
+    f->scratch = upz_calloc((size_t)workers, sizeof(*f->scratch));
+    f->bytes = (size_t)p->n_stages * sizeof(*f->lanes) + (size_t)workers * sizeof(*f->scratch);
+    if (!f->lanes || !f->scratch) {
+        r = upz_fail_memory(err, f->bytes, "the network's plan");
+        goto fail;
+    }
+    int unit = UPZ_WINO_TILE; /* parts begin where every map has a whole pixel and tile */
+    for (int i = 0; i < p->n_stages; i++)
+        while (unit % (UPZ_WINO_TILE * p->stages[i].den)) unit += UPZ_WINO_TILE;
+    f->parts = 1;
+    const int strip = choose_strip(f->w);
+    for (int i = 0; i < p->n_stages && !r; i++)
+        r = place_lane(f, i, unit, dst_w, dst_h, strip, err);
+    int *firsts;
+    if (r || (r = make_edges(f, &firsts, err)) || (r = find_depths(f, firsts, err))) goto fail;
+    find_releases(f, firsts);
+    if ((r = get_memory(f, mem_limit, err))) goto fail;
+    return 0;
+fail:
+    upz_flow_free(f);
+    return r;
+}
+
+void upz_flow_free(UpzFlow *f)
+{
+    upz_free(f->lanes);
+    upz_free(f->scratch);
+    upz_free(f->edges);
+    upz_free(f->numbers);
+    upz_free_aligned(f->memory);
+    *f = (UpzFlow){0};
+}
+
+/* ---- reach ---- */
+
+/* Outputs that read any of inputs a … b through view k, widened into lo … hi. */
+static void spread(const UpzProgram *p, const UpzStage *s, int k, int axis, int a, int b, int *lo,
+                   int *hi)
+{
+    const UpzStage *src = &p->stages[s->views[k].stage];
+    const int64_t num = (int64_t)s->num * src->den, den = (int64_t)s->den * src->num;
+    const int slack = 16 + 4 * (s->kernel_w + s->kernel_h) + 4 * (int)(num / den);
+    int first, last, at = (int)(a * num / den) - slack;
+    do upz_stage_need(p, s, k, axis, at++, &first, &last);
+    while (last < a);
+    *lo = UPZ_MIN(*lo, at - 1);
+    at = (int)(b * num / den) + slack;
+    do upz_stage_need(p, s, k, axis, at--, &first, &last);
+    while (first > b);
+    *hi = UPZ_MAX(*hi, at + 1);
+}
+
+int upz_flow_reach(const UpzProgram *p, int axis)
+{
+    const int middle = 1 << 16; /* a multiple of every tile and scale */
+    const int n = p->n_stages - 1; /* without STORE */
+    int (*range)[2] = upz_calloc((size_t)n, sizeof(*range));
+    int reach = 0;
+    if (!range) return MAX_SIZE;
+    for (int x = middle; x < middle + 16; x++) {
+        range[0][0] = range[0][1] = x;
+        for (int i = 1; i < n; i++) {
+            const UpzStage *s = &p->stages[i];
+            range[i][0] = 1 << 30, range[i][1] = -(1 << 30);
+            for (int k = 0; k < s->n_views; k++) {
+                const int *r = range[s->views[k].stage];
+                if (r[0] <= r[1]) spread(p, s, k, axis, r[0], r[1], &range[i][0], &range[i][1]);
+            }
+        }
+        const UpzStage *out = &p->stages[n - 1];
+        const int64_t first = (int64_t)x * out->num / out->den;
+        const int64_t last = ((int64_t)(x + 1) * out->num + out->den - 1) / out->den - 1;
+        reach = UPZ_MAX(reach, UPZ_MAX((int)(first - range[n - 1][0]),
+                                       (int)(range[n - 1][1] - last)));
+    }
+    upz_free(range);
+    return reach;
+}

@@ -1,0 +1,33 @@
+/* One float as a vector of one: the definition that the other levels must equal bit for bit. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define W 1
+#define SUF(name) name##_c
+#define LEVEL UPZ_CPU_C
+typedef float V;
+
+static inline V vload(const float *p) { return *p; }
+static inline void vstore(float *p, V a) { *p = a; }
+static inline V vset1(float a) { return a; }
+static inline V vadd(V a, V b) { return a + b; }
+static inline V vsub(V a, V b) { return a - b; }
+static inline V vmul(V a, V b) { return a * b; }
+static inline V vdiv(V a, V b) { return a / b; }
+static inline V vfma(V a, V b, V c) { return fmaf(a, b, c); }
+static inline V vfnma(V a, V b, V c) { return fmaf(-a, b, c); }
+/* the second operand when one is NaN, as the x86 instructions do */
+static inline V vmin(V a, V b) { return a < b ? a : b; }
+static inline V vmax(V a, V b) { return a > b ? a : b; }
+static inline V vleaky(V x, V s) { return x < 0 ? x * s : x; }
+static inline V vsign(V x, V sign) { return copysignf(x, sign); }
+/* 2^n from n + 1.5 * 2^23 */
+static inline V vpow2(V magic)
+{
+    uint32_t i;
+    memcpy(&i, &magic, 4);
+    i = (i << 23) + 0x3f800000u;
+    memcpy(&magic, &i, 4);
+    return magic;
+}
