@@ -29,6 +29,7 @@ typedef struct UpzEngineParams {
     const char *precision; /* "auto", "fp32", … */
     int tile, batch;       /* 0 = the engine's choice */
     const char *runtime_path;
+    int out_w, out_h;      /* size of the result: kernels have no scale of their own */
 } UpzEngineParams;
 
 /* What one plan is for. */
