@@ -129,15 +129,16 @@ static int new_picture(UpzLane *l, const UprezFormat *f, const UprezColor *c, in
     return SLOT_OWN + l->n_own++;
 }
 
-static int add_step(UpzLane *l, StepKind kind, int src, int dst, bool luma, Step **out,
-                    UprezError *err)
+/* NULL when the lane is full (the error is filled). */
+static Step *add_step(UpzLane *l, StepKind kind, int src, int dst, UprezError *err)
 {
-    if (l->n_steps == MAX_STEPS)
-        return upz_fail(err, UPREZ_ERR_USAGE, "too many models in one chain");
+    if (l->n_steps == MAX_STEPS) {
+        upz_fail(err, UPREZ_ERR_USAGE, "too many models in one chain");
+        return NULL;
+    }
     Step *s = &l->steps[l->n_steps++];
-    *s = (Step){.kind = kind, .src = src, .dst = dst, .luma = luma};
-    *out = s;
-    return 0;
+    *s = (Step){.kind = kind, .src = src, .dst = dst};
+    return s;
 }
 
 static void append(char *to, size_t size, const char *text)
@@ -186,10 +187,11 @@ static int add_engine(UpzLane *l, UprezModel *model, int src, int dst, bool luma
         luma_shape(&a, shape(l, src));
         luma_shape(&b, shape(l, dst));
     }
-    Step *s;
     UpzPlan plan;
-    int r = add_step(l, STEP_ENGINE, src, dst, luma, &s, err);
-    if (r >= 0) r = open_engine(l, &s->engine, model, &a, &b, &plan, err);
+    Step *s = add_step(l, STEP_ENGINE, src, dst, err);
+    if (!s) return UPREZ_ERR_USAGE;
+    s->luma = luma;
+    int r = open_engine(l, &s->engine, model, &a, &b, &plan, err);
     if (r < 0) return r;
     l->depth = l->n_steps == 1 ? UPZ_CLAMP(plan.depth, 1, UPZ_COUNT(l->flight)) : 1;
     append(l->numerics, sizeof(l->numerics), plan.numerics);
@@ -200,9 +202,10 @@ static int add_engine(UpzLane *l, UprezModel *model, int src, int dst, bool luma
 static int add_tta(UpzLane *l, UprezModel *model, int src, int dst, UprezError *err)
 {
     const UprezPicture *a = shape(l, src), *b = shape(l, dst);
-    Step *s;
     UpzPlan plan;
-    int r = add_step(l, STEP_TTA, src, dst, false, &s, err);
+    int r = 0;
+    Step *s = add_step(l, STEP_TTA, src, dst, err);
+    if (!s) return UPREZ_ERR_USAGE;
     for (int i = 0; i < 4 && r >= 0; i++) {
         const UprezPicture *like = i < 2 ? a : b;
         bool turned = i & 1;
@@ -222,10 +225,9 @@ static int add_tta(UpzLane *l, UprezModel *model, int src, int dst, UprezError *
 
 static int add_resize(UpzLane *l, int src, int dst, UprezError *err)
 {
-    Step *s;
-    int r = add_step(l, STEP_RESIZE, src, dst, false, &s, err);
-    if (r >= 0)
-        r = upz_resize_picture_create(&s->resize, l->ctx, l->params.filter, shape(l, src),
+    Step *s = add_step(l, STEP_RESIZE, src, dst, err);
+    if (!s) return UPREZ_ERR_USAGE;
+    int r = upz_resize_picture_create(&s->resize, l->ctx, l->params.filter, shape(l, src),
                                       shape(l, dst), err);
     if (r < 0) return r;
     l->memory += upz_resize_picture_memory(s->resize);
@@ -234,8 +236,7 @@ static int add_resize(UpzLane *l, int src, int dst, UprezError *err)
 
 static int add_convert(UpzLane *l, int src, int dst, UprezError *err)
 {
-    Step *s;
-    return add_step(l, STEP_CONVERT, src, dst, false, &s, err);
+    return add_step(l, STEP_CONVERT, src, dst, err) ? 0 : UPREZ_ERR_USAGE;
 }
 
 static bool same_meaning(const UprezPicture *a, const UprezPicture *b)
@@ -359,11 +360,10 @@ static int build(UpzLane *l, UprezError *err)
         const UprezPicture *p = shape(l, cur);
         int a = new_picture(l, &p->format, &p->color, l->src.width, l->src.height, err);
         int b = a < 0 ? a : new_picture(l, &p->format, &p->color, p->width, p->height, err);
-        Step *s;
         if (b < 0) return b;
-        if ((r = add_convert(l, SLOT_SRC, a, err)) < 0 || (r = add_resize(l, a, b, err)) < 0 ||
-            (r = add_step(l, STEP_BLEND, b, cur, false, &s, err)) < 0)
+        if ((r = add_convert(l, SLOT_SRC, a, err)) < 0 || (r = add_resize(l, a, b, err)) < 0)
             return r;
+        if (!add_step(l, STEP_BLEND, b, cur, err)) return UPREZ_ERR_USAGE;
     }
     return add_convert(l, cur, SLOT_DST, err);
 }
