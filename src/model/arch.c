@@ -45,8 +45,7 @@ static int conv(UpzGraph *g, UpzTensorSet *set, int src, const char *layer, UpzA
                 int slopes, UprezError *err)
 {
     UpzTensor *w = upz_arch_tensor(set, "%s.weight", layer);
-    if (!w)
-        return upz_fail(err, UPREZ_ERR_MODEL, "tensor '%s.weight' is missing", layer);
+    if (!w) return upz_fail(err, UPREZ_ERR_MODEL, "tensor '%s.weight' is missing", layer);
     int weights = upz_graph_tensor(g, w, err), bias = UPZ_NO_TENSOR;
     if (weights < 0) return weights;
     UpzTensor *b = upz_arch_tensor(set, "%s.bias", layer);

@@ -87,8 +87,9 @@ static int build(UpzTensorSet *set, UpzGraph *g, UprezModelFacts *facts, char **
     v = upz_graph_add(g, &end, err);
     v = upz_graph_simple(g, UPZ_OP_SHUFFLE, v, scale, err);
     facts->input = sigmoid ? UPREZ_INPUT_Y_FULL : UPREZ_INPUT_Y_STUDIO;
-    *detail = upz_asprintf("ESPCN on luma, %lld and %lld features, tanh, %s", (long long)first,
-                           (long long)second, sigmoid ? "sigmoid at the end" : "cut off at 0 and 1");
+    *detail =
+        upz_asprintf("ESPCN on luma, %lld and %lld features, tanh, %s", (long long)first,
+                     (long long)second, sigmoid ? "sigmoid at the end" : "cut off at 0 and 1");
     return upz_graph_finish(g, v, facts, err);
 }
 

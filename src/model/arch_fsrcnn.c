@@ -13,10 +13,10 @@ static int recognise(const UpzTensorSet *set)
            upz_arch_has(set, "mid_part.0.weight") && upz_arch_has(set, "last_part.weight");
 }
 
-/* Squared distance of the output from a flat picture's value, summed over the phases of a transposed
- * convolution. features: what the layers before make of that picture. */
-static double phase_error(const UpzTensor *w, const UpzTensor *b, int stride, const double *features,
-                          double value)
+/* Squared distance of the output from a flat picture's value, summed over the phases of a
+ * transposed convolution. features: what the layers before make of that picture. */
+static double phase_error(const UpzTensor *w, const UpzTensor *b, int stride,
+                          const double *features, double value)
 {
     int64_t k = w->dims[2];
     double error = 0;
@@ -56,8 +56,8 @@ static bool flat_features(UpzTensorSet *set, const Layer *layers, int n, double 
         channels = w->dims[0];
         upz_arch_flat(w, b, out, scratch);
         for (int64_t o = 0; o < channels; o++)
-            out[o] = scratch[o] < 0 ? scratch[o] * (double)s->data[s->count > 1 ? o : 0]
-                                    : scratch[o];
+            out[o] =
+                scratch[o] < 0 ? scratch[o] * (double)s->data[s->count > 1 ? o : 0] : scratch[o];
     }
     const UpzTensor *last = upz_arch_tensor(set, "last_part.weight");
     const UpzTensor *bias = upz_arch_tensor(set, "last_part.bias");

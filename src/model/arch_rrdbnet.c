@@ -21,9 +21,12 @@ enum { NAME = 64 };
 
 static void dense_name(char *out, Style s, int block, int rdb, int conv)
 {
-    if (s == BASICSR) snprintf(out, NAME, "body.%d.rdb%d.conv%d", block, rdb, conv);
-    else if (s == ESRGAN) snprintf(out, NAME, "RRDB_trunk.%d.RDB%d.conv%d", block, rdb, conv);
-    else snprintf(out, NAME, "model.1.sub.%d.RDB%d.conv%d.0", block, rdb, conv);
+    if (s == BASICSR)
+        snprintf(out, NAME, "body.%d.rdb%d.conv%d", block, rdb, conv);
+    else if (s == ESRGAN)
+        snprintf(out, NAME, "RRDB_trunk.%d.RDB%d.conv%d", block, rdb, conv);
+    else
+        snprintf(out, NAME, "model.1.sub.%d.RDB%d.conv%d.0", block, rdb, conv);
 }
 
 static Style style_of(const UpzTensorSet *set)
@@ -38,7 +41,10 @@ static Style style_of(const UpzTensorSet *set)
     return (Style)s;
 }
 
-static int recognise(const UpzTensorSet *set) { return style_of(set) != STYLES; }
+static int recognise(const UpzTensorSet *set)
+{
+    return style_of(set) != STYLES;
+}
 
 /* The layers around the blocks. */
 typedef struct Tail {

@@ -48,8 +48,8 @@ static int find_parts(Parts *p, UpzTensorSet *set, const char *layer, UprezError
             w->dims[0] < 1 || w->dims[0] > UPZ_MAX_CHANNELS || w->dims[1] < 1 ||
             w->dims[1] > UPZ_MAX_CHANNELS || p->b[i]->count != w->dims[0])
             return upz_fail(err, UPREZ_ERR_MODEL,
-                            "'%s' is %s; a %dx%d kernel with a bias a channel was expected", w->name,
-                            upz_arch_shape(w, shape), kernel[i], kernel[i]);
+                            "'%s' is %s; a %dx%d kernel with a bias a channel was expected",
+                            w->name, upz_arch_shape(w, shape), kernel[i], kernel[i]);
     }
     p->in = p->w[0]->dims[1], p->mid = p->w[0]->dims[0];
     p->wide = p->w[1]->dims[0], p->out = p->w[2]->dims[0];
@@ -199,9 +199,9 @@ static int build(UpzTensorSet *set, UpzGraph *g, UprezModelFacts *facts, char **
     v = upz_arch_conv(g, set, v, "upsampler.0", UPZ_ACT_NONE, 0, err);
     v = upz_graph_simple(g, UPZ_OP_SHUFFLE, v, scale, err);
     facts->input = UPREZ_INPUT_RGB;
-    *detail = upz_asprintf("SPAN, %lld features, %d blocks, %s, trained layers collapsed",
-                           (long long)width, BLOCKS,
-                           norm ? "input normalised" : "input not normalised");
+    *detail =
+        upz_asprintf("SPAN, %lld features, %d blocks, %s, trained layers collapsed",
+                     (long long)width, BLOCKS, norm ? "input normalised" : "input not normalised");
     return upz_graph_finish(g, v, facts, err);
 }
 

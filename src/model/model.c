@@ -72,14 +72,23 @@ static int unknown_file(const Loading *l, UprezError *err)
     const uint8_t *d = l->file.data;
     size_t n = l->file.size;
     const char *found = "an unknown format";
-    if (n > 262 && !memcmp(d + 257, "ustar", 5)) found = "a tar archive (PyTorch before 0.2?)";
-    else if (n > 8 && !memcmp(d, "\x89HDF", 4)) found = "an HDF5 file (Keras?)";
-    else if (n > 2 && d[0] == 0x1f && d[1] == 0x8b) found = "gzip data";
-    else if (n > 15 && !memcmp(d, "version https:/", 15)) found = "a Git LFS pointer, not the file";
-    else if (n > 5 && (!memcmp(d, "<!DOC", 5) || !memcmp(d, "<html", 5))) found = "a web page";
-    else if (n > 2 && d[0] == 0x80 && d[1] <= 5) found = "a plain Python pickle";
+    if (n > 262 && !memcmp(d + 257, "ustar", 5))
+        found = "a tar archive (PyTorch before 0.2?)";
+    else if (n > 8 && !memcmp(d, "\x89HDF", 4))
+        found = "an HDF5 file (Keras?)";
+    else if (n > 2 && d[0] == 0x1f && d[1] == 0x8b)
+        found = "gzip data";
+    else if (n > 15 && !memcmp(d, "version https:/", 15))
+        found = "a Git LFS pointer, not the file";
+    else if (n > 5 && (!memcmp(d, "<!DOC", 5) || !memcmp(d, "<html", 5)))
+        found = "a web page";
+    else if (n > 2 && d[0] == 0x80 && d[1] <= 5)
+        found = "a plain Python pickle";
+    else if (!strcmp(upz_extension(l->file.path), "bin"))
+        found = "in no known format (of an ncnn pair, name the .param)";
     return upz_fail(err, UPREZ_ERR_MODEL,
-                    "%s is %s; expected .pth, .safetensors, .onnx or ncnn's .param", l->name, found);
+                    "%s is %s; expected .pth, .safetensors, .onnx or ncnn's .param", l->name,
+                    found);
 }
 
 static int by_name(const void *a, const void *b)
@@ -124,8 +133,7 @@ static void strip_prefix(UpzTensorSet *set)
         for (i = 0; i < set->n && !wrapper; i++)
             wrapper = set->items[i].name[n] < '0' || set->items[i].name[n] > '9';
         for (i = 0; wrapper && i < set->n; i++)
-            memmove(set->items[i].name, set->items[i].name + n,
-                    strlen(set->items[i].name + n) + 1);
+            memmove(set->items[i].name, set->items[i].name + n, strlen(set->items[i].name + n) + 1);
     }
 }
 
@@ -138,13 +146,14 @@ static int unknown_network(const Loading *l, UprezError *err)
             if (strstr(l->set.items[i].name, families[f].part)) family = families[f].family;
     size_t used = 0;
     for (size_t i = 0; i < l->set.n && i < 3; i++)
-        used += (size_t)snprintf(keys + used, sizeof(keys) - used, "%s'%.40s' (%.30s)",
-                                 i ? ", " : "", l->set.items[i].name,
-                                 upz_arch_shape(&l->set.items[i], shape));
+        used +=
+            (size_t)snprintf(keys + used, sizeof(keys) - used, "%s'%.40s' (%.30s)", i ? ", " : "",
+                             l->set.items[i].name, upz_arch_shape(&l->set.items[i], shape));
     return upz_fail(err, UPREZ_ERR_MODEL,
                     "%s holds a network of a kind uprez does not know%s%s: %zu tensors, %s, …; "
                     "expected SRVGGNetCompact, RRDBNet (ESRGAN), SPAN, ESPCN or FSRCNN",
-                    l->name, family ? ", it looks like " : "", family ? family : "", l->set.n, keys);
+                    l->name, family ? ", it looks like " : "", family ? family : "", l->set.n,
+                    keys);
 }
 
 /* Opens, reads, and finds the architecture; a reader of graphs fills g instead. */
@@ -155,10 +164,11 @@ static int read_model(Loading *l, UpzGraph *g, UprezModelFacts *facts, char **de
     if (!reader) return unknown_file(l, err);
     if (reader->read_graph) {
         if (!g)
-            return upz_fail(err, UPREZ_ERR_MODEL,
-                            "%s is no checkpoint of plain weights (.pth, .safetensors), which mixing "
-                            "for denoise needs",
-                            l->name);
+            return upz_fail(
+                err, UPREZ_ERR_MODEL,
+                "%s is no checkpoint of plain weights (.pth, .safetensors), which mixing "
+                "for denoise needs",
+                l->name);
         return reader->read_graph(&l->file, g, facts, detail, err);
     }
     int r = reader->read_tensors(&l->file, &l->set, err);
@@ -173,15 +183,18 @@ static int read_model(Loading *l, UpzGraph *g, UprezModelFacts *facts, char **de
 static int mix(Loading *l, Loading *twin, double denoise, UprezError *err)
 {
     if (l->arch != twin->arch)
-        return upz_fail(err, UPREZ_ERR_MODEL, "%s is a %s and its twin %s a %s; only two of the same "
-                        "kind can be mixed", l->name, l->arch->name, twin->name, twin->arch->name);
+        return upz_fail(err, UPREZ_ERR_MODEL,
+                        "%s is a %s and its twin %s a %s; only two of the same "
+                        "kind can be mixed",
+                        l->name, l->arch->name, twin->name, twin->arch->name);
     UpzTensor **a = sorted(&l->set), **b = sorted(&twin->set);
     int r = a && b ? 0 : upz_fail_memory(err, l->set.n * sizeof(*a), "mixing two models");
     char shape[2][96];
     if (!r && l->set.n != twin->set.n)
-        r = upz_fail(err, UPREZ_ERR_MODEL,
-                     "%s has %zu tensors and its twin %s %zu; only two of the same form can be mixed",
-                     l->name, l->set.n, twin->name, twin->set.n);
+        r = upz_fail(
+            err, UPREZ_ERR_MODEL,
+            "%s has %zu tensors and its twin %s %zu; only two of the same form can be mixed",
+            l->name, l->set.n, twin->name, twin->set.n);
     for (size_t i = 0; !r && i < l->set.n; i++) {
         if (strcmp(a[i]->name, b[i]->name))
             r = upz_fail(err, UPREZ_ERR_MODEL, "%s has no tensor '%s', which %s has", twin->name,
@@ -210,9 +223,10 @@ static int build(Loading *l, UpzGraph *g, UprezModelFacts *facts, char **detail,
         const UpzTensor *t = &l->set.items[i];
         if (!t->data || !t->count) continue;
         char shape[96];
-        return upz_fail(err, UPREZ_ERR_MODEL,
-                        "%s looks like %s, but '%.100s' (%s) has no place in it: an unknown variant",
-                        l->name, l->arch->name, t->name, upz_arch_shape(t, shape));
+        return upz_fail(
+            err, UPREZ_ERR_MODEL,
+            "%s looks like %s, but '%.100s' (%s) has no place in it: an unknown variant", l->name,
+            l->arch->name, t->name, upz_arch_shape(t, shape));
     }
     return 0;
 }
@@ -317,15 +331,21 @@ int upz_model_load_memory(UprezModel **out, UprezContext *ctx, const char *name,
 static int load_kernel(UprezModel **out, int k, const UprezModelParams *params, UprezError *err)
 {
     if (params && params->denoise >= 0)
-        return upz_fail(err, UPREZ_ERR_USAGE, "'%s' is no network: there is nothing to denoise with",
-                        kernels[k].name);
+        return upz_fail(err, UPREZ_ERR_USAGE,
+                        "'%s' is no network: there is nothing to denoise with", kernels[k].name);
     UprezModel *m = new_model(err);
     if (!m) return UPREZ_ERR_MEMORY;
     m->kernel = kernels[k].kernel;
-    m->facts = (UprezModelFacts){.architecture = "kernel", .container = "",
-                                 .detail = kernels[k].about, .path = kernels[k].name,
-                                 .scale_num = 1, .scale_den = 1, .reach = kernels[k].reach,
-                                 .align = 1, .input = UPREZ_INPUT_RGB, .channels = 3};
+    m->facts = (UprezModelFacts){.architecture = "kernel",
+                                 .container = "",
+                                 .detail = kernels[k].about,
+                                 .path = kernels[k].name,
+                                 .scale_num = 1,
+                                 .scale_den = 1,
+                                 .reach = kernels[k].reach,
+                                 .align = 1,
+                                 .input = UPREZ_INPUT_RGB,
+                                 .channels = 3};
     *out = m;
     return 0;
 }
@@ -368,4 +388,7 @@ void uprez_model_unref(UprezModel **pmodel)
     upz_free(m);
 }
 
-const UprezModelFacts *uprez_model_facts(const UprezModel *model) { return &model->facts; }
+const UprezModelFacts *uprez_model_facts(const UprezModel *model)
+{
+    return &model->facts;
+}

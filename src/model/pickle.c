@@ -81,6 +81,7 @@ static int out_of_memory(Machine *m)
 static int add(Machine *m, UpzPickleValue v, uint32_t *index)
 {
     UpzPickle *p = m->p;
+    *index = 0;
     if (p->n >= MAX_VALUES) return bad(m, "more values than a checkpoint has");
     if (!upz_grow(&p->values, &p->cap, p->n + 1, sizeof(*p->values), MAX_VALUES))
         return out_of_memory(m);
@@ -118,6 +119,7 @@ static size_t room(const Machine *m)
 
 static int pop(Machine *m, uint32_t *value)
 {
+    *value = 0;
     if (!room(m)) return bad(m, "stack empty");
     *value = m->stack[--m->n_stack];
     return 0;
@@ -132,6 +134,7 @@ static int pop_mark(Machine *m, size_t *from)
 
 static int take(Machine *m, size_t n, const uint8_t **bytes)
 {
+    *bytes = m->data;
     if (m->size - m->pos < n) return bad(m, "it ends in the middle of a value");
     *bytes = m->data + m->pos;
     m->pos += n;
@@ -143,8 +146,8 @@ static int number(Machine *m, int n, uint64_t *value)
 {
     const uint8_t *b;
     int r = take(m, (size_t)n, &b);
-    if (r < 0) return r;
     *value = 0;
+    if (r < 0) return r;
     for (int i = n - 1; i >= 0; i--) *value = *value << 8 | b[i];
     return 0;
 }
@@ -152,7 +155,7 @@ static int number(Machine *m, int n, uint64_t *value)
 static int push_text(Machine *m, int n_length)
 {
     uint64_t n;
-    const uint8_t *b;
+    const uint8_t *b = m->data;
     int r = number(m, n_length, &n);
     if (r < 0) return r;
     if (n > MAX_TEXT && n <= m->size - m->pos)
@@ -165,7 +168,7 @@ static int push_text(Machine *m, int n_length)
 static int push_long(Machine *m, int n_length)
 {
     uint64_t n;
-    const uint8_t *b;
+    const uint8_t *b = m->data;
     int r = number(m, n_length, &n);
     if (r >= 0) r = take(m, n > m->size ? m->size : (size_t)n, &b);
     if (r < 0) return r;
@@ -245,11 +248,12 @@ static int push_global(Machine *m, const uint8_t *module, size_t n_module, const
         if (strlen(allowed[i].module) == n_module && !memcmp(allowed[i].module, module, n_module) &&
             strlen(allowed[i].name) == n_name && !memcmp(allowed[i].name, name, n_name))
             return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_GLOBAL, .what = (uint8_t)i});
-    return upz_fail(m->err, UPREZ_ERR_MODEL,
-                    "%s wants to use Python's '%.*s.%.*s'; a checkpoint of plain weights has no use "
-                    "for it, and uprez never runs code from a file: save the state dict alone",
-                    m->file, (int)UPZ_MIN(n_module, 100), (const char *)module,
-                    (int)UPZ_MIN(n_name, 100), (const char *)name);
+    return upz_fail(
+        m->err, UPREZ_ERR_MODEL,
+        "%s wants to use Python's '%.*s.%.*s'; a checkpoint of plain weights has no use "
+        "for it, and uprez never runs code from a file: save the state dict alone",
+        m->file, (int)UPZ_MIN(n_module, 100), (const char *)module, (int)UPZ_MIN(n_name, 100),
+        (const char *)name);
 }
 
 static int line(Machine *m, const uint8_t **text, size_t *n)
@@ -265,8 +269,8 @@ static int line(Machine *m, const uint8_t **text, size_t *n)
 
 static int global(Machine *m)
 {
-    const uint8_t *module, *name;
-    size_t n_module, n_name;
+    const uint8_t *module = NULL, *name = NULL;
+    size_t n_module = 0, n_name = 0;
     int r = line(m, &module, &n_module);
     if (r >= 0) r = line(m, &name, &n_name);
     return r < 0 ? r : push_global(m, module, n_module, name, n_name);
@@ -274,7 +278,7 @@ static int global(Machine *m)
 
 static int stack_global(Machine *m)
 {
-    uint32_t module, name;
+    uint32_t module = 0, name = 0;
     int r = pop(m, &name);
     if (r >= 0) r = pop(m, &module);
     if (r < 0) return r;
@@ -300,7 +304,7 @@ static int push_pairs(Machine *m, uint32_t pairs)
 
 static int call(Machine *m)
 {
-    uint32_t callee, args;
+    uint32_t callee = 0, args = 0;
     int r = pop(m, &args);
     if (r >= 0) r = pop(m, &callee);
     if (r < 0) return r;
@@ -372,10 +376,11 @@ static int persistent(Machine *m)
         m->p->values[v->kids[4]].kind != UPZ_PICKLE_INT)
         return bad(m, "a storage described in an unknown way");
     if (v->n == 6 && m->p->values[v->kids[5]].kind != UPZ_PICKLE_NONE)
-        return upz_fail(m->err, UPREZ_ERR_MODEL,
-                        "%s shares storages by views, as PyTorch before 0.4 did; save it again with "
-                        "a newer PyTorch",
-                        m->file);
+        return upz_fail(
+            m->err, UPREZ_ERR_MODEL,
+            "%s shares storages by views, as PyTorch before 0.4 did; save it again with "
+            "a newer PyTorch",
+            m->file);
     return push_int(m, UPZ_PICKLE_STORAGE, id);
 }
 
@@ -385,8 +390,8 @@ static int unknown(Machine *m, uint8_t op)
                        : op >= 0x82 && op <= 0x84           ? "uses Python's extension registry"
                        : op == 0x97 || op == 0x98           ? "needs buffers outside the file"
                                                             : "has no place in a torch checkpoint";
-    return upz_fail(m->err, UPREZ_ERR_MODEL, "%s: pickle instruction 0x%02x at byte %zu %s", m->file,
-                    op, m->pos - 1, what);
+    return upz_fail(m->err, UPREZ_ERR_MODEL, "%s: pickle instruction 0x%02x at byte %zu %s",
+                    m->file, op, m->pos - 1, what);
 }
 
 static int step(Machine *m, uint8_t op)
@@ -400,7 +405,8 @@ static int step(Machine *m, uint8_t op)
     case 0x80: /* PROTO */
         r = number(m, 1, &n);
         return r < 0 ? r : n > 5 ? bad(m, "unknown pickle protocol") : 0;
-    case 0x95: return number(m, 8, &n); /* FRAME: lengths are checked at each value */
+    case 0x95:
+        return number(m, 8, &n); /* FRAME: lengths are checked at each value */
     case '(':
         if (m->n_marks >= MAX_MARKS) return bad(m, "nested too deeply");
         m->marks[m->n_marks++] = m->n_stack;
@@ -415,49 +421,97 @@ static int step(Machine *m, uint8_t op)
         r = pop_mark(m, &from);
         if (r >= 0) m->n_stack = from;
         return r;
-    case '2': return room(m) ? push(m, m->stack[m->n_stack - 1]) : bad(m, "stack empty");
-    case 'N': return push_int(m, UPZ_PICKLE_NONE, 0);
-    case 0x88: return push_int(m, UPZ_PICKLE_BOOL, 1);
-    case 0x89: return push_int(m, UPZ_PICKLE_BOOL, 0);
-    case 'J': r = number(m, 4, &n); return r < 0 ? r : push_int(m, UPZ_PICKLE_INT, (int32_t)n);
-    case 'K': r = number(m, 1, &n); return r < 0 ? r : push_int(m, UPZ_PICKLE_INT, (int64_t)n);
-    case 'M': r = number(m, 2, &n); return r < 0 ? r : push_int(m, UPZ_PICKLE_INT, (int64_t)n);
-    case 0x8a: return push_long(m, 1);
-    case 0x8b: return push_long(m, 4);
-    case 'G': r = take(m, 8, &bytes); return r < 0 ? r : push_int(m, UPZ_PICKLE_FLOAT, 0);
-    case 'X': case 'T': case 'B': return push_text(m, 4);
-    case 0x8c: case 'U': case 'C': return push_text(m, 1);
-    case 0x8d: case 0x8e: return push_text(m, 8);
-    case ')': return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_TUPLE});
-    case ']': return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_LIST});
-    case '}': return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_DICT});
-    case 0x85: case 0x86: case 0x87: return collect(m, UPZ_PICKLE_TUPLE, (size_t)op - 0x84);
-    case 't': case 'l':
+    case '2':
+        return room(m) ? push(m, m->stack[m->n_stack - 1]) : bad(m, "stack empty");
+    case 'N':
+        return push_int(m, UPZ_PICKLE_NONE, 0);
+    case 0x88:
+        return push_int(m, UPZ_PICKLE_BOOL, 1);
+    case 0x89:
+        return push_int(m, UPZ_PICKLE_BOOL, 0);
+    case 'J':
+        r = number(m, 4, &n);
+        return r < 0 ? r : push_int(m, UPZ_PICKLE_INT, (int32_t)n);
+    case 'K':
+        r = number(m, 1, &n);
+        return r < 0 ? r : push_int(m, UPZ_PICKLE_INT, (int64_t)n);
+    case 'M':
+        r = number(m, 2, &n);
+        return r < 0 ? r : push_int(m, UPZ_PICKLE_INT, (int64_t)n);
+    case 0x8a:
+        return push_long(m, 1);
+    case 0x8b:
+        return push_long(m, 4);
+    case 'G':
+        r = take(m, 8, &bytes);
+        return r < 0 ? r : push_int(m, UPZ_PICKLE_FLOAT, 0);
+    case 'X':
+    case 'T':
+    case 'B':
+        return push_text(m, 4);
+    case 0x8c:
+    case 'U':
+    case 'C':
+        return push_text(m, 1);
+    case 0x8d:
+    case 0x8e:
+        return push_text(m, 8);
+    case ')':
+        return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_TUPLE});
+    case ']':
+        return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_LIST});
+    case '}':
+        return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_DICT});
+    case 0x85:
+    case 0x86:
+    case 0x87:
+        return collect(m, UPZ_PICKLE_TUPLE, (size_t)op - 0x84);
+    case 't':
+    case 'l':
         r = pop_mark(m, &from);
-        return r < 0 ? r : collect(m, op == 't' ? UPZ_PICKLE_TUPLE : UPZ_PICKLE_LIST,
-                                   m->n_stack - from);
+        if (r < 0) return r;
+        return collect(m, op == 't' ? UPZ_PICKLE_TUPLE : UPZ_PICKLE_LIST, m->n_stack - from);
     case 'd':
         r = pop_mark(m, &from);
         if (r < 0) return r;
         if ((m->n_stack - from) % 2) return bad(m, "a key without a value");
         return collect(m, UPZ_PICKLE_DICT, m->n_stack - from);
-    case 'a': return extend_below(m, UPZ_PICKLE_LIST, 1);
-    case 's': return extend_below(m, UPZ_PICKLE_DICT, 2);
-    case 'e': case 'u':
+    case 'a':
+        return extend_below(m, UPZ_PICKLE_LIST, 1);
+    case 's':
+        return extend_below(m, UPZ_PICKLE_DICT, 2);
+    case 'e':
+    case 'u':
         r = pop_mark(m, &from);
-        return r < 0 ? r : extend_below(m, op == 'e' ? UPZ_PICKLE_LIST : UPZ_PICKLE_DICT,
-                                        m->n_stack - from);
-    case 'q': r = number(m, 1, &n); return r < 0 ? r : remember(m, n);
-    case 'r': r = number(m, 4, &n); return r < 0 ? r : remember(m, n);
-    case 0x94: return remember(m, m->next_memo);
-    case 'h': r = number(m, 1, &n); return r < 0 ? r : recall(m, n);
-    case 'j': r = number(m, 4, &n); return r < 0 ? r : recall(m, n);
-    case 'c': return global(m);
-    case 0x93: return stack_global(m);
-    case 'R': case 0x81: return call(m);
-    case 'b': return build(m);
-    case 'Q': return persistent(m);
-    default: return unknown(m, op);
+        if (r < 0) return r;
+        return extend_below(m, op == 'e' ? UPZ_PICKLE_LIST : UPZ_PICKLE_DICT, m->n_stack - from);
+    case 'q':
+        r = number(m, 1, &n);
+        return r < 0 ? r : remember(m, n);
+    case 'r':
+        r = number(m, 4, &n);
+        return r < 0 ? r : remember(m, n);
+    case 0x94:
+        return remember(m, m->next_memo);
+    case 'h':
+        r = number(m, 1, &n);
+        return r < 0 ? r : recall(m, n);
+    case 'j':
+        r = number(m, 4, &n);
+        return r < 0 ? r : recall(m, n);
+    case 'c':
+        return global(m);
+    case 0x93:
+        return stack_global(m);
+    case 'R':
+    case 0x81:
+        return call(m);
+    case 'b':
+        return build(m);
+    case 'Q':
+        return persistent(m);
+    default:
+        return unknown(m, op);
     }
 }
 

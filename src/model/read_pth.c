@@ -76,8 +76,9 @@ static int list_members(Archive *a)
 {
     zip_int64_t n = zip_get_num_entries(a->zip, 0);
     if (n < 0 || n > MAX_MEMBERS)
-        return upz_fail(a->err, UPREZ_ERR_MODEL, "%s is a zip of %lld members; a checkpoint has fewer",
-                        a->file, (long long)n);
+        return upz_fail(a->err, UPREZ_ERR_MODEL,
+                        "%s is a zip of %lld members; a checkpoint has fewer", a->file,
+                        (long long)n);
     a->members = upz_calloc((size_t)n, sizeof(*a->members));
     if (!a->members) return upz_fail_memory(a->err, (size_t)n * sizeof(Member), "a zip directory");
     for (zip_int64_t i = 0; i < n; i++) {
@@ -103,8 +104,9 @@ static int find_root(Archive *a)
         const char *name = a->members[i].name, *slash = strchr(name, '/');
         if (strcmp(slash ? slash + 1 : name, "data.pkl")) continue;
         if (pkl)
-            return upz_fail(a->err, UPREZ_ERR_MODEL, "%s has two checkpoints: '%.100s' and '%.100s'",
-                            a->file, pkl->name, name);
+            return upz_fail(a->err, UPREZ_ERR_MODEL,
+                            "%s has two checkpoints: '%.100s' and '%.100s'", a->file, pkl->name,
+                            name);
         pkl = &a->members[i];
     }
     if (!pkl)
@@ -115,7 +117,8 @@ static int find_root(Archive *a)
     a->root = pkl->name;
     a->n_root = strlen(pkl->name) - strlen("data.pkl");
     char name[512];
-    snprintf(name, sizeof(name), "%.*sconstants.pkl", (int)UPZ_MIN(a->n_root, (size_t)300), a->root);
+    snprintf(name, sizeof(name), "%.*sconstants.pkl", (int)UPZ_MIN(a->n_root, (size_t)300),
+             a->root);
     if (find(a, name))
         return upz_fail(a->err, UPREZ_ERR_MODEL,
                         "%s is a TorchScript program, which only LibTorch can run; expected a "
@@ -149,8 +152,10 @@ static int check_byte_order(Archive *a)
     snprintf(name, sizeof(name), "%.*sbyteorder", (int)UPZ_MIN(a->n_root, (size_t)300), a->root);
     const Member *m = find(a, name);
     if (!m || m->size != 3) return 0; /* "little", or older than this mark */
-    return upz_fail(a->err, UPREZ_ERR_MODEL, "%s was written on a big-endian machine; save it again "
-                    "on a little-endian one", a->file);
+    return upz_fail(a->err, UPREZ_ERR_MODEL,
+                    "%s was written on a big-endian machine; save it again "
+                    "on a little-endian one",
+                    a->file);
 }
 
 static int read_storages(Archive *a, UpzTensorSet *set, const UpzTorchState *state, uint64_t left)
@@ -195,7 +200,9 @@ static int read_archive(Archive *a, const UpzModelFile *f, UpzTensorSet *set)
     snprintf(name, sizeof(name), "%.*sdata.pkl", (int)UPZ_MIN(a->n_root, (size_t)300), a->root);
     const Member *pkl = find(a, name);
     uint64_t budget = upz_torch_budget(f->size);
-    if (!pkl || pkl->size > MAX_PICKLE || pkl->size > budget)
+    /* each tensor costs the zip's directory about what it costs the pickle */
+    uint64_t most = UPZ_MIN(MAX_PICKLE, (uint64_t)f->size * 4 + 65536);
+    if (!pkl || pkl->size > most)
         return upz_fail(a->err, UPREZ_ERR_MODEL, "%s: its data.pkl has an implausible name or size",
                         a->file);
     uint8_t *data;
@@ -218,10 +225,11 @@ static int read_tensors(const UpzModelFile *f, UpzTensorSet *set, UprezError *er
     snprintf(set->container, sizeof(set->container), "torch zip");
     const char *file = upz_basename(f->path);
     if (!plausible_end(f))
-        return upz_fail(err, UPREZ_ERR_MODEL,
-                        "%s is a zip without its directory: it is cut short or damaged; download it "
-                        "again",
-                        file);
+        return upz_fail(
+            err, UPREZ_ERR_MODEL,
+            "%s is a zip without its directory: it is cut short or damaged; download it "
+            "again",
+            file);
     zip_error_t ze;
     zip_error_init(&ze);
     Archive a = {.file = file, .err = err};
@@ -229,7 +237,8 @@ static int read_tensors(const UpzModelFile *f, UpzTensorSet *set, UprezError *er
     a.zip = src ? zip_open_from_source(src, ZIP_RDONLY, &ze) : NULL;
     int r;
     if (!a.zip) {
-        r = upz_fail(err, UPREZ_ERR_MODEL, "%s is a damaged zip: %s", file, zip_error_strerror(&ze));
+        r = upz_fail(err, UPREZ_ERR_MODEL, "%s is a damaged zip: %s", file,
+                     zip_error_strerror(&ze));
         if (src) zip_source_free(src);
     } else {
         r = read_archive(&a, f, set);

@@ -11,7 +11,8 @@
 #include "model/torch_state.h"
 
 /* pickled 0x1950a86a20f9469cfc6c; protocols above 3 put a frame in front */
-static const uint8_t magic[] = {0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
+static const uint8_t magic[] = {0x8a, 10,   0x6c, 0xfc, 0x9c, 0x46,
+                                0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
 
 static bool probe(const UpzModelFile *f)
 {
@@ -81,8 +82,10 @@ static size_t find_ref(const UpzTorchState *state, const UpzPickleValue *key)
     size_t lo = 0, hi = state->n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if (compare_key(&state->refs[mid], key) < 0) lo = mid + 1;
-        else hi = mid;
+        if (compare_key(&state->refs[mid], key) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return lo < state->n && !compare_key(&state->refs[lo], key) ? lo : state->n;
 }
@@ -118,8 +121,8 @@ static int read_storages(Stream *s, const UpzPickle *keys, UpzTensorSet *set,
         s->pos += 8;
         for (size_t end = upz_torch_next(state, i); i < end; i++) {
             seen[i] = true;
-            int r = upz_torch_fill(&state->refs[i], set, s->f->data + s->pos, bytes, s->file,
-                                   s->err);
+            int r =
+                upz_torch_fill(&state->refs[i], set, s->f->data + s->pos, bytes, s->file, s->err);
             if (r < 0) return r;
         }
         s->pos += bytes;

@@ -29,8 +29,8 @@ static uint64_t header_size(const UpzModelFile *f)
 static bool probe(const UpzModelFile *f)
 {
     if (f->size < 10) return false;
-    return f->data[8] == '{' && (!strcmp(upz_extension(f->path), "safetensors") ||
-                                 header_size(f) <= f->size - 8);
+    return f->data[8] == '{' &&
+           (!strcmp(upz_extension(f->path), "safetensors") || header_size(f) <= f->size - 8);
 }
 
 /* A JSON number that is a whole number a file of this format can mean. */
@@ -116,8 +116,7 @@ static int read_tensors(const UpzModelFile *f, UpzTensorSet *set, UprezError *er
         if (r < 0) break;
     }
     cJSON_Delete(root);
-    if (r >= 0 && !set->n)
-        r = upz_fail(err, UPREZ_ERR_MODEL, "%s holds no tensors", file);
+    if (r >= 0 && !set->n) r = upz_fail(err, UPREZ_ERR_MODEL, "%s holds no tensors", file);
     return r;
 }
 

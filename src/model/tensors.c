@@ -72,4 +72,7 @@ float upz_half_to_float(uint16_t h)
     return sign ? -f : f;
 }
 
-float upz_bfloat_to_float(uint16_t b) { return from_bits((uint32_t)b << 16); }
+float upz_bfloat_to_float(uint16_t b)
+{
+    return from_bits((uint32_t)b << 16);
+}

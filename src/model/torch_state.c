@@ -8,19 +8,23 @@
 #include "model/model.h"
 
 /* Where trainers put the weights, the best first: averaged weights give the better pictures. */
-static const char *const top_keys[] = {"params_ema", "params-ema", "ema", "model_ema", "params",
-                                       "model", "state_dict", "model_state_dict", "net", "weights"};
+static const char *const top_keys[] = {"params_ema", "params-ema", "ema",        "model_ema",
+                                       "params",     "model",      "state_dict", "model_state_dict",
+                                       "net",        "weights"};
 
 static const struct {
     size_t bytes;
     bool half;
 } elements[UPZ_ELEMENT_COUNT] = {
-    [UPZ_ELEMENT_F32] = {4, false}, [UPZ_ELEMENT_F16] = {2, true}, [UPZ_ELEMENT_BF16] = {2, true},
+    [UPZ_ELEMENT_F32] = {4, false}, [UPZ_ELEMENT_F16] = {2, true},  [UPZ_ELEMENT_BF16] = {2, true},
     [UPZ_ELEMENT_F64] = {8, false}, [UPZ_ELEMENT_I64] = {8, false}, [UPZ_ELEMENT_I32] = {4, false},
-    [UPZ_ELEMENT_I16] = {2, false}, [UPZ_ELEMENT_I8] = {1, false}, [UPZ_ELEMENT_U8] = {1, false},
+    [UPZ_ELEMENT_I16] = {2, false}, [UPZ_ELEMENT_I8] = {1, false},  [UPZ_ELEMENT_U8] = {1, false},
 };
 
-size_t upz_element_bytes(UpzElement e) { return elements[e].bytes; }
+size_t upz_element_bytes(UpzElement e)
+{
+    return elements[e].bytes;
+}
 
 static bool has_tensor(const UpzPickle *p, uint32_t dict)
 {
@@ -76,8 +80,7 @@ static int add_tensor(const UpzPickle *p, uint32_t value, const char *name, UpzT
                         name);
     ref.first = ref.last = offset->i;
     bool fits = true;
-    for (int i = 0; i < n && fits; i++)
-        fits = !__builtin_mul_overflow(count, dims[i], &count);
+    for (int i = 0; i < n && fits; i++) fits = !__builtin_mul_overflow(count, dims[i], &count);
     for (int i = 0; i < n && fits && count; i++) {
         int64_t far;
         fits = !__builtin_mul_overflow(dims[i] - 1, ref.strides[i], &far) &&
@@ -182,15 +185,24 @@ void upz_widen(float *dst, const uint8_t *src, UpzElement e, size_t n)
     case UPZ_ELEMENT_F32:
         if (n) memcpy(dst, src, n * sizeof(float));
         break;
-    case UPZ_ELEMENT_F16: WIDEN(uint16_t, upz_half_to_float(v));
-    case UPZ_ELEMENT_BF16: WIDEN(uint16_t, upz_bfloat_to_float(v));
-    case UPZ_ELEMENT_F64: WIDEN(double, v);
-    case UPZ_ELEMENT_I64: WIDEN(int64_t, v);
-    case UPZ_ELEMENT_I32: WIDEN(int32_t, v);
-    case UPZ_ELEMENT_I16: WIDEN(int16_t, v);
-    case UPZ_ELEMENT_I8: WIDEN(int8_t, v);
-    case UPZ_ELEMENT_U8: WIDEN(uint8_t, v);
-    case UPZ_ELEMENT_COUNT: break;
+    case UPZ_ELEMENT_F16:
+        WIDEN(uint16_t, upz_half_to_float(v));
+    case UPZ_ELEMENT_BF16:
+        WIDEN(uint16_t, upz_bfloat_to_float(v));
+    case UPZ_ELEMENT_F64:
+        WIDEN(double, v);
+    case UPZ_ELEMENT_I64:
+        WIDEN(int64_t, v);
+    case UPZ_ELEMENT_I32:
+        WIDEN(int32_t, v);
+    case UPZ_ELEMENT_I16:
+        WIDEN(int16_t, v);
+    case UPZ_ELEMENT_I8:
+        WIDEN(int8_t, v);
+    case UPZ_ELEMENT_U8:
+        WIDEN(uint8_t, v);
+    case UPZ_ELEMENT_COUNT:
+        break;
     }
 }
 

@@ -38,7 +38,7 @@ static inline int read_tensors(const char *path, UpzTensorSet *set, UprezError *
 /* shared: the real files in $SHARED, else the seeds. How many tensors were compared. */
 static inline int compare_hashes(bool shared)
 {
-    char path[1024], line[1024], file[256], name[256], want[65], open_file[256] = "";
+    char path[1200], line[1024], file[256], name[256], want[65], open_file[256] = "";
     long long count;
     path_of(path, sizeof(path), "", "tensors.txt");
     FILE *list = fopen(path, "r");
@@ -51,8 +51,10 @@ static inline int compare_hashes(bool shared)
         if (shared != !strncmp(file, "models/", 7)) continue;
         if (strcmp(file, open_file)) {
             upz_tensors_free(&set);
-            if (shared) snprintf(path, sizeof(path), "%s/%s", getenv("SHARED"), file);
-            else path_of(path, sizeof(path), "seeds/", file);
+            if (shared)
+                snprintf(path, sizeof(path), "%s/%s", getenv("SHARED"), file);
+            else
+                path_of(path, sizeof(path), "seeds/", file);
             UprezError err = {0};
             if (read_tensors(path, &set, &err) < 0) fail_msg("%s: %s", path, err.text);
             strcpy(open_file, file);

@@ -1,4 +1,5 @@
-/* Architectures: what names and shapes tell, and the same numbers as PyTorch from the same weights. */
+/* Architectures: what names and shapes tell, and the same numbers as PyTorch from the same weights.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,8 +53,10 @@ static UprezModel *read_case(Case *c, const char *name)
         double gain;
         int n, d[4] = {0};
         if (sscanf(line, "input %d %d %d", &c->channels, &c->height, &c->width) == 3) continue;
-        if (sscanf(line, "expect %31s %d/%d %d", c->arch, &c->num, &c->den, &c->align) == 4) continue;
-        if (sscanf(line, "tensor %255s %lf %d %d %d %d %d", key, &gain, &n, d, d + 1, d + 2, d + 3) > 3) {
+        if (sscanf(line, "expect %31s %d/%d %d", c->arch, &c->num, &c->den, &c->align) == 4)
+            continue;
+        if (sscanf(line, "tensor %255s %lf %d %d %d %d %d", key, &gain, &n, d, d + 1, d + 2,
+                   d + 3) > 3) {
             file->seed = seed_of(key);
             tiny_tensor(file, key, n, d, (float)gain);
         } else if (line[0] == 's') {
@@ -71,8 +74,8 @@ static UprezModel *read_case(Case *c, const char *name)
 static float *run(const UprezModel *m, const float *src, int w, int h)
 {
     const UprezModelFacts *f = uprez_model_facts(m);
-    size_t n = (size_t)(w * f->scale_num / f->scale_den) * (size_t)(h * f->scale_num / f->scale_den) *
-               (size_t)f->channels;
+    size_t n = (size_t)(w * f->scale_num / f->scale_den) *
+               (size_t)(h * f->scale_num / f->scale_den) * (size_t)f->channels;
     float *dst = malloc(n * sizeof(float));
     UprezError err = {0};
     if (upz_reference_run(&m->graph, src, w, h, dst, &err) < 0) fail_msg("%s", err.text);
@@ -108,7 +111,8 @@ static void check_case(const char *name)
 static void srvgg_equals_pytorch(void **state)
 {
     (void)state;
-    static const char *const cases[] = {"srvgg_x1", "srvgg_x2", "srvgg_x3", "srvgg_x4", "srvgg_luma"};
+    static const char *const cases[] = {"srvgg_x1", "srvgg_x2", "srvgg_x3", "srvgg_x4",
+                                        "srvgg_luma"};
     for (int i = 0; i < UPZ_COUNT(cases); i++) check_case(cases[i]);
 }
 
@@ -149,8 +153,10 @@ static UprezModel *tent_fsrcnn(int scale)
     for (int i = 0; i < 6; i += 2) {
         char name[32];
         snprintf(name, sizeof(name), "mid_part.%d.weight", i);
-        if (i == 2) spike(t, name, 4, w3, 4, 1);
-        else spike(t, name, 4, w1, 0, 1);
+        if (i == 2)
+            spike(t, name, 4, w3, 4, 1);
+        else
+            spike(t, name, 4, w1, 0, 1);
         snprintf(name, sizeof(name), "mid_part.%d.bias", i);
         spike(t, name, 1, &one, 0, 0);
         snprintf(name, sizeof(name), "mid_part.%d.weight", i + 1);

@@ -63,6 +63,34 @@ static void facts_are_the_manifests(void **state)
     }
 }
 
+/* --denoise of the pair it was made for: one file in fp32, its twin in fp16. */
+static void general_mixes_with_its_twin(void **state)
+{
+    (void)state;
+    char a[1024], b[1024];
+    snprintf(a, sizeof(a), "%s/models/pytorch/realesr-general-x4v3.fp16w.pth", getenv("SHARED"));
+    snprintf(b, sizeof(b), "%s/models/pytorch/realesr-general-wdn-x4v3.half.pth", getenv("SHARED"));
+    UprezModelParams p = {sizeof(p), 0.25, b};
+    UprezModel *mixed;
+    UprezError err = {0};
+    if (uprez_model_load(&mixed, NULL, a, &p, &err) < 0) fail_msg("%s", err.text);
+    UpzTensorSet sa = {0}, sb = {0};
+    assert_int_equal(read_tensors(a, &sa, &err), 0);
+    assert_int_equal(read_tensors(b, &sb, &err), 0);
+    assert_int_equal(mixed->graph.n_tensors, sa.n);
+    for (size_t i = 0; i < sa.n; i++) {
+        const UpzTensor *m = &mixed->graph.tensors[i];
+        const UpzTensor *ta = upz_tensors_find(&sa, m->name), *tb = upz_tensors_find(&sb, m->name);
+        assert_true(ta && tb && ta->count == m->count && tb->count == m->count);
+        for (int64_t k = 0; k < m->count; k++)
+            if (m->data[k] != 0.25f * ta->data[k] + 0.75f * tb->data[k])
+                fail_msg("%s, value %lld", m->name, (long long)k);
+    }
+    upz_tensors_free(&sa);
+    upz_tensors_free(&sb);
+    uprez_model_unref(&mixed);
+}
+
 int main(void)
 {
     char models[1024];
@@ -74,6 +102,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_pytorchs),
         cmocka_unit_test(facts_are_the_manifests),
+        cmocka_unit_test(general_mixes_with_its_twin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

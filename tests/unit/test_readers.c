@@ -32,7 +32,7 @@ static void seeds_hold_pytorchs_values(void **state)
 /* tests/data/seeds/expect.txt: file, then "ok ARCHITECTURE" or a part of the error. */
 static void each_seed(void (*check)(const char *path, const char *want, int seed))
 {
-    char path[1024], line[1024];
+    char path[1200], line[1024];
     path_of(path, sizeof(path), "seeds/", "expect.txt");
     FILE *list = fopen(path, "r");
     assert_non_null(list);
@@ -85,8 +85,10 @@ static void load_copy(const char *path, const uint8_t *data, size_t size)
     UprezModel *m;
     UprezError err = {0};
     int r = upz_model_load_memory(&m, NULL, path, exact, size, &err);
-    if (r >= 0) uprez_model_unref(&m);
-    else if (r != UPREZ_ERR_MODEL || !err.text[0]) fail_msg("%s: %d %s", path, r, err.text);
+    if (r >= 0)
+        uprez_model_unref(&m);
+    else if (r != UPREZ_ERR_MODEL || !err.text[0])
+        fail_msg("%s: %d %s", path, r, err.text);
     free(exact);
 }
 
@@ -143,8 +145,9 @@ static void halves_widen_exactly(void **state)
     static const struct {
         uint16_t h;
         float f;
-    } t[] = {{0x0000, 0.0f},      {0x3c00, 1.0f},        {0xc000, -2.0f},        {0x7bff, 65504.0f},
-             {0x0400, 0x1p-14f},  {0x0001, 0x1p-24f},    {0x83ff, -0x1.ff8p-15f}, {0x3555, 0x1.554p-2f}};
+    } t[] = {{0x0000, 0.0f},          {0x3c00, 1.0f},       {0xc000, -2.0f},
+             {0x7bff, 65504.0f},      {0x0400, 0x1p-14f},   {0x0001, 0x1p-24f},
+             {0x83ff, -0x1.ff8p-15f}, {0x3555, 0x1.554p-2f}};
     for (int i = 0; i < UPZ_COUNT(t); i++) assert_true(upz_half_to_float(t[i].h) == t[i].f);
     assert_true(upz_half_to_float(0x7c00) == 1 / 0.0f);
     assert_true(upz_half_to_float(0x7e00) != upz_half_to_float(0x7e00));
@@ -157,10 +160,8 @@ static void halves_widen_exactly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(halves_widen_exactly),
-        cmocka_unit_test(seeds_end_as_expected),
-        cmocka_unit_test(seeds_hold_pytorchs_values),
-        cmocka_unit_test(every_cut_is_refused),
+        cmocka_unit_test(halves_widen_exactly),       cmocka_unit_test(seeds_end_as_expected),
+        cmocka_unit_test(seeds_hold_pytorchs_values), cmocka_unit_test(every_cut_is_refused),
         cmocka_unit_test(damage_never_crashes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
