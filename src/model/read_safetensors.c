@@ -9,7 +9,7 @@
 #include "model/model.h"
 #include "model/torch_state.h"
 
-#define MAX_HEADER ((uint64_t)16 << 20)
+#define MAX_HEADER ((uint64_t)4 << 20) /* 16384 tensors need about 2 MB */
 
 static const struct {
     const char *name;
