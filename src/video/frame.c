@@ -67,7 +67,8 @@ enum AVPixelFormat upz_frame_format(enum AVPixelFormat fmt, UprezFormat *f)
     if (src->flags & AV_PIX_FMT_FLAG_PAL) depth = 8;
     for (int i = 1; i < src->nb_components; i++) depth = UPZ_MAX(depth, src->comp[i].depth);
     enum AVPixelFormat best = AV_PIX_FMT_NONE;
-    int best_bits = 0;
+    int best_cost = 0; /* depth, then memory, then another plane layout */
+    int planes = av_pix_fmt_count_planes(fmt);
     while ((d = av_pix_fmt_desc_next(d))) {
         enum AVPixelFormat to = av_pix_fmt_desc_get_id(d);
         UprezFormat uf;
@@ -79,10 +80,10 @@ enum AVPixelFormat upz_frame_format(enum AVPixelFormat fmt, UprezFormat *f)
              uf.sub_y > src->log2_chroma_h))
             continue;
         if (d->flags & AV_PIX_FMT_FLAG_FLOAT && !(src->flags & AV_PIX_FMT_FLAG_FLOAT)) continue;
-        int bits = av_get_padded_bits_per_pixel(d);
-        if (best == AV_PIX_FMT_NONE || bits < best_bits) {
+        int cost = uf.depth * 1024 + av_get_padded_bits_per_pixel(d) * 2 + (uf.n_plane != planes);
+        if (best == AV_PIX_FMT_NONE || cost < best_cost) {
             best = to;
-            best_bits = bits;
+            best_cost = cost;
         }
     }
     if (best != AV_PIX_FMT_NONE) is_known(best, f);

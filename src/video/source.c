@@ -282,7 +282,9 @@ static void end_of_input(UpzSource *s, int r)
     if (!knows_duration(s->in)) return;
     int64_t start = s->in->start_time != AV_NOPTS_VALUE ? s->in->start_time : 0;
     int64_t missing = s->in->duration - (s->read_to - UPZ_MIN(start, 0));
-    if (missing > AV_TIME_BASE && missing > s->in->duration / 20) {
+    /* the last frames' own durations are often not told */
+    int64_t slack = UPZ_CLAMP(s->in->duration / 20, AV_TIME_BASE / 3, 2 * AV_TIME_BASE);
+    if (missing > slack) {
         atomic_fetch_add(&s->read_errors, 1);
         upz_warn(s->ctx, "%s: the file is cut off: %.1f s of %.1f s are missing", s->info.url,
                  (double)missing / AV_TIME_BASE, (double)s->in->duration / AV_TIME_BASE);
@@ -387,8 +389,9 @@ static int take_frame(UpzSource *s, UprezError *err)
         av_frame_free(&f);
         return r;
     }
-    bool bad = f->decode_error_flags || f->flags & AV_FRAME_FLAG_CORRUPT;
-    if (bad && !s->good && !s->info.still && !s->draining) { /* the stream has yet to begin */
+    /* what is kept hangs on this flag alone: the other is set late by frame threads of FFmpeg 5 */
+    bool unusable = f->flags & AV_FRAME_FLAG_CORRUPT;
+    if (unusable && !s->good && !s->info.still && !s->draining) { /* the stream has yet to begin */
         av_frame_free(&f);
         return 0;
     }
@@ -396,10 +399,10 @@ static int take_frame(UpzSource *s, UprezError *err)
     int64_t raw = f->best_effort_timestamp;
     if (raw != AV_NOPTS_VALUE) r = settle_expected(s, raw, err);
     settle_time(s, f);
-    if (bad) {
+    if (unusable || f->decode_error_flags) {
         if (r >= 0 && av_dict_set(&f->metadata, TAG, "damaged", 0) < 0) r = no_memory(err);
     }
-    if (r >= 0 && (!bad || !s->good)) {
+    if (r >= 0 && (!unusable || !s->good)) {
         av_frame_free(&s->good);
         s->good = av_frame_clone(f);
         if (!s->good) r = no_memory(err);

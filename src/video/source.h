@@ -84,7 +84,10 @@ const UpzSourceInfo *upz_source_info(const UpzSource *s);
 AVFormatContext *upz_source_format(const UpzSource *s);
 
 /* All packets of the enlarged stream by demuxing once through a second handle; INPUT if the file
- * cannot be read twice (a pipe). */
+ * cannot be read twice (a pipe). Not every packet is a frame (second fields, hidden references, a
+ * stream's beginning before its first keyframe), and where the file has no timestamps they are
+ * counted up by the frame rate in decoding order: cut points come from here, frame counts from
+ * reading. */
 int upz_source_index(UpzSource *s, UpzIndex *index, UprezError *err);
 void upz_index_free(UpzIndex *index);
 

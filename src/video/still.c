@@ -85,9 +85,14 @@ static int read_info(UpzStillInfo *info, UpzFrame *f, const char *path, UprezErr
     upz_map_close(&map);
     const AVFrameSideData *icc = av_frame_get_side_data(f->av, AV_FRAME_DATA_ICC_PROFILE);
     if (r >= 0 && info && icc && icc->size) {
-        info->icc = duplicate(icc->data, icc->size);
-        info->icc_size = info->icc ? icc->size : 0;
-        if (!info->icc) r = upz_fail_memory(err, icc->size, "the ICC profile");
+        /* a profile knows its size; some decoders add the container's padding */
+        const uint8_t *d = icc->data;
+        n = icc->size;
+        size_t own = n < 128 ? n : (size_t)d[0] << 24 | (size_t)d[1] << 16 | (size_t)d[2] << 8 | d[3];
+        if (own >= 128 && own < n) n = own;
+        info->icc = duplicate(d, n);
+        info->icc_size = info->icc ? n : 0;
+        if (!info->icc) r = upz_fail_memory(err, n, "the ICC profile");
     }
     return r;
 }
