@@ -158,7 +158,7 @@ static inline void upz_av_buffersrc_color(AVBufferSrcParameters *p, const AVFram
 /* Frame side data whose meaning ends with a change of size. */
 static inline bool upz_av_size_dependent(enum AVFrameSideDataType type)
 {
-#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(59, 36, 100)
+#if LIBAVUTIL_VERSION_MAJOR >= 60
     const AVSideDataDescriptor *d = av_frame_side_data_desc(type);
     if (d && (d->props & AV_SIDE_DATA_PROP_SIZE_DEPENDENT)) return true;
 #endif
