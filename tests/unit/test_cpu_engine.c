@@ -1,0 +1,543 @@
+/* The CPU engine against the plain-C reference of the graph: every operation, odd sizes; and the
+ * same bytes whatever threads and processor level. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/context.h"
+#include "engine/engine.h"
+#include "model/graph.h"
+#include "picture/convert.h"
+#include "picture/format.h"
+
+extern const UpzEngineOps upz_engine_cpu;
+
+static uint32_t seed;
+static float noise(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(seed >> 8) / 16777216.0f;
+}
+
+/* ---- building blocks ---- */
+
+static int tensor(UpzGraph *g, int n, const int64_t *dims, float scale, float offset)
+{
+    int t = upz_graph_tensor_new(g, n, dims, NULL);
+    assert_true(t >= 0);
+    for (int64_t i = 0; i < g->tensors[t].count; i++)
+        g->tensors[t].data[i] = (noise() - 0.5f) * 2 * scale + offset;
+    return t;
+}
+
+static int channel_values(UpzGraph *g, int n, float scale, float offset)
+{
+    return tensor(g, 1, (int64_t[]){n}, scale, offset);
+}
+
+static int conv(UpzGraph *g, int src, int out, int k, UpzAct act)
+{
+    int in = g->nodes[src].channels;
+    int w = tensor(g, 4, (int64_t[]){out, in, k, k}, 1.2f / sqrtf((float)(in * k * k)), 0);
+    int b = channel_values(g, out, 0.1f, 0);
+    int s = act == UPZ_ACT_PRELU ? channel_values(g, out, 0.3f, 0.2f) : UPZ_NO_TENSOR;
+    UprezError err = {0};
+    int v = upz_graph_conv(g, src, w, b, act, 0.2f, s, &err);
+    if (v < 0) fail_msg("%s", err.text);
+    return v;
+}
+
+/* A last layer: results lie around 0.5, since stored pictures are clipped to 0..1. */
+static int calm(UpzGraph *g, int v)
+{
+    UpzTensor *w = &g->tensors[g->nodes[v].weights], *b = &g->tensors[g->nodes[v].bias];
+    for (int64_t i = 0; i < w->count; i++) w->data[i] *= 0.3f;
+    for (int64_t i = 0; i < b->count; i++) b->data[i] += 0.5f;
+    return v;
+}
+
+static int last(UpzGraph *g, int src, int out, int k)
+{
+    return calm(g, conv(g, src, out, k, UPZ_ACT_NONE));
+}
+
+static int add_node(UpzGraph *g, UpzNode n)
+{
+    UprezError err = {0};
+    int v = upz_graph_add(g, &n, &err);
+    if (v < 0) fail_msg("%s", err.text);
+    return v;
+}
+
+static int conv_full(UpzGraph *g, int src, int out, int kw, int kh, int stride, int groups,
+                     UpzAct act)
+{
+    UpzNode n = upz_node(UPZ_OP_CONV);
+    int in = g->nodes[src].channels / groups;
+    n.n_src = 1, n.src[0] = src;
+    n.kernel_w = kw, n.kernel_h = kh, n.stride = stride, n.groups = groups, n.act = act;
+    n.pad_x = (kw - 1) / 2, n.pad_y = (kh - 1) / 2;
+    n.slope = 0.1f, n.lo = -0.3f, n.hi = 0.4f;
+    n.weights = tensor(g, 4, (int64_t[]){out, in, kh, kw}, 1.2f / sqrtf((float)(in * kh * kw)), 0);
+    n.bias = channel_values(g, out, 0.1f, 0);
+    return add_node(g, n);
+}
+
+static int deconv(UpzGraph *g, int src, int out, int k, int stride, int pad, int groups, UpzAct act)
+{
+    UpzNode n = upz_node(UPZ_OP_DECONV);
+    int in = g->nodes[src].channels;
+    n.n_src = 1, n.src[0] = src;
+    n.kernel_w = n.kernel_h = k, n.stride = stride, n.pad_x = n.pad_y = pad, n.groups = groups;
+    n.act = act, n.slope = 0.25f;
+    n.weights = tensor(g, 4, (int64_t[]){in, out / groups, k, k}, 1.0f / sqrtf((float)in * k), 0);
+    n.bias = channel_values(g, out, 0.1f, 0);
+    return add_node(g, n);
+}
+
+static int simple(UpzGraph *g, UpzOp op, int src, int factor)
+{
+    return upz_graph_simple(g, op, src, factor, NULL);
+}
+
+static int dcr(UpzGraph *g, UpzOp op, int src, int factor)
+{
+    UpzNode n = upz_node(op);
+    n.n_src = 1, n.src[0] = src, n.factor = factor, n.dcr = true;
+    return add_node(g, n);
+}
+
+static int activation(UpzGraph *g, int src, UpzAct act)
+{
+    UpzNode n = upz_node(UPZ_OP_ACT);
+    n.n_src = 1, n.src[0] = src, n.act = act, n.slope = 0.3f, n.lo = 0.1f, n.hi = 0.7f;
+    if (act == UPZ_ACT_PRELU) n.slopes = channel_values(g, g->nodes[src].channels, 0.3f, 0);
+    return add_node(g, n);
+}
+
+static int slice(UpzGraph *g, int src, int first, int channels)
+{
+    UpzNode n = upz_node(UPZ_OP_SLICE);
+    n.n_src = 1, n.src[0] = src, n.first = first, n.channels = channels;
+    return add_node(g, n);
+}
+
+static int resize(UpzGraph *g, int src, int num, int den, UpzFilter filter)
+{
+    UpzNode n = upz_node(UPZ_OP_RESIZE);
+    n.n_src = 1, n.src[0] = src, n.resize_num = num, n.resize_den = den, n.filter = filter;
+    return add_node(g, n);
+}
+
+static int affine(UpzGraph *g, int src, bool tensors)
+{
+    UpzNode n = upz_node(UPZ_OP_AFFINE);
+    n.n_src = 1, n.src[0] = src, n.alpha[0] = 1.5f, n.alpha[1] = -0.25f;
+    if (tensors) {
+        n.weights = channel_values(g, g->nodes[src].channels, 0.5f, 1);
+        n.bias = channel_values(g, g->nodes[src].channels, 0.5f, 0);
+    }
+    return add_node(g, n);
+}
+
+/* ---- networks ---- */
+
+static int srvgg(UpzGraph *g, int in)
+{
+    int v = conv(g, in, 24, 3, UPZ_ACT_PRELU);
+    for (int i = 0; i < 4; i++) v = conv(g, v, 24, 3, UPZ_ACT_PRELU);
+    v = simple(g, UPZ_OP_SHUFFLE, last(g, v, 48, 3), 4);
+    return upz_graph_binary(g, UPZ_OP_ADD, v, simple(g, UPZ_OP_NEAREST, in, 4), 0.9f, 0.2f, NULL);
+}
+
+static int rrdb(UpzGraph *g, int in)
+{
+    int first = conv(g, in, 32, 3, UPZ_ACT_NONE), x = first;
+    for (int block = 0; block < 2; block++) {
+        int s[5] = {x};
+        for (int i = 1; i < 5; i++)
+            s[i] = conv(g, i == 1 ? x : upz_graph_concat(g, s, i, NULL), 16, 3, UPZ_ACT_LEAKY);
+        int y = conv(g, upz_graph_concat(g, s, 5, NULL), 32, 3, UPZ_ACT_NONE);
+        y = upz_graph_binary(g, UPZ_OP_ADD, y, x, 0.2f, 1, NULL);
+        x = upz_graph_binary(g, UPZ_OP_ADD, y, first, 0.2f, 1, NULL);
+    }
+    x = upz_graph_binary(g, UPZ_OP_ADD, first, conv(g, x, 32, 3, UPZ_ACT_NONE), 1, 1, NULL);
+    for (int i = 0; i < 2; i++)
+        x = conv(g, simple(g, UPZ_OP_NEAREST, x, 2), 32, 3, UPZ_ACT_LEAKY);
+    return last(g, conv(g, x, 32, 3, UPZ_ACT_LEAKY), 3, 3);
+}
+
+static int unshuffled(UpzGraph *g, int in)
+{
+    int x = conv(g, simple(g, UPZ_OP_UNSHUFFLE, in, 2), 16, 3, UPZ_ACT_RELU);
+    x = conv(g, simple(g, UPZ_OP_NEAREST, x, 4), 17, 3, UPZ_ACT_SILU);
+    return last(g, x, 3, 3);
+}
+
+static int fsrcnn(UpzGraph *g, int in)
+{
+    int x = conv(g, in, 56, 5, UPZ_ACT_PRELU);
+    x = conv(g, x, 12, 1, UPZ_ACT_PRELU);
+    x = conv(g, x, 12, 3, UPZ_ACT_PRELU);
+    x = conv(g, x, 56, 1, UPZ_ACT_PRELU);
+    return calm(g, deconv(g, x, 3, 9, 2, 4, 1, UPZ_ACT_NONE));
+}
+
+static int deconvs(UpzGraph *g, int in)
+{
+    int x = deconv(g, conv(g, in, 8, 3, UPZ_ACT_NONE), 12, 4, 2, 1, 2, UPZ_ACT_LEAKY);
+    x = deconv(g, x, 8, 3, 1, 1, 1, UPZ_ACT_TANH);
+    x = conv_full(g, x, 20, 3, 3, 2, 1, UPZ_ACT_NONE);
+    return calm(g, deconv(g, x, 3, 6, 3, 1, 1, UPZ_ACT_RELU));
+}
+
+static int grouped(UpzGraph *g, int in)
+{
+    int x = affine(g, in, true);
+    x = conv_full(g, x, 24, 5, 3, 1, 3, UPZ_ACT_RELU);
+    x = conv_full(g, x, 24, 3, 3, 1, 24, UPZ_ACT_LEAKY);
+    x = conv_full(g, x, 24, 3, 3, 1, 24, UPZ_ACT_CLIP);
+    x = conv_full(g, x, 20, 7, 7, 1, 1, UPZ_ACT_SIGMOID);
+    int y = activation(g, slice(g, x, 4, 9), UPZ_ACT_GELU);
+    int z = activation(g, conv(g, slice(g, x, 3, 17), 9, 3, UPZ_ACT_NONE), UPZ_ACT_PRELU);
+    y = upz_graph_binary(g, UPZ_OP_MUL, y, z, 1, 1, NULL);
+    y = upz_graph_concat(g, (int[]){y, in, z}, 3, NULL);
+    y = affine(g, y, false);
+    y = dcr(g, UPZ_OP_SHUFFLE, conv(g, y, 20, 3, UPZ_ACT_NONE), 2);
+    y = upz_graph_concat(g, (int[]){y, simple(g, UPZ_OP_NEAREST, in, 2)}, 2, NULL);
+    return dcr(g, UPZ_OP_SHUFFLE, last(g, y, 12, 1), 2);
+}
+
+static int resized(UpzGraph *g, int in)
+{
+    int x = conv(g, in, 16, 3, UPZ_ACT_RELU);
+    x = resize(g, x, 2, 1, UPZ_FILTER_BILINEAR);
+    x = conv(g, x, 16, 3, UPZ_ACT_NONE);
+    x = resize(g, x, 3, 2, UPZ_FILTER_BICUBIC);
+    x = resize(g, x, 1, 3, UPZ_FILTER_NEAREST);
+    x = upz_graph_binary(g, UPZ_OP_ADD, x, slice(g, conv(g, in, 20, 1, UPZ_ACT_NONE), 1, 16), 0.5f,
+                         -1, NULL);
+    x = dcr(g, UPZ_OP_UNSHUFFLE, simple(g, UPZ_OP_SHUFFLE, x, 2), 2);
+    return last(g, activation(g, x, UPZ_ACT_CLIP), 3, 3);
+}
+
+static int skip_only(UpzGraph *g, int in)
+{
+    int x = conv(g, in, 16, 3, UPZ_ACT_NONE);
+    for (int i = 0; i < 12; i++) x = conv(g, x, 16, 3, UPZ_ACT_RELU);
+    return upz_graph_binary(g, UPZ_OP_ADD, in, last(g, x, 3, 3), 0.25f, 0.75f, NULL);
+}
+
+static int wide(UpzGraph *g, int in)
+{
+    int x = conv(g, in, 80, 3, UPZ_ACT_PRELU);
+    x = conv(g, x, 144, 3, UPZ_ACT_RELU);
+    x = conv(g, x, 96, 3, UPZ_ACT_NONE);
+    x = conv(g, x, 112, 1, UPZ_ACT_LEAKY);
+    return simple(g, UPZ_OP_SHUFFLE, last(g, x, 27, 3), 3);
+}
+
+typedef struct Net {
+    const char *name;
+    int (*build)(UpzGraph *, int);
+} Net;
+static const Net nets[] = {{"srvgg", srvgg}, {"rrdb", rrdb}, {"unshuffled", unshuffled},
+                           {"fsrcnn", fsrcnn}, {"deconvs", deconvs}, {"grouped", grouped},
+                           {"resized", resized}, {"skip", skip_only}, {"wide", wide}};
+
+static UprezModel *make_model(const Net *net)
+{
+    UprezModel *m = upz_calloc(1, sizeof(*m));
+    UprezError err = {0};
+    assert_non_null(m);
+    atomic_store(&m->refs, 1000); /* the test frees it itself */
+    m->facts.input = UPREZ_INPUT_RGB;
+    int in = upz_graph_input(&m->graph, 3, &err);
+    int out = net->build(&m->graph, in);
+    if (out < 0 || upz_graph_finish(&m->graph, out, &m->facts, &err)) fail_msg("%s", err.text);
+    return m;
+}
+
+static void free_model(UprezModel *m)
+{
+    upz_graph_free(&m->graph);
+    upz_free(m);
+}
+
+/* ---- running ---- */
+
+static void fill(UprezPicture *pic, uint32_t s)
+{
+    seed = s;
+    for (int p = 0; p < pic->format.n_plane; p++)
+        for (int y = 0; y < pic->height; y++)
+            for (int x = 0; x < pic->width; x++)
+                ((float *)((char *)pic->plane[p] + y * pic->stride[p]))[x] = noise();
+}
+
+static float *pixel(const UprezPicture *pic, int comp, int x, int y)
+{
+    const UprezComponent *c = &pic->format.comp[comp];
+    return (float *)(void *)((char *)pic->plane[c->plane] + y * pic->stride[c->plane] +
+                             c->offset) + x;
+}
+
+/* n frames through the engine, up to two in flight; dst[i] are allocated here. */
+static void run_frames(UprezModel *m, const char *cpu, int threads, UprezPicture **src,
+                       UprezPicture **dst, int n)
+{
+    UprezError err = {0};
+    UprezContext *ctx;
+    UprezContextParams params = {.size = sizeof(params), .threads = threads, .cpu = cpu};
+    if (uprez_context_create(&ctx, &params, &err)) fail_msg("%s", err.text);
+    UpzEngine *e;
+    UpzShape shape = {.width = src[0]->width, .height = src[0]->height, .src = src[0]->format,
+                      .dst = src[0]->format, .src_color = {.matrix = 0, .range = UPREZ_RANGE_FULL},
+                      .dst_color = {.matrix = 0, .range = UPREZ_RANGE_FULL}};
+    UpzPlan plan;
+    if (upz_engine_cpu.open(&e, ctx, m, NULL, NULL, &err)) fail_msg("%s", err.text);
+    if (upz_engine_cpu.plan(e, &shape, 0, &plan, &err)) fail_msg("%s", err.text);
+    UpzTask tasks[2] = {{0}};
+    int sent = 0, got = 0;
+    while (got < n) {
+        if (sent < n && sent < got + 2) {
+            assert_int_equal(uprez_picture_alloc(&dst[sent], &shape.dst, plan.width, plan.height,
+                                                 &err), 0);
+            tasks[sent % 2] = (UpzTask){.src = src[sent], .dst = dst[sent]};
+            assert_int_equal(upz_engine_cpu.submit(e, &tasks[sent % 2]), 0);
+            sent++;
+            continue;
+        }
+        assert_int_equal(upz_engine_cpu.wait(e, &tasks[got % 2], 60000000000), 0);
+        if (tasks[got % 2].result) fail_msg("%s", tasks[got % 2].err.text);
+        got++;
+    }
+    /* a mem_limit just below the need is refused, naming it */
+    size_t need = plan.need;
+    assert_int_equal(upz_engine_cpu.plan(e, &shape, need - 1, &plan, &err), UPREZ_ERR_MEMORY);
+    assert_non_null(strstr(err.text, "MiB"));
+    assert_int_equal(upz_engine_cpu.plan(e, &shape, need, &plan, &err), 0);
+    upz_engine_cpu.close(&e);
+    assert_null(e);
+    uprez_context_destroy(&ctx);
+}
+
+static double against_reference(UprezModel *m, const UprezPicture *src, const UprezPicture *dst)
+{
+    const int a = m->facts.align, w = UPZ_ROUND_UP(src->width, a), h = UPZ_ROUND_UP(src->height, a);
+    const int64_t ow = (int64_t)w * m->facts.scale_num / m->facts.scale_den;
+    const int64_t oh = (int64_t)h * m->facts.scale_num / m->facts.scale_den;
+    float *in = upz_calloc((size_t)(3 * w * h), sizeof(float));
+    float *out = upz_calloc((size_t)(3 * ow * oh), sizeof(float));
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++) {
+                int sx = x, sy = y;
+                float keep = 1;
+                if (m->graph.pad_mode == UPZ_PAD_REFLECT) {
+                    if (x >= src->width) sx = UPZ_MAX(2 * src->width - 2 - x, 0);
+                    if (y >= src->height) sy = UPZ_MAX(2 * src->height - 2 - y, 0);
+                } else {
+                    sx = UPZ_MIN(x, src->width - 1), sy = UPZ_MIN(y, src->height - 1);
+                    if (m->graph.pad_mode == UPZ_PAD_ZERO && (sx != x || sy != y)) keep = 0;
+                }
+                in[(c * h + y) * w + x] = keep * *pixel(src, c, sx, sy);
+            }
+    UprezError err = {0};
+    if (upz_reference_run(&m->graph, in, w, h, out, &err)) fail_msg("%s", err.text);
+    double worst = 0, inside = 0;
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < dst->height; y++)
+            for (int x = 0; x < dst->width; x++) {
+                double ref = out[((int64_t)c * oh + y) * ow + x];
+                double got = *pixel(dst, c, x, y);
+                double diff = fabs(got - fmin(fmax(ref, 0), 1));
+                inside += got > 0 && got < 1;
+                if (!(diff <= worst)) worst = diff;
+            }
+    upz_free(in);
+    upz_free(out);
+    assert_true(inside > 0.4 * 3 * dst->width * dst->height || src->width * src->height < 1000);
+    return worst;
+}
+
+static bool same(const UprezPicture *a, const UprezPicture *b)
+{
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < a->height; y++)
+            if (memcmp(pixel(a, c, 0, y), pixel(b, c, 0, y), (size_t)a->width * sizeof(float)))
+                return false;
+    return true;
+}
+
+static void every_op_as_the_reference(void **state)
+{
+    (void)state;
+    static const int sizes[][2] = {{37, 29}, {1, 1}, {2, 50}, {70, 3}, {64, 48}, {133, 41}};
+    UprezFormat rgb;
+    upz_format_float_rgb(&rgb);
+    for (int n = 0; n < UPZ_COUNT(nets); n++)
+        for (int pad = 0; pad < 3; pad++)
+            for (int s = 0; s < UPZ_COUNT(sizes); s++) {
+                seed = 7;
+                UprezModel *m = make_model(&nets[n]);
+                m->graph.pad_mode = (UpzPadMode)pad;
+                if (pad && m->facts.align == 1) {
+                    free_model(m);
+                    continue;
+                }
+                UprezPicture *src, *dst;
+                assert_int_equal(uprez_picture_alloc(&src, &rgb, sizes[s][0], sizes[s][1], NULL), 0);
+                fill(src, 5);
+                run_frames(m, NULL, 2, &src, &dst, 1);
+                double worst = against_reference(m, src, dst);
+                if (!(worst < 6e-6))
+                    fail_msg("%s %dx%d: off by %g", nets[n].name, src->width, src->height, worst);
+                uprez_picture_unref(&src);
+                uprez_picture_unref(&dst);
+                free_model(m);
+            }
+}
+
+static void same_bytes_any_threads_and_level(void **state)
+{
+    (void)state;
+    static const char *const levels[] = {"c", "avx2", "avx512"};
+    static const int threads[] = {1, 2, 5};
+    enum { FRAMES = 5 };
+    UprezFormat rgb;
+    upz_format_float_rgb(&rgb);
+    for (int n = 0; n < UPZ_COUNT(nets); n++) {
+        seed = 11;
+        UprezModel *m = make_model(&nets[n]);
+        UprezPicture *src[FRAMES], *first[FRAMES], *dst[FRAMES];
+        for (int i = 0; i < FRAMES; i++) {
+            assert_int_equal(uprez_picture_alloc(&src[i], &rgb, 45, 38, NULL), 0);
+            fill(src[i], (uint32_t)(i % 3));
+        }
+        run_frames(m, NULL, 1, src, first, FRAMES);
+        assert_true(same(first[0], first[3]));
+        assert_false(same(first[0], first[1]));
+        for (int l = 0; l < UPZ_COUNT(levels); l++)
+            for (int t = 0; t < UPZ_COUNT(threads); t++) {
+                if (l > (int)upz_cpu_detect()) continue;
+                run_frames(m, levels[l], threads[t], src, dst, FRAMES);
+                for (int i = 0; i < FRAMES; i++) {
+                    if (!same(first[i], dst[i]))
+                        fail_msg("%s: frame %d differs with %s and %d threads", nets[n].name, i,
+                                 levels[l], threads[t]);
+                    uprez_picture_unref(&dst[i]);
+                }
+            }
+        for (int i = 0; i < FRAMES; i++) {
+            uprez_picture_unref(&src[i]);
+            uprez_picture_unref(&first[i]);
+        }
+        free_model(m);
+    }
+}
+
+static void nan_is_an_error(void **state)
+{
+    (void)state;
+    seed = 3;
+    UprezModel *m = make_model(&nets[0]);
+    m->graph.tensors[m->graph.nodes[2].weights].data[5] = NAN;
+    UprezFormat rgb;
+    upz_format_float_rgb(&rgb);
+    UprezPicture *src, *dst;
+    assert_int_equal(uprez_picture_alloc(&src, &rgb, 40, 30, NULL), 0);
+    fill(src, 1);
+    UprezContext *ctx;
+    UprezError err = {0};
+    assert_int_equal(uprez_context_create(&ctx, NULL, &err), 0);
+    UpzEngine *e;
+    assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, NULL, &err), 0);
+    UpzShape shape = {.width = 40, .height = 30, .src = rgb, .dst = rgb,
+                      .src_color = {.range = UPREZ_RANGE_FULL},
+                      .dst_color = {.range = UPREZ_RANGE_FULL}};
+    UpzPlan plan;
+    assert_int_equal(upz_engine_cpu.plan(e, &shape, 0, &plan, &err), 0);
+    assert_int_equal(uprez_picture_alloc(&dst, &rgb, plan.width, plan.height, NULL), 0);
+    UpzTask task = {.src = src, .dst = dst};
+    assert_int_equal(upz_engine_cpu.submit(e, &task), 0);
+    assert_int_equal(upz_engine_cpu.wait(e, &task, -1), 0);
+    assert_int_equal(task.result, UPREZ_ERR_VERIFY);
+    upz_engine_cpu.close(&e);
+    uprez_context_destroy(&ctx);
+    uprez_picture_unref(&src);
+    uprez_picture_unref(&dst);
+    free_model(m);
+}
+
+/* The plan's reach is true, bit for bit: a changed pixel changes nothing outside it. */
+static void reach_holds(void **state)
+{
+    (void)state;
+    UprezFormat rgb;
+    upz_format_float_rgb(&rgb);
+    UprezContext *ctx;
+    UprezError err = {0};
+    assert_int_equal(uprez_context_create(&ctx, NULL, &err), 0);
+    for (int n = 0; n < UPZ_COUNT(nets); n++) {
+        seed = 3;
+        UprezModel *m = make_model(&nets[n]);
+        const int w = 230, h = 220;
+        UpzShape shape = {.width = w, .height = h, .src = rgb, .dst = rgb,
+                          .src_color = {.range = UPREZ_RANGE_FULL},
+                          .dst_color = {.range = UPREZ_RANGE_FULL}};
+        UpzPlan plan;
+        UpzEngine *e;
+        assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, NULL, &err), 0);
+        assert_int_equal(upz_engine_cpu.plan(e, &shape, 0, &plan, &err), 0);
+        UprezPicture *src, *dst[2];
+        assert_int_equal(uprez_picture_alloc(&src, &rgb, w, h, NULL), 0);
+        fill(src, 1);
+        const int cx = 113, cy = 110;
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(uprez_picture_alloc(&dst[i], &rgb, plan.width, plan.height, NULL), 0);
+            if (i) *pixel(src, 1, cx, cy) += 0.4f;
+            UpzTask task = {.src = src, .dst = dst[i]};
+            assert_int_equal(upz_engine_cpu.submit(e, &task), 0);
+            assert_int_equal(upz_engine_cpu.wait(e, &task, -1), 0);
+        }
+        const int sn = m->facts.scale_num, sd = m->facts.scale_den;
+        int changed = 0;
+        for (int c = 0; c < 3; c++)
+            for (int y = 0; y < plan.height; y++)
+                for (int x = 0; x < plan.width; x++) {
+                    if (*pixel(dst[0], c, x, y) == *pixel(dst[1], c, x, y)) continue;
+                    changed++;
+                    int dx = UPZ_MAX(cx * sn / sd - x, x - ((cx + 1) * sn + sd - 1) / sd + 1);
+                    int dy = UPZ_MAX(cy * sn / sd - y, y - ((cy + 1) * sn + sd - 1) / sd + 1);
+                    if (dx > plan.reach_x || dy > plan.reach_y)
+                        fail_msg("%s: %d,%d beyond reach %d,%d", nets[n].name, dx, dy,
+                                 plan.reach_x, plan.reach_y);
+                }
+        assert_true(changed > 0);
+        upz_engine_cpu.close(&e);
+        uprez_picture_unref(&src);
+        uprez_picture_unref(&dst[0]);
+        uprez_picture_unref(&dst[1]);
+        free_model(m);
+    }
+    uprez_context_destroy(&ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_op_as_the_reference),
+        cmocka_unit_test(same_bytes_any_threads_and_level),
+        cmocka_unit_test(nan_is_an_error),
+        cmocka_unit_test(reach_holds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
