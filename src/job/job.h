@@ -32,20 +32,22 @@ typedef struct UpzJobParams {
     double start, duration;     /* seconds; < 0 = all */
     int64_t frames;             /* < 0 = all */
     bool overwrite, strict_streams, tolerate_damage;
+    bool no_resume;             /* start anew even if OUTPUT.uprez is of the same job */
     volatile int *cancel;       /* 1: end cleanly at the next frame */
     void (*progress)(void *cookie, const UpzProgress *p); /* on the thread that runs the job */
     void *progress_cookie;
 } UpzJobParams;
 
 typedef struct UpzJobResult {
-    int files, failed;          /* folder: how many */
+    int files, failed, skipped; /* folder: how many; skipped: their outputs existed */
     int64_t frames_in, frames_out, damaged, held;
     int width, height;
     double seconds, decode_s, upscale_s, encode_s; /* wall; busy time of each stage */
     const char *bottleneck;     /* static */
     char output[1024];          /* where the result is (a .part when interrupted) */
     char engine[64], model[256], encoder[32], numerics[64];
-    int warnings;
+    int64_t frames_resumed;     /* of frames_out: taken from an earlier, interrupted run */
+    int warnings;               /* streams dropped or converted, damage */
 } UpzJobResult;
 
 /* A file, a still picture, a pipe or a folder. Returns 0, or the UprezErr whose negation is the exit

@@ -447,16 +447,21 @@ static int open_output(Join *j, UprezError *err)
     return r < 0 ? failed(j, r, err) : 0;
 }
 
-/* What a reader of the result will count the same. */
+/* What a reader of the result will count the same: containers that keep packets as they are given,
+ * codecs whose packets are not cut anew. */
 static void mark_countable(Join *j)
 {
+    const char *c = j->encoder->container;
+    bool keeps = !strcmp(c, "mp4") || !strcmp(c, "mov") || !strcmp(c, "ipod") ||
+                 !strcmp(c, "matroska") || !strcmp(c, "webm");
     for (int i = 0; i < j->plan->n; i++) {
         const UpzStreamPlan *item = &j->plan->items[i];
         const Side *s = item->from_other ? &j->other : &j->source;
         if (item->fate == UPZ_STREAM_VIDEO || !s->ic) continue;
         const AVStream *st = s->ic->streams[item->source];
         enum AVMediaType t = st->codecpar->codec_type;
-        if (item->fate != UPZ_STREAM_COPY || t == AVMEDIA_TYPE_SUBTITLE ||
+        if (!keeps || item->fate != UPZ_STREAM_COPY || t == AVMEDIA_TYPE_SUBTITLE ||
+            av_get_bits_per_sample(st->codecpar->codec_id) ||
             t == AVMEDIA_TYPE_DATA || t == AVMEDIA_TYPE_ATTACHMENT ||
             st->disposition & AV_DISPOSITION_ATTACHED_PIC)
             j->result->packets[i] = -1;

@@ -27,6 +27,7 @@ typedef struct UpzStreamPlan {
     bool from_other; /* --streams-from */
     UpzStreamFate fate;
     int codec;       /* an AVCodecID, of the output */
+    bool file;       /* an attachment: no packets, no stream a player counts */
 } UpzStreamPlan;
 
 typedef struct UpzJoinPlan {

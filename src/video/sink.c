@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <libavformat/avformat.h>
 #include <libavutil/avstring.h>
+#include <libavutil/pixdesc.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -156,6 +157,8 @@ static int encode(UpzSink *s, AVFrame *f, UprezError *err)
 int upz_sink_write(UpzSink *s, AVFrame *frame, UprezError *err)
 {
     const UpzEncoderPlan *p = s->plan;
+    const char *name = av_get_pix_fmt_name(p->pix_fmt);
+    if (name && av_strstart(name, "yuvj", NULL)) frame->format = p->pix_fmt; /* same samples */
     if (frame->width != p->width || frame->height != p->height ||
         frame->format != (int)p->pix_fmt)
         return upz_fail(err, UPREZ_ERR_BUG, "a frame of %dx%d came to an encoder of %dx%d",
@@ -170,6 +173,7 @@ int upz_sink_write(UpzSink *s, AVFrame *frame, UprezError *err)
     res->end = frame->pts + UPZ_MAX(duration, 1);
     res->frames++;
     upz_av_forget_coding(frame);
+    upz_av_set_progressive(frame);
     int64_t keep = frame->pts;
     frame->pts = av_rescale_q(frame->pts - p->origin, p->time_base, p->codec_base);
     if (s->last_codec_pts != AV_NOPTS_VALUE && frame->pts <= s->last_codec_pts)

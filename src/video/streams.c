@@ -97,6 +97,7 @@ static void first_choice(UpzStreamPlan *item, const AVStream *st, const AVOutput
     const AVCodecParameters *par = st->codecpar;
     item->codec = par->codec_id;
     item->fate = UPZ_STREAM_COPY;
+    item->file = par->codec_type == AVMEDIA_TYPE_ATTACHMENT;
     if (st->disposition & AV_DISPOSITION_ATTACHED_PIC) {
         if (!strcmp(of->name, "matroska"))
             item->fate = st->attached_pic.size > 0 ? UPZ_STREAM_ATTACH : UPZ_STREAM_DROP;

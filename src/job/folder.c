@@ -1,0 +1,203 @@
+/* A folder of pictures and videos. */
+#include "parts.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "video/encoder.h"
+#include "video/still.h"
+
+#define MAX_FILES ((size_t)1 << 24)
+
+typedef struct Names {
+    char **items;
+    size_t n, cap;
+} Names;
+
+/* 2 before 10: runs of digits compare as numbers. */
+static int natural(const void *pa, const void *pb)
+{
+    const unsigned char *a = *(const unsigned char *const *)pa, *b = *(const unsigned char *const *)pb;
+    const char *a0 = (const char *)a, *b0 = (const char *)b;
+    while (*a && *b) {
+        if (isdigit(*a) && isdigit(*b)) {
+            while (*a == '0') a++;
+            while (*b == '0') b++;
+            size_t na = 0, nb = 0;
+            while (isdigit(a[na])) na++;
+            while (isdigit(b[nb])) nb++;
+            int c = na != nb ? (na < nb ? -1 : 1) : memcmp(a, b, na);
+            if (c) return c;
+            a += na;
+            b += nb;
+        } else {
+            int c = tolower(*a) - tolower(*b);
+            if (c) return c;
+            a++;
+            b++;
+        }
+    }
+    return *a ? 1 : *b ? -1 : strcmp(a0, b0);
+}
+
+static void names_free(Names *n)
+{
+    for (size_t i = 0; i < n->n; i++) upz_free(n->items[i]);
+    upz_free(n->items);
+}
+
+static int list(Names *names, const char *folder, UprezError *err)
+{
+    DIR *d = opendir(folder);
+    if (!d) return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be opened: %s", folder, strerror(errno));
+    const struct dirent *e;
+    int r = 0;
+    while (r >= 0 && (e = readdir(d))) {
+        if (e->d_name[0] == '.') continue;
+        char *path = upz_asprintf("%s/%s", folder, e->d_name);
+        struct stat st;
+        bool file = path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+        upz_free(path);
+        if (!file) continue;
+        char *name = upz_strdup(e->d_name);
+        if (!name || !upz_grow(&names->items, &names->cap, names->n + 1, sizeof(*names->items),
+                               MAX_FILES)) {
+            upz_free(name);
+            r = upz_fail_memory(err, names->n, "the list of files");
+            break;
+        }
+        names->items[names->n++] = name;
+    }
+    closedir(d);
+    if (names->n) qsort(names->items, names->n, sizeof(*names->items), natural);
+    return r;
+}
+
+/* OUTPUT/STEM SUFFIX.EXT; the extension stays where the file can be written so. The caller's. */
+static char *target(const UpzJobParams *p, const char *name, bool still)
+{
+    const char *ext = upz_extension(name), *container;
+    int stem = (int)(strlen(name) - strlen(ext) - (*ext ? 1 : 0));
+    const char *out = ext;
+    char probe[64];
+    if (p->ext) {
+        snprintf(probe, sizeof(probe), "x.%s", p->ext);
+        if (upz_still_can_write(probe) == still) out = p->ext;
+    }
+    snprintf(probe, sizeof(probe), "x.%s", out);
+    if (still ? !upz_still_can_write(probe) : upz_container_find(&container, probe, NULL) < 0)
+        out = still ? "png" : "mkv";
+    return upz_asprintf("%s/%.*s%s.%s", p->output, stem, name, p->suffix ? p->suffix : "", out);
+}
+
+/* Names that promise a picture or a video: others in the folder are left alone when they are none. */
+static bool promises_media(const char *name)
+{
+    const char *container;
+    UprezError e;
+    if (upz_still_can_write(name)) return true;
+    return *upz_extension(name) && upz_container_find(&container, name, &e) >= 0;
+}
+
+static int one_file(UpzSession *s, const UpzJobParams *params, const char *name, UpzJobResult *sum,
+                    bool *skipped, UprezError *err)
+{
+    *skipped = false;
+    UpzJobParams p = *params;
+    char *input = upz_asprintf("%s/%s", params->input, name);
+    if (!input) return upz_fail_memory(err, 0, "a file name");
+    bool still = upz_still_probe(input);
+    char *output = target(params, name, still);
+    p.input = input;
+    p.output = output;
+    int r = output ? 0 : upz_fail_memory(err, 0, "a file name");
+    UpzJobResult one = {0};
+    if (r >= 0 && !params->overwrite && upz_exists(output) && strcmp(input, output)) {
+        upz_info(s->ctx, "%s exists and is left as it is (-y makes it anew)", output);
+        *skipped = true;
+        sum->skipped++;
+    } else if (r >= 0) {
+        r = upz_check_output(input, output, params->overwrite, err);
+        if (r >= 0) r = still ? upz_still_job(s, &p, &one, err) : upz_video_job(s, &p, &one, err);
+        if (r == UPREZ_ERR_INPUT && !promises_media(name)) {
+            upz_info(s->ctx, "%s is neither a picture nor a video", input);
+            *skipped = true;
+            r = 0;
+        }
+    }
+    if (!*skipped) {
+        int files = sum->files + 1, failed = sum->failed + (r < 0), skip = sum->skipped;
+        int64_t in = sum->frames_in, out = sum->frames_out, damaged = sum->damaged,
+                held = sum->held, resumed = sum->frames_resumed;
+        double sec = sum->seconds, d = sum->decode_s, u = sum->upscale_s, e = sum->encode_s;
+        int warnings = sum->warnings;
+        if (one.width) *sum = one;
+        else one = (UpzJobResult){0};
+        sum->files = files;
+        sum->failed = failed;
+        sum->skipped = skip;
+        sum->frames_in = in + one.frames_in;
+        sum->frames_out = out + one.frames_out;
+        sum->damaged = damaged + one.damaged;
+        sum->held = held + one.held;
+        sum->frames_resumed = resumed + one.frames_resumed;
+        sum->seconds = sec + one.seconds;
+        sum->decode_s = d + one.decode_s;
+        sum->upscale_s = u + one.upscale_s;
+        sum->encode_s = e + one.encode_s;
+        sum->warnings = warnings + one.warnings;
+    }
+    upz_free(input);
+    upz_free(output);
+    return r;
+}
+
+int upz_folder_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, UprezError *err)
+{
+    if (!strcmp(p->output, "-"))
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s is a folder; the output must be one too", p->input);
+    if (p->streams_from)
+        return upz_fail(err, UPREZ_ERR_USAGE, "--streams-from belongs to one video, %s is a folder",
+                        p->input);
+    if (upz_exists(p->output) && !upz_is_dir(p->output))
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s is a folder and %s is a file", p->input, p->output);
+    if (mkdir(p->output, 0777) < 0 && errno != EEXIST)
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be created: %s", p->output, strerror(errno));
+    Names names = {0};
+    UprezError first = {0};
+    int code = 0, r = list(&names, p->input, err);
+    for (size_t i = 0; i < names.n && r >= 0; i++) {
+        if (p->cancel && *p->cancel) {
+            r = upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %d files; the same command "
+                         "goes on from there", result->files);
+            break;
+        }
+        UprezError e = {0};
+        bool skipped;
+        int f = one_file(s, p, names.items[i], result, &skipped, &e);
+        if (f == UPREZ_ERR_INTERRUPTED) {
+            if (err) *err = e;
+            r = f;
+        } else if (f < 0) {
+            upz_log(s->ctx, UPREZ_LOG_WARNING, "%s: %s", names.items[i], e.text);
+            if (!code) code = f, first = e;
+        }
+    }
+    names_free(&names);
+    snprintf(result->output, sizeof(result->output), "%s", p->output);
+    if (r < 0) return r;
+    if (!result->files && !result->skipped)
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s holds no picture and no video", p->input);
+    if (code < 0)
+        return upz_fail(err, code, "%d of %d files failed; the first: %s", result->failed,
+                        result->files, first.text);
+    return 0;
+}

@@ -1,0 +1,70 @@
+#include "job.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "parts.h"
+#include "video/still.h"
+
+void upz_job_params_init(UpzJobParams *params)
+{
+    *params = (UpzJobParams){.denoise = -1, .crf = -1, .start = -1, .duration = -1, .frames = -1};
+    params->upscale.size = sizeof(params->upscale);
+}
+
+int upz_check_output(const char *input, const char *output, bool overwrite, UprezError *err)
+{
+    struct stat in, out;
+    bool there = stat(output, &out) == 0;
+    if (there && stat(input, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s is the input; write somewhere else", output);
+    if (there && S_ISDIR(out.st_mode))
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s is a folder, %s is not; give a file name", output,
+                        input);
+    if (there && !overwrite)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s exists; -y overwrites it", output);
+    char *dir = upz_strdup(output);
+    if (!dir) return upz_fail_memory(err, strlen(output), "a file name");
+    char *slash = strrchr(dir, '/');
+    if (slash == dir) slash[1] = 0;
+    else if (slash) *slash = 0;
+    const char *where = slash ? dir : ".";
+    int r = 0;
+    if (!upz_is_dir(where))
+        r = upz_fail(err, UPREZ_ERR_OUTPUT, "the folder %s for the output does not exist", where);
+    else if (access(where, W_OK | X_OK) < 0)
+        r = upz_fail(err, UPREZ_ERR_OUTPUT, "the folder %s cannot be written: %s", where,
+                     strerror(errno));
+    upz_free(dir);
+    return r;
+}
+
+int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *result,
+                UprezError *err)
+{
+    *result = (UpzJobResult){0};
+    if (!params->input || !params->output)
+        return upz_fail(err, UPREZ_ERR_USAGE, "an input and an output are needed");
+    UpzSession s = {.ctx = ctx, .params = params};
+    int r;
+    if (strcmp(params->input, "-") && upz_is_dir(params->input)) {
+        r = upz_folder_job(&s, params, result, err);
+    } else {
+        if (strcmp(params->output, "-")) {
+            r = upz_check_output(params->input, params->output, params->overwrite, err);
+            if (r < 0) return r;
+        }
+        bool still = strcmp(params->input, "-") && upz_still_can_write(params->output) &&
+                     upz_still_probe(params->input);
+        result->files = 1;
+        r = still ? upz_still_job(&s, params, result, err) : upz_video_job(&s, params, result, err);
+        result->failed = r < 0;
+    }
+    upz_session_close(&s);
+    return r;
+}

@@ -1,0 +1,18 @@
+/* The kinds of job, each in a file of its own, and what they share. */
+#ifndef UPZ_PARTS_H
+#define UPZ_PARTS_H
+
+#include "job.h"
+#include "session.h"
+
+/* Refuses an existing output without overwrite (USAGE), an output that is the input, and a folder
+ * that is missing or cannot be written (OUTPUT), before anything else is done. */
+int upz_check_output(const char *input, const char *output, bool overwrite, UprezError *err);
+
+int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *result, UprezError *err);
+int upz_still_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *result, UprezError *err);
+/* Every picture and video in a folder, in natural order; goes on after a file that fails. */
+int upz_folder_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *result,
+                   UprezError *err);
+
+#endif

@@ -1,0 +1,467 @@
+#include "pipeline.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/queue.h"
+#include "look.h"
+#include "progress.h"
+
+#define DECODED 4 /* frames waiting for the upscaler */
+#define ENCODED 2 /* upscaled frames waiting for the encoder: the big ones */
+#define FLYING 64 /* more than any upscaler takes */
+#define POLL_NS 5000000
+
+/* A frame on its way. */
+typedef struct Item {
+    UpzFrame *frame;
+    size_t unit;
+    UpzLook look;
+    UprezPicture *result;
+} Item;
+
+typedef struct Pipeline {
+    const UpzPipelineParams *p;
+    UpzQueue *decoded, *upscaled;
+    pthread_mutex_t lock; /* code, error, units->items (may move) */
+    int code;             /* the first error of any stage */
+    UprezError error;
+    bool stop;            /* interrupted: end with what is there */
+    int64_t frames_in, frames_out, decode_ns, encode_ns;
+    UpzSinkResult stream;
+    char engine[64], device[32];
+} Pipeline;
+
+static bool cancelled(const Pipeline *l) { return l->p->job->cancel && *l->p->job->cancel; }
+
+/* Keeps the first error and wakes everybody. */
+static void fail(Pipeline *l, int code, const UprezError *err)
+{
+    pthread_mutex_lock(&l->lock);
+    if (code == UPREZ_ERR_INTERRUPTED) {
+        l->stop = true;
+    } else if (!l->code) {
+        l->code = code;
+        l->error = *err;
+    }
+    pthread_mutex_unlock(&l->lock);
+    upz_queue_close(l->decoded);
+    upz_queue_close(l->upscaled);
+}
+
+static int first_error(Pipeline *l)
+{
+    pthread_mutex_lock(&l->lock);
+    int code = l->code;
+    pthread_mutex_unlock(&l->lock);
+    return code;
+}
+
+static void item_free(Item *i)
+{
+    if (!i) return;
+    upz_frame_free(&i->frame);
+    uprez_picture_unref(&i->result);
+    upz_free(i);
+}
+
+/* ---- decoding ---- */
+
+typedef struct Reader {
+    Pipeline *l;
+    size_t unit;
+    int64_t seen; /* frames of the selection so far, those of finished units included */
+    bool skipping; /* the unit at hand is done: its frames are passed over */
+} Reader;
+
+static UpzUnit unit_at(Pipeline *l, size_t i)
+{
+    pthread_mutex_lock(&l->lock);
+    UpzUnit u = l->p->units->items[i];
+    pthread_mutex_unlock(&l->lock);
+    return u;
+}
+
+/* Goes on to the next unit that has to be made; UPREZ_EOF if there is none. By time, finished units
+ * are jumped over. */
+static int next_unit(Reader *r, size_t from, UprezError *err)
+{
+    const UpzPipelineParams *p = r->l->p;
+    size_t i = from;
+    while (i < p->units->n && unit_at(r->l, i).done) {
+        r->seen += unit_at(r->l, i).frames;
+        i++;
+    }
+    if (i == p->units->n) return UPREZ_EOF;
+    bool jump = i != from;
+    r->unit = i;
+    return jump ? upz_source_seek(p->source, unit_at(r->l, i).t0, err) : 0;
+}
+
+/* Which unit a frame belongs to, given that frames come in order. 0: *f is to be dropped when NULL;
+ * UPREZ_EOF: the selection ends before it. */
+static int place(Reader *r, UpzFrame **f, UprezError *err)
+{
+    const UpzPipelineParams *p = r->l->p;
+    const UpzSelection *sel = p->selection;
+    int64_t pts = (*f)->av->pts;
+    bool drop = pts < sel->start;
+    if (pts >= sel->end || (!drop && r->seen >= sel->limit)) return UPREZ_EOF;
+    if (!drop && p->units->by_count) {
+        size_t i = (size_t)(r->seen / UPZ_UNIT_MIN);
+        int e = 0;
+        pthread_mutex_lock(&r->l->lock);
+        while (p->units->n <= i && e >= 0) e = upz_units_add(p->units, err);
+        pthread_mutex_unlock(&r->l->lock);
+        if (e < 0) return e;
+        r->unit = i;
+        drop = unit_at(r->l, i).done;
+        r->seen++;
+    } else if (!drop) {
+        UpzUnit u = unit_at(r->l, r->unit);
+        drop = pts < u.t0;
+        if (!drop && pts >= u.t1) {
+            size_t i = r->unit + 1;
+            while (i + 1 < p->units->n && pts >= unit_at(r->l, i).t1) i++;
+            int e = next_unit(r, i, err);
+            if (e < 0) return e;
+            drop = r->unit != i; /* sought on */
+        }
+        if (!drop) r->seen++;
+    }
+    if (drop) upz_frame_free(f);
+    return 0;
+}
+
+static int read_frames(Reader *r, UprezError *err)
+{
+    Pipeline *l = r->l;
+    const UpzPipelineParams *p = l->p;
+    UpzFrame *f = p->first;
+    int e = 0;
+    if (!p->units->by_count && p->units->items[0].done) {
+        upz_frame_free(&f);
+        e = next_unit(r, 0, err);
+    }
+    while (e >= 0) {
+        if (cancelled(l)) {
+            upz_frame_free(&f);
+            return UPREZ_ERR_INTERRUPTED;
+        }
+        if (!f) e = upz_source_read(p->source, &f, err);
+        if (e < 0) break;
+        e = place(r, &f, err);
+        if (e < 0 || !f) continue;
+        Item *item = upz_calloc(1, sizeof(*item));
+        if (!item) {
+            e = upz_fail_memory(err, sizeof(*item), "a frame");
+            break;
+        }
+        item->frame = f;
+        item->unit = r->unit;
+        f = NULL;
+        e = upz_frame_picture(item->frame, err);
+        if (e >= 0) {
+            upz_look(&item->look, item->frame->picture);
+            l->frames_in++;
+            e = upz_queue_push(l->decoded, item);
+            if (e >= 0) continue;
+            e = UPREZ_EOF; /* another stage has ended the run */
+        }
+        item_free(item);
+    }
+    upz_frame_free(&f);
+    return e == UPREZ_EOF ? 0 : e;
+}
+
+static void *decode_thread(void *arg)
+{
+    Pipeline *l = arg;
+    UprezError err = {0};
+    int64_t t = upz_now_ns();
+    Reader r = {.l = l};
+    int e = read_frames(&r, &err);
+    if (e < 0) fail(l, e, &err);
+    upz_queue_close(l->decoded);
+    l->decode_ns = upz_now_ns() - t;
+    return NULL;
+}
+
+/* ---- encoding ---- */
+
+typedef struct Writer {
+    Pipeline *l;
+    UpzSink *sink;
+    size_t unit;
+    int64_t damaged, held;
+} Writer;
+
+static int open_unit(Writer *w, size_t unit, UprezError *err)
+{
+    const UpzPipelineParams *p = w->l->p;
+    w->unit = unit;
+    w->damaged = w->held = 0;
+    if (!p->store) return upz_sink_open(&w->sink, p->encoder, p->path, err);
+    char *tmp = upz_store_temporary(p->store, unit);
+    int r = tmp ? upz_sink_open(&w->sink, p->encoder, tmp, err)
+                : upz_fail_memory(err, 0, "a file name");
+    upz_free(tmp);
+    return r;
+}
+
+/* whole: all frames of the unit have come. */
+static int close_unit(Writer *w, bool whole, UprezError *err)
+{
+    Pipeline *l = w->l;
+    UpzSinkResult res;
+    int r = upz_sink_finish(w->sink, &res, err);
+    upz_sink_close(&w->sink);
+    if (r < 0) return r;
+    if (!l->p->store) {
+        l->stream = res;
+        return 0;
+    }
+    UpzUnit u = unit_at(l, w->unit);
+    u.frames = res.frames;
+    u.first = res.first;
+    u.end = res.end;
+    u.damaged = w->damaged;
+    u.held = w->held;
+    u.done = whole;
+    u.partial = !whole;
+    if (whole) r = upz_store_finish(l->p->store, w->unit, &u, err);
+    pthread_mutex_lock(&l->lock);
+    l->p->units->items[w->unit] = u;
+    pthread_mutex_unlock(&l->lock);
+    return r;
+}
+
+static int check_picture(const Pipeline *l, const Item *item, UprezError *err)
+{
+    UpzLook out;
+    upz_look(&out, item->result);
+    if (upz_look_plausible(&item->look, &out)) return 0;
+    return upz_fail(err, UPREZ_ERR_VERIFY, "the frame at %.3f s came out %s although its source is "
+                    "not: %s on %s computes wrongly here; try another --engine or --device",
+                    (double)item->frame->av->pts * l->p->encoder->time_base.num /
+                        l->p->encoder->time_base.den,
+                    out.max - out.min < 0.004f ? "without any contrast" : "black",
+                    l->engine, l->device);
+}
+
+static int write_item(Writer *w, Item *item, UprezError *err)
+{
+    Pipeline *l = w->l;
+    int r = 0;
+    if (w->sink && l->p->store && item->unit != w->unit) r = close_unit(w, true, err);
+    if (r >= 0 && !w->sink) r = open_unit(w, item->unit, err);
+    if (r >= 0) r = check_picture(l, item, err);
+    AVFrame *av = NULL;
+    if (r >= 0) r = upz_frame_from_picture(&av, item->result, item->frame->av, err);
+    if (r >= 0) {
+        av->pts = item->frame->av->pts;
+        w->damaged += item->frame->damaged;
+        w->held += item->frame->held;
+        r = upz_sink_write(w->sink, av, err);
+        pthread_mutex_lock(&l->lock);
+        l->frames_out += r >= 0;
+        pthread_mutex_unlock(&l->lock);
+    }
+    av_frame_free(&av);
+    return r;
+}
+
+static void *encode_thread(void *arg)
+{
+    Pipeline *l = arg;
+    Writer w = {.l = l};
+    UprezError err = {0};
+    int64_t t = upz_now_ns();
+    void *item;
+    int r = 0;
+    while (r >= 0 && upz_queue_pop(l->upscaled, &item, -1) == 0) {
+        if (!first_error(l)) r = write_item(&w, item, &err);
+        item_free(item);
+    }
+    if (r >= 0 && !first_error(l)) {
+        /* an interrupted stream has ended somewhere inside its unit */
+        bool whole = !l->stop && !cancelled(l);
+        if (w.sink) r = close_unit(&w, whole, &err);
+    }
+    if (w.sink) {
+        upz_sink_close(&w.sink);
+        char *tmp = l->p->store ? upz_store_temporary(l->p->store, w.unit) : NULL;
+        if (tmp) unlink(tmp);
+        upz_free(tmp);
+    }
+    if (r < 0) fail(l, r, &err);
+    while (upz_queue_pop(l->upscaled, &item, 0) == 0) item_free(item);
+    l->encode_ns = upz_now_ns() - t;
+    return NULL;
+}
+
+/* ---- upscaling, on the thread that runs the job ---- */
+
+/* What the upscaler has, in order. */
+typedef struct Flight {
+    Item *items[FLYING];
+    int head, n;
+} Flight;
+
+/* Receives what is ready; waits for the first one at most wait_ns. */
+static int receive(Pipeline *l, int64_t wait_ns, Flight *fly, UprezError *err)
+{
+    while (fly->n) {
+        UprezPicture *pic = NULL;
+        int r = uprez_receive(l->p->session->upscaler, &pic, wait_ns, err);
+        if (r < 0) return r == UPREZ_AGAIN ? 0 : r;
+        Item *item = fly->items[fly->head];
+        fly->head = (fly->head + 1) % FLYING;
+        fly->n--;
+        item->result = pic;
+        if (upz_queue_push(l->upscaled, item) < 0) {
+            item_free(item);
+            return UPREZ_ERR_INTERRUPTED; /* the encoder has ended the run */
+        }
+        wait_ns = 0;
+    }
+    return 0;
+}
+
+static const char *bottleneck(Pipeline *l, int64_t wall, UpzPipelineResult *res)
+{
+    int64_t dec_push, dec_pop, enc_push, enc_pop;
+    upz_queue_waits(l->decoded, &dec_push, &dec_pop);
+    upz_queue_waits(l->upscaled, &enc_push, &enc_pop);
+    double d = (double)((l->decode_ns ? l->decode_ns : wall) - dec_push) / 1e9;
+    double u = (double)(wall - dec_pop - enc_push) / 1e9;
+    double e = (double)((l->encode_ns ? l->encode_ns : wall) - enc_pop) / 1e9;
+    if (res) {
+        res->decode_s = UPZ_MAX(d, 0);
+        res->upscale_s = UPZ_MAX(u, 0);
+        res->encode_s = UPZ_MAX(e, 0);
+    }
+    return e > d && e > u ? "encode" : d > u ? "decode" : "upscale";
+}
+
+static int upscale_all(Pipeline *l, UpzMeter *meter, int64_t before, UprezError *err)
+{
+    Item *item = NULL;
+    Flight fly = {.n = 0};
+    int r = 0;
+    bool end = false;
+    int64_t start = upz_now_ns();
+    while (r >= 0 && !first_error(l)) {
+        if (cancelled(l)) {
+            r = UPREZ_ERR_INTERRUPTED;
+            break;
+        }
+        if (!item && !end) {
+            void *next;
+            int q = upz_queue_pop(l->decoded, &next, fly.n ? 0 : POLL_NS);
+            if (q == 0) item = next;
+            end = q == UPREZ_EOF;
+        }
+        if (end && !item && !fly.n) break;
+        bool sent = false;
+        if (item && fly.n < FLYING) {
+            r = uprez_send(l->p->session->upscaler, item->frame->picture, err);
+            if (r >= 0) {
+                fly.items[(fly.head + fly.n++) % FLYING] = item;
+                item = NULL;
+                sent = true;
+            } else if (r == UPREZ_AGAIN) {
+                r = 0;
+            } else {
+                break;
+            }
+        }
+        /* nothing to send, or no room: wait for a result */
+        r = receive(l, sent ? 0 : POLL_NS, &fly, err);
+        pthread_mutex_lock(&l->lock);
+        int64_t out = l->frames_out;
+        pthread_mutex_unlock(&l->lock);
+        upz_meter_update(meter, before + out, bottleneck(l, upz_now_ns() - start, NULL), false);
+    }
+    if (fly.n) { /* the upscaler still reads these */
+        upz_session_drop_upscaler(l->p->session);
+        for (; fly.n; fly.n--, fly.head = (fly.head + 1) % FLYING) item_free(fly.items[fly.head]);
+    }
+    item_free(item);
+    return r;
+}
+
+int upz_pipeline_run(const UpzPipelineParams *params, UpzPipelineResult *result, UprezError *err)
+{
+    *result = (UpzPipelineResult){.bottleneck = "upscale"};
+    Pipeline *l = upz_calloc(1, sizeof(*l));
+    UpzFrame *first = params->first;
+    if (!l) {
+        upz_frame_free(&first);
+        return upz_fail_memory(err, sizeof(*l), "the pipeline");
+    }
+    l->p = params;
+    const UprezInfo *info = &params->session->info;
+    snprintf(l->engine, sizeof(l->engine), "%s", info->engine ? info->engine : "the engine");
+    snprintf(l->device, sizeof(l->device), "%s", info->device ? info->device : "this device");
+    pthread_mutex_init(&l->lock, NULL);
+    int r = upz_queue_create(&l->decoded, DECODED, err);
+    if (r >= 0) r = upz_queue_create(&l->upscaled, ENCODED, err);
+    pthread_t decoder, encoder;
+    bool decoding = false, encoding = false;
+    int64_t before = 0;
+    for (size_t i = 0; i < params->units->n; i++)
+        if (params->units->items[i].done) before += params->units->items[i].frames;
+    if (r >= 0) {
+        encoding = pthread_create(&encoder, NULL, encode_thread, l) == 0;
+        decoding = encoding && pthread_create(&decoder, NULL, decode_thread, l) == 0;
+        if (!decoding) r = upz_fail(err, UPREZ_ERR_MEMORY, "no more threads can be started");
+    }
+    if (!decoding) upz_frame_free(&first);
+    int64_t t = upz_now_ns();
+    UpzMeter meter;
+    upz_meter_start(&meter, params->job, params->job->input, params->selection->total, before);
+    if (r >= 0) {
+        UprezError e = {0};
+        int s = upscale_all(l, &meter, before, &e);
+        if (s < 0) fail(l, s, &e);
+    }
+    if (l->upscaled) upz_queue_close(l->upscaled);
+    if (decoding) {
+        void *item;
+        upz_queue_close(l->decoded);
+        pthread_join(decoder, NULL);
+        while (upz_queue_pop(l->decoded, &item, 0) == 0) item_free(item);
+    }
+    if (encoding) pthread_join(encoder, NULL);
+    int64_t wall = upz_now_ns() - t;
+    if (r >= 0) {
+        result->bottleneck = bottleneck(l, wall, result);
+        upz_meter_update(&meter, before + l->frames_out, result->bottleneck, true);
+    }
+    if (r >= 0 && l->code) {
+        r = l->code;
+        if (err) *err = l->error;
+    }
+    result->interrupted = r >= 0 && (l->stop || cancelled(l));
+    if (r < 0 || result->interrupted) upz_session_drop_upscaler(params->session);
+    result->frames_in = l->frames_in;
+    result->frames_out = l->frames_out;
+    result->resumed = before;
+    result->stream = l->stream;
+    for (size_t i = 0; i < params->units->n; i++) {
+        UpzUnit *u = &params->units->items[i];
+        if (!u->done && !u->partial) continue;
+        result->damaged += u->damaged;
+        result->held += u->held;
+    }
+    upz_queue_destroy(&l->decoded);
+    upz_queue_destroy(&l->upscaled);
+    pthread_mutex_destroy(&l->lock);
+    upz_free(l);
+    return r;
+}

@@ -1,0 +1,148 @@
+#include "session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "model/registry.h"
+#include "picture/format.h"
+
+static const char *name_of(const UpzJobParams *p, int i)
+{
+    return p->n_models ? p->models[i] : upz_registry_default();
+}
+
+static bool is_kernel(const char *name)
+{
+    return !strcmp(name, "bicubic") || !strcmp(name, "lanczos") || !strcmp(name, "spline36");
+}
+
+double upz_session_guess_scale(const UpzJobParams *p, bool *sure)
+{
+    double scale = 1;
+    bool network = false;
+    *sure = true;
+    for (int i = 0; i < UPZ_MAX(p->n_models, 1); i++) {
+        const char *name = name_of(p, i);
+        if (is_kernel(name)) continue;
+        network = true;
+        const UpzRegistryEntry *e = upz_registry_find(name);
+        if (e && e->scale) scale *= e->scale;
+        else scale *= 4;
+        *sure &= e && e->scale && !upz_exists(name);
+    }
+    return network ? scale : 2;
+}
+
+static int load_one(UpzSession *s, int i, UprezError *err)
+{
+    const UpzJobParams *p = s->params;
+    const UpzRegistryEntry *entry = NULL;
+    char *path = NULL, *twin = NULL;
+    UprezModelParams mp = {.size = sizeof(mp), .denoise = -1};
+    int r = upz_registry_locate(name_of(p, i), &path, &entry, err);
+    if (r >= 0 && p->denoise >= 0 && !is_kernel(path)) {
+        if (entry && entry->twin) {
+            r = upz_registry_locate(entry->twin, &twin, NULL, err);
+            mp.denoise = p->denoise;
+            mp.twin = twin;
+        } else if (p->n_models <= 1) {
+            r = upz_fail(err, UPREZ_ERR_USAGE, "--denoise needs a model with a twin, such as "
+                         "realesr-general-x4v3; %s has none", name_of(p, i));
+        }
+    }
+    if (r >= 0) r = uprez_model_load(&s->models[i], s->ctx, path, &mp, err);
+    if (r >= 0) s->n_models = i + 1;
+    upz_free(path);
+    upz_free(twin);
+    return r;
+}
+
+int upz_session_load(UpzSession *s, double *scale, UprezError *err)
+{
+    int n = UPZ_MAX(s->params->n_models, 1), r = 0;
+    if (n > UPZ_CHAIN_MAX)
+        return upz_fail(err, UPREZ_ERR_USAGE, "a chain of %d models; at most %d are possible", n,
+                        UPZ_CHAIN_MAX);
+    if (!s->loaded) {
+        for (int i = 0; i < n && r >= 0; i++) r = load_one(s, i, err);
+        if (r < 0) {
+            for (int i = 0; i < n; i++) uprez_model_unref(&s->models[i]);
+            s->n_models = 0;
+            return r;
+        }
+        s->loaded = true;
+    }
+    bool network = false;
+    double f = 1;
+    for (int i = 0; i < s->n_models; i++) {
+        const UprezModelFacts *facts = uprez_model_facts(s->models[i]);
+        if (!strcmp(facts->architecture, "kernel")) continue;
+        network = true;
+        f *= (double)facts->scale_num / UPZ_MAX(facts->scale_den, 1);
+    }
+    *scale = network ? f : 2;
+    return 0;
+}
+
+int upz_session_upscaler(UpzSession *s, const UprezPicture *like, const UprezFormat *format,
+                         const UprezColor *color, int width, int height, UprezError *err)
+{
+    struct UpzSessionKey key;
+    memset(&key, 0, sizeof(key)); /* compared as bytes */
+    memcpy(&key.in, &like->format, sizeof(key.in));
+    memcpy(&key.out, format, sizeof(key.out));
+    memcpy(&key.in_color, &like->color, sizeof(key.in_color));
+    memcpy(&key.out_color, color, sizeof(key.out_color));
+    key.in_w = like->width;
+    key.in_h = like->height;
+    key.out_w = width;
+    key.out_h = height;
+    if (s->upscaler && !memcmp(&key, &s->key, sizeof(key))) return 0;
+    upz_session_drop_upscaler(s);
+    UprezParams p = s->params->upscale;
+    p.size = sizeof(p);
+    p.models = s->models;
+    p.n_models = s->n_models;
+    p.scale = 0;
+    p.width = width;
+    p.height = height;
+    p.format = *format;
+    p.color = *color;
+    int r = uprez_create(&s->upscaler, s->ctx, &p, err);
+    if (r >= 0) r = uprez_plan(s->upscaler, like, &s->info, err);
+    if (r < 0) {
+        upz_session_drop_upscaler(s);
+        return r;
+    }
+    s->key = key;
+    return 0;
+}
+
+void upz_session_drop_upscaler(UpzSession *s)
+{
+    uprez_destroy(&s->upscaler);
+    s->info = (UprezInfo){0};
+}
+
+void upz_session_close(UpzSession *s)
+{
+    upz_session_drop_upscaler(s);
+    for (int i = 0; i < UPZ_CHAIN_MAX; i++) uprez_model_unref(&s->models[i]);
+}
+
+void upz_session_describe(const UpzSession *s, UpzJobResult *result)
+{
+    size_t at = 0;
+    result->model[0] = 0;
+    for (int i = 0; i < UPZ_MAX(s->params->n_models, 1) && at < sizeof(result->model); i++) {
+        int n = snprintf(result->model + at, sizeof(result->model) - at, "%s%s", i ? " + " : "",
+                         upz_basename(name_of(s->params, i)));
+        at += n > 0 ? (size_t)n : 0;
+    }
+    if (s->info.engine) snprintf(result->engine, sizeof(result->engine), "%s", s->info.engine);
+    if (s->info.numerics)
+        snprintf(result->numerics, sizeof(result->numerics), "%s", s->info.numerics);
+}

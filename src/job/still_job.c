@@ -1,0 +1,102 @@
+/* One still picture. */
+#include "parts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/queue.h"
+#include "look.h"
+#include "size.h"
+#include "video/still.h"
+
+static int check_picture(const UpzSession *s, const UprezPicture *src, const UprezPicture *dst,
+                         const char *input, UprezError *err)
+{
+    UpzLook in, out;
+    upz_look(&in, src);
+    upz_look(&out, dst);
+    if (upz_look_plausible(&in, &out)) return 0;
+    return upz_fail(err, UPREZ_ERR_VERIFY, "%s came out black or flat: %s computes wrongly here; try "
+                    "another --engine or --device", input,
+                    s->info.engine ? s->info.engine : "the engine");
+}
+
+static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const UpzStillInfo *info,
+                   UpzJobResult *result, UprezError *err)
+{
+    double scale;
+    UpzSize size;
+    UprezFormat format;
+    UprezColor color;
+    UprezPicture *dst = NULL;
+    int r = upz_frame_picture(frame, err);
+    if (r < 0) return r;
+    UprezPicture *src = frame->picture;
+    /* turned by EXIF: width and height change places on display */
+    int rotation = info->orientation >= 5 ? 90 : 0;
+    r = upz_still_format(&format, &color, src, p->output, err);
+    if (r >= 0) r = upz_session_load(s, &scale, err);
+    if (r >= 0)
+        r = upz_size_of(&size, &p->upscale, scale, src->width, src->height, 0, 1, rotation, err);
+    if (r >= 0)
+        r = upz_session_upscaler(s, src, &format, &color, size.width, size.height, err);
+    if (r < 0) return r;
+    upz_session_describe(s, result);
+    int64_t t = upz_now_ns();
+    r = uprez_run(s->upscaler, src, &dst, err);
+    if (r < 0) {
+        upz_session_drop_upscaler(s);
+        return r;
+    }
+    result->upscale_s += (double)(upz_now_ns() - t) / 1e9;
+    r = check_picture(s, src, dst, p->input, err);
+    t = upz_now_ns();
+    if (r >= 0) r = upz_still_write(p->output, dst, info, 0, err);
+    result->encode_s += (double)(upz_now_ns() - t) / 1e9;
+    result->width = dst->width;
+    result->height = dst->height;
+    uprez_picture_unref(&dst);
+    return r;
+}
+
+int upz_still_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, UprezError *err)
+{
+    int64_t t = upz_now_ns();
+    if (!upz_still_can_write(p->output))
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s is a picture; write it as .png, .jpg, .webp or "
+                        ".tif, not %s", p->input, p->output);
+    UpzFrame *frame = NULL;
+    UpzStillInfo info = {0};
+    int r = upz_still_read(&frame, &info, s->ctx, p->input, err);
+    result->decode_s += (double)(upz_now_ns() - t) / 1e9;
+    if (r >= 0) {
+        result->frames_in++;
+        r = enlarge(s, p, frame, &info, result, err);
+    }
+    if (r >= 0) {
+        result->frames_out++;
+        snprintf(result->output, sizeof(result->output), "%s", p->output);
+        result->bottleneck = result->upscale_s >= UPZ_MAX(result->decode_s, result->encode_s)
+                                 ? "upscale"
+                             : result->decode_s > result->encode_s ? "decode" : "encode";
+        if (p->progress) {
+            double s1 = (double)(upz_now_ns() - t) / 1e9;
+            UpzProgress done = {.frame = 1, .total = 1, .fps = s1 > 0 ? 1 / s1 : 0, .eta_s = 0,
+                                .bottleneck = result->bottleneck, .file = p->input};
+            p->progress(p->progress_cookie, &done);
+        }
+        if (frame->damaged) {
+            result->damaged++;
+            if (p->tolerate_damage)
+                upz_warn(s->ctx, "%s is damaged: a part of it is missing", p->input);
+            else
+                r = upz_fail(err, UPREZ_ERR_VERIFY, "%s is damaged: %s has what could be decoded "
+                             "(--tolerate-damage accepts that)", p->input, p->output);
+        }
+    }
+    upz_frame_free(&frame);
+    upz_still_info_free(&info);
+    result->seconds += (double)(upz_now_ns() - t) / 1e9;
+    return r;
+}

@@ -1,0 +1,192 @@
+#include "store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cjson/cJSON.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/file.h"
+
+#define MAX_PLAN ((size_t)64 << 20)
+
+static char *path_of(const UpzStore *s, const char *rest)
+{
+    return upz_asprintf("%s/%s", s->dir, rest);
+}
+
+static int no_memory(UprezError *err) { return upz_fail_memory(err, 0, "a file name"); }
+
+/* Deletes what uprez itself puts into a folder; anything else stays. */
+static void clear_folder(const char *dir)
+{
+    DIR *d = opendir(dir);
+    const struct dirent *e;
+    while (d && (e = readdir(d))) {
+        const char *ext = upz_extension(e->d_name);
+        if (strcmp(ext, "nut") && strcmp(ext, "mkv") && strcmp(ext, "json") && strcmp(ext, "tmp"))
+            continue;
+        char *p = upz_asprintf("%s/%s", dir, e->d_name);
+        if (p) unlink(p);
+        upz_free(p);
+    }
+    if (d) closedir(d);
+}
+
+static void clear(const UpzStore *s)
+{
+    char *seg = path_of(s, "seg");
+    if (seg) clear_folder(seg);
+    clear_folder(s->dir);
+    upz_free(seg);
+}
+
+static int make_folder(const char *dir, UprezError *err)
+{
+    if (mkdir(dir, 0777) == 0 || (errno == EEXIST && upz_is_dir(dir))) return 0;
+    return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be created: %s", dir, strerror(errno));
+}
+
+static bool same_plan(const char *path, const char *plan)
+{
+    UpzMap m;
+    if (upz_map_open(&m, path, MAX_PLAN, UPREZ_ERR_OUTPUT, NULL) < 0) return false;
+    bool same = m.size == strlen(plan) && !memcmp(m.data, plan, m.size);
+    upz_map_close(&m);
+    return same;
+}
+
+int upz_store_open(UpzStore *s, const char *output, const char *plan, const char *ext, bool resume,
+                   UprezError *err)
+{
+    *s = (UpzStore){.lock = -1, .ext = ext};
+    s->dir = upz_asprintf("%s.uprez", output);
+    s->plan_id = upz_calloc(1, UPZ_SHA256_HEX);
+    char *seg = s->dir ? path_of(s, "seg") : NULL, *file = s->dir ? path_of(s, "plan.json") : NULL;
+    int r = s->dir && s->plan_id && seg && file ? make_folder(s->dir, err) : no_memory(err);
+    if (r >= 0) {
+        s->lock = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (s->lock >= 0 && flock(s->lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+            r = upz_fail(err, UPREZ_ERR_OUTPUT, "another uprez is writing %s", output);
+    }
+    if (r >= 0) {
+        upz_sha256(plan, strlen(plan), s->plan_id);
+        s->resumed = resume && same_plan(file, plan);
+        if (!s->resumed) clear(s);
+        r = make_folder(seg, err);
+        if (r >= 0 && !s->resumed) r = upz_write_atomic(file, plan, strlen(plan), err);
+    }
+    upz_free(seg);
+    upz_free(file);
+    if (r < 0) upz_store_close(s, false);
+    return r;
+}
+
+char *upz_store_temporary(const UpzStore *s, size_t i)
+{
+    return upz_asprintf("%s/seg/%zu.%ld.tmp", s->dir, i, (long)getpid());
+}
+
+char *upz_store_segment(const UpzStore *s, size_t i)
+{
+    return upz_asprintf("%s/seg/%zu.%s", s->dir, i, s->ext);
+}
+
+static int64_t number(const cJSON *o, const char *key)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
+    return cJSON_IsNumber(v) ? (int64_t)v->valuedouble : -1;
+}
+
+static bool load_note(const UpzStore *s, size_t i, UpzUnit *unit)
+{
+    char *note = upz_asprintf("%s/seg/%zu.json", s->dir, i), *seg = upz_store_segment(s, i);
+    UpzMap m = {0};
+    struct stat st;
+    bool ok = false;
+    if (note && seg && upz_map_open(&m, note, 65536, UPREZ_ERR_OUTPUT, NULL) >= 0) {
+        cJSON *o = cJSON_ParseWithLength((const char *)m.data, m.size);
+        const cJSON *plan = cJSON_GetObjectItemCaseSensitive(o, "plan");
+        unit->frames = number(o, "frames");
+        unit->first = number(o, "first");
+        unit->end = number(o, "end");
+        unit->damaged = number(o, "damaged");
+        unit->held = number(o, "held");
+        ok = cJSON_IsString(plan) && !strcmp(plan->valuestring, s->plan_id) && unit->frames >= 0;
+        if (ok && unit->frames)
+            ok = stat(seg, &st) == 0 && (int64_t)st.st_size == number(o, "bytes");
+        cJSON_Delete(o);
+    }
+    upz_map_close(&m);
+    upz_free(note);
+    upz_free(seg);
+    return ok;
+}
+
+int upz_store_load(UpzStore *s, UpzUnits *units)
+{
+    int n = 0;
+    if (!s->resumed) return 0;
+    for (size_t i = 0;; i++) {
+        UpzUnit u = {0};
+        if (i >= units->n) {
+            if (!units->by_count || !load_note(s, i, &u) || upz_units_add(units, NULL) < 0) break;
+        }
+        UpzUnit *unit = &units->items[i];
+        u = *unit;
+        if (load_note(s, i, &u)) {
+            u.done = true;
+            *unit = u;
+            n++;
+        }
+    }
+    return n;
+}
+
+int upz_store_finish(const UpzStore *s, size_t i, const UpzUnit *unit, UprezError *err)
+{
+    char *tmp = upz_store_temporary(s, i), *seg = upz_store_segment(s, i);
+    char *note = upz_asprintf("%s/seg/%zu.json", s->dir, i);
+    struct stat st = {0};
+    int r = tmp && seg && note ? 0 : no_memory(err);
+    if (r >= 0 && unit->frames) {
+        if (stat(tmp, &st) < 0)
+            r = upz_fail(err, UPREZ_ERR_OUTPUT, "%s has gone: %s", tmp, strerror(errno));
+        else
+            r = upz_rename_synced(tmp, seg, err);
+    }
+    if (r >= 0) {
+        char text[512];
+        int n = snprintf(text, sizeof(text),
+                         "{\"plan\": \"%s\", \"frames\": %lld, \"first\": %lld, \"end\": %lld, "
+                         "\"damaged\": %lld, \"held\": %lld, \"bytes\": %lld}\n", s->plan_id,
+                         (long long)unit->frames, (long long)unit->first, (long long)unit->end,
+                         (long long)unit->damaged, (long long)unit->held, (long long)st.st_size);
+        r = upz_write_atomic(note, text, (size_t)n, err);
+    }
+    upz_free(tmp);
+    upz_free(seg);
+    upz_free(note);
+    return r;
+}
+
+void upz_store_close(UpzStore *s, bool remove)
+{
+    if (s->dir && remove) {
+        clear(s);
+        char *seg = path_of(s, "seg");
+        if (seg) rmdir(seg);
+        rmdir(s->dir);
+        upz_free(seg);
+    }
+    if (s->lock >= 0) close(s->lock);
+    upz_free(s->dir);
+    upz_free(s->plan_id);
+    *s = (UpzStore){.lock = -1};
+}

@@ -1,0 +1,33 @@
+/* OUTPUT.uprez/: the plan and the finished segments beside the output, locked while a run uses it.
+ *
+ *   plan.json            the plan as text, written before the first frame
+ *   seg/N.nut (or .mkv)  a finished segment, video only
+ *   seg/N.json           what is in it; written last, so a segment without it does not exist
+ */
+#ifndef UPZ_STORE_H
+#define UPZ_STORE_H
+
+#include "plan.h"
+
+typedef struct UpzStore {
+    char *dir, *plan_id; /* plan_id: SHA-256 of the plan's text */
+    const char *ext;
+    int lock;            /* file descriptor, -1 = none */
+    bool resumed;        /* the folder held the same plan */
+} UpzStore;
+
+/* Creates OUTPUT.uprez/ or takes an existing one over: with the same plan (and resume) the finished
+ * segments stay, otherwise it is emptied. OUTPUT when it cannot be written or another run has it. */
+int upz_store_open(UpzStore *s, const char *output, const char *plan, const char *ext, bool resume,
+                   UprezError *err);
+/* Marks the units that are there and fills what is known of them; returns their number. */
+int upz_store_load(UpzStore *s, UpzUnits *units);
+/* Where unit i is written, and where it lies when finished. The caller's. */
+char *upz_store_temporary(const UpzStore *s, size_t i);
+char *upz_store_segment(const UpzStore *s, size_t i);
+/* The temporary file becomes the segment, then its note is written. */
+int upz_store_finish(const UpzStore *s, size_t i, const UpzUnit *unit, UprezError *err);
+/* Lets go; with `remove` deletes the folder too. */
+void upz_store_close(UpzStore *s, bool remove);
+
+#endif

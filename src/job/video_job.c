@@ -1,0 +1,367 @@
+/* One video: select, plan, make the segments, join, verify, rename. */
+#include "parts.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/queue.h"
+#include "pipeline.h"
+#include "plan.h"
+#include "size.h"
+#include "store.h"
+#include "video/check.h"
+
+typedef struct VideoJob {
+    UpzSession *session;
+    const UpzJobParams *params;
+    UpzJobResult *result;
+    UprezContext *ctx;
+    UpzSource *source;
+    const UpzSourceInfo *info;
+    UpzIndex index;
+    bool indexed;
+    UpzSelection selection;
+    UpzFrame *first;
+    UpzEncoderPlan encoder;
+    UpzJoinPlan join;
+    UpzUnits units;
+    UpzStore store;
+    UpzPipelineResult run;
+    char *part;              /* OUTPUT.part */
+} VideoJob;
+
+static bool is_pipe(const char *path) { return !strcmp(path, "-"); }
+
+/* ---- what is to be done ---- */
+
+static int parse_interlaced(UpzInterlaced *out, const char *s, UprezError *err)
+{
+    *out = UPZ_INTERLACED_DEINT;
+    if (!s || !strcmp(s, "deint")) return 0;
+    *out = UPZ_INTERLACED_KEEP;
+    if (!strcmp(s, "keep")) return 0;
+    *out = UPZ_INTERLACED_ERROR;
+    if (!strcmp(s, "error")) return 0;
+    return upz_fail(err, UPREZ_ERR_USAGE, "--interlaced %s: deint, keep or error", s);
+}
+
+static int parse_audio(UpzAudioMode *out, const char *s, UprezError *err)
+{
+    *out = UPZ_AUDIO_COPY;
+    if (!s || !strcmp(s, "copy")) return 0;
+    *out = UPZ_AUDIO_AAC;
+    if (!strcmp(s, "aac")) return 0;
+    *out = UPZ_AUDIO_NONE;
+    if (!strcmp(s, "none")) return 0;
+    return upz_fail(err, UPREZ_ERR_USAGE, "--audio %s: copy, aac or none", s);
+}
+
+static int open_source(VideoJob *j, UprezError *err)
+{
+    const UpzJobParams *p = j->params;
+    UpzSourceParams sp = {.vf = p->vf, .hwaccel = p->hwaccel, .cancel = p->cancel};
+    int r = parse_interlaced(&sp.interlaced, p->interlaced, err);
+    if (r >= 0) r = upz_source_open(&j->source, j->ctx, p->input, &sp, err);
+    if (r < 0) return r;
+    j->info = upz_source_info(j->source);
+    if (!is_pipe(p->input)) {
+        UprezError why = {0};
+        r = upz_source_index(j->source, &j->index, &why);
+        if (r == UPREZ_ERR_INTERRUPTED || r == UPREZ_ERR_MEMORY) {
+            if (err) *err = why;
+            return r;
+        }
+    }
+    /* filters may change times and rate; then only what comes out counts */
+    j->indexed = !p->vf && upz_index_usable(&j->index, j->info);
+    return upz_select(&j->selection, p, j->info, j->indexed ? &j->index : NULL, err);
+}
+
+/* Reads on to the first selected frame: its side data belongs to the plan. */
+static int read_first(VideoJob *j, UprezError *err)
+{
+    int r = 0;
+    if (j->selection.start != INT64_MIN) r = upz_source_seek(j->source, j->selection.start, err);
+    while (r >= 0) {
+        r = upz_source_read(j->source, &j->first, err);
+        if (r < 0 || j->first->av->pts >= j->selection.start) break;
+        upz_frame_free(&j->first);
+    }
+    if (r == UPREZ_EOF || (r >= 0 && j->first->av->pts >= j->selection.end))
+        return upz_fail(err, r < 0 && j->selection.start == INT64_MIN ? UPREZ_ERR_INPUT
+                                                                     : UPREZ_ERR_USAGE,
+                        "%s: no frame lies in the part asked for", j->params->input);
+    return r < 0 ? r : upz_frame_picture(j->first, err);
+}
+
+/* Encoder and stream map for the size a scale leads to. ctx NULL: a trial, without notes. */
+static int plan_output(VideoJob *j, UprezContext *ctx, double scale, UprezError *err)
+{
+    const UpzJobParams *p = j->params;
+    UpzSize size;
+    AVRational sar = j->info->sar;
+    int r = upz_size_of(&size, &p->upscale, scale, j->info->width, j->info->height, sar.num,
+                        sar.den, j->info->rotation, err);
+    UpzEncoderParams ep = {.encoder = p->encoder, .options = p->encoder_options,
+                           .n_options = p->n_encoder_options, .crf = p->crf, .preset = p->preset,
+                           .pix_fmt = p->pix_fmt};
+    if (r >= 0)
+        r = upz_encoder_plan(&j->encoder, ctx, &ep, j->info, j->indexed ? &j->index : NULL,
+                             j->first->av, p->output, size.width, size.height,
+                             (AVRational){size.sar_num, size.sar_den}, err);
+    UpzAudioMode audio;
+    if (r >= 0) r = parse_audio(&audio, p->audio, err);
+    if (r >= 0 && !j->encoder.y4m)
+        r = upz_join_plan(&j->join, ctx, j->source, p->streams_from, &j->encoder, p->output, audio,
+                          p->strict_streams, err);
+    return r;
+}
+
+/* Everything that can be refused is refused before a model is read. */
+static int prepare(VideoJob *j, UprezError *err)
+{
+    bool sure;
+    const UprezParams *u = &j->params->upscale;
+    double guess = upz_session_guess_scale(j->params, &sure), scale;
+    if (u->scale > 0 || u->width > 0 || u->height > 0 || j->session->loaded) sure = true;
+    if (j->session->loaded) upz_session_load(j->session, &guess, NULL);
+    int r = plan_output(j, sure ? j->ctx : NULL, guess, err);
+    if (r >= 0) r = upz_session_load(j->session, &scale, err);
+    bool differs = r >= 0 && (scale > guess || scale < guess) && u->scale <= 0 && u->width <= 0 &&
+                   u->height <= 0;
+    if (r >= 0 && (!sure || differs)) r = plan_output(j, j->ctx, scale, err);
+    if (r >= 0)
+        r = upz_session_upscaler(j->session, j->first->picture, &j->encoder.format,
+                                 &j->encoder.color, j->encoder.width, j->encoder.height, err);
+    if (r < 0) return r;
+    UpzJobResult *res = j->result;
+    res->width = j->encoder.width;
+    res->height = j->encoder.height;
+    snprintf(res->encoder, sizeof(res->encoder), "%s", j->encoder.y4m ? "y4m" : j->encoder.encoder);
+    upz_session_describe(j->session, res);
+    return 0;
+}
+
+/* ---- running ---- */
+
+static int run_pipeline(VideoJob *j, const char *y4m, UprezError *err)
+{
+    UpzPipelineParams pp = {.ctx = j->ctx, .job = j->params, .source = j->source, .first = j->first,
+                            .session = j->session, .selection = &j->selection, .units = &j->units,
+                            .store = y4m ? NULL : &j->store, .path = y4m, .encoder = &j->encoder};
+    j->first = NULL;
+    int r = upz_pipeline_run(&pp, &j->run, err);
+    UpzJobResult *res = j->result;
+    const UpzPipelineResult *run = &j->run;
+    UpzSourceStats stats;
+    upz_source_stats(j->source, &stats);
+    res->frames_in = run->frames_in + run->resumed;
+    res->frames_out = run->frames_out + run->resumed;
+    res->frames_resumed = run->resumed;
+    res->damaged = UPZ_MAX(run->damaged, stats.damaged);
+    res->held = UPZ_MAX(run->held, stats.held);
+    res->decode_s += run->decode_s;
+    res->upscale_s += run->upscale_s;
+    res->encode_s += run->encode_s;
+    res->bottleneck = run->bottleneck;
+    res->warnings += j->join.dropped + j->join.converted;
+    return r;
+}
+
+/* What decoded is kept; the exit code says that it is not all. */
+static int judge_damage(VideoJob *j, UprezError *err)
+{
+    UpzSourceStats stats;
+    upz_source_stats(j->source, &stats);
+    const UpzJobResult *res = j->result;
+    if (!res->damaged && !res->held && !stats.lost_packets && !stats.read_errors) return 0;
+    char text[256];
+    snprintf(text, sizeof(text), "%lld damaged and %lld lost frame%s of %lld%s",
+             (long long)res->damaged, (long long)UPZ_MAX(res->held, stats.lost_packets),
+             UPZ_MAX(res->held, stats.lost_packets) == 1 ? "" : "s", (long long)res->frames_out,
+             stats.read_errors ? ", and the file ends early" : "");
+    j->result->warnings++;
+    if (j->params->tolerate_damage) {
+        upz_warn(j->ctx, "%s is damaged: %s", j->params->input, text);
+        return 0;
+    }
+    return upz_fail(err, UPREZ_ERR_VERIFY, "%s is damaged: %s; %s has what could be decoded "
+                    "(--tolerate-damage accepts that)", j->params->input, text, res->output);
+}
+
+static int interrupted(VideoJob *j, bool playable, UprezError *err)
+{
+    long long n = j->result->frames_out, total = j->selection.total;
+    char of[32] = "";
+    if (total >= 0) snprintf(of, sizeof(of), " of %lld", total);
+    if (!playable)
+        return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %lld%s frames", n, of);
+    return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %lld%s frames; %s can be played, "
+                    "and the same command goes on from there", n, of, j->part);
+}
+
+/* y4m: straight to a pipe or into OUTPUT.part. */
+static int run_y4m(VideoJob *j, UprezError *err)
+{
+    const char *output = j->params->output;
+    bool pipe = is_pipe(output);
+    int r = run_pipeline(j, pipe ? "-" : j->part, err);
+    snprintf(j->result->output, sizeof(j->result->output), "%s",
+             r < 0 || j->run.interrupted ? pipe ? "-" : j->part : output);
+    if (r < 0) {
+        if (!pipe) unlink(j->part);
+        return r;
+    }
+    if (j->run.interrupted) return interrupted(j, false, err);
+    if (j->run.frames_out != j->run.frames_in || j->run.stream.packets != j->run.frames_in)
+        return upz_fail(err, UPREZ_ERR_VERIFY, "%lld frames came in and %lld went out",
+                        (long long)j->run.frames_in, (long long)j->run.frames_out);
+    if (!pipe) {
+        UpzCheck check;
+        r = upz_check_file(&check, j->part, j->encoder.container, err);
+        if (r >= 0 && check.packets[0] != j->run.frames_in)
+            r = upz_fail(err, UPREZ_ERR_VERIFY, "%s has %lld frames of %lld", j->part,
+                         (long long)check.packets[0], (long long)j->run.frames_in);
+        if (r >= 0) r = upz_rename_synced(j->part, output, err);
+    }
+    return r;
+}
+
+/* Segments that follow each other from the first on; with the unfinished one when interrupted. */
+static int join_units(VideoJob *j, UpzJoinResult *written, int64_t *frames, UprezError *err)
+{
+    UpzJoinSegment *segments = upz_calloc(j->units.n + 1, sizeof(*segments));
+    char **paths = upz_calloc(j->units.n + 1, sizeof(*paths));
+    int n = 0, r = segments && paths ? 0 : upz_fail_memory(err, j->units.n, "joining");
+    *frames = 0;
+    for (size_t i = 0; i < j->units.n && r >= 0; i++) {
+        const UpzUnit *u = &j->units.items[i];
+        if (!u->done && !u->partial) {
+            if (j->run.interrupted) break;
+            continue; /* no frame fell into it */
+        }
+        if (!u->frames) continue;
+        paths[n] = u->done ? upz_store_segment(&j->store, i) : upz_store_temporary(&j->store, i);
+        if (!paths[n]) r = upz_fail_memory(err, 0, "a file name");
+        segments[n] = (UpzJoinSegment){.path = paths[n], .first = u->first, .end = u->end};
+        *frames += u->frames;
+        n++;
+    }
+    if (r >= 0 && n) {
+        const UpzSelection *sel = &j->selection;
+        bool cut = sel->end != INT64_MAX || sel->limit != INT64_MAX || j->run.interrupted;
+        UpzJoinParams jp = {.segments = segments, .n_segments = n, .source = j->params->input,
+                            .other = j->params->streams_from, .output = j->part,
+                            .start = sel->start == INT64_MIN ? INT64_MIN : segments[0].first,
+                            .end = cut ? segments[n - 1].end : INT64_MAX, .info = j->info};
+        r = upz_join(&j->join, j->ctx, &jp, &j->encoder, written, err);
+    }
+    for (int i = 0; paths && i < n; i++) upz_free(paths[i]);
+    upz_free(paths);
+    upz_free(segments);
+    return r;
+}
+
+static void remove_partial(VideoJob *j)
+{
+    for (size_t i = 0; i < j->units.n; i++) {
+        char *tmp = j->units.items[i].partial ? upz_store_temporary(&j->store, i) : NULL;
+        if (tmp) unlink(tmp);
+        upz_free(tmp);
+    }
+}
+
+static int run_segments(VideoJob *j, UprezError *err)
+{
+    const UpzJobParams *p = j->params;
+    char *text = NULL;
+    int r = upz_units_plan(&j->units, j->indexed ? &j->index : NULL, &j->selection, err);
+    if (r >= 0)
+        r = upz_plan_text(&text, p, j->session, j->info, j->indexed ? &j->index : NULL,
+                          &j->selection, &j->units, &j->encoder, &j->join, err);
+    if (r >= 0)
+        r = upz_store_open(&j->store, p->output, text,
+                           !strcmp(j->encoder.segment, "nut") ? "nut" : "mkv",
+                           !p->no_resume && !is_pipe(p->input), err);
+    upz_free(text);
+    if (r < 0) return r;
+    int done = upz_store_load(&j->store, &j->units);
+    if (done) upz_info(j->ctx, "%d finished segment%s of an earlier run %s used", done,
+                       done == 1 ? "" : "s", done == 1 ? "is" : "are");
+    unlink(j->part);
+
+    r = run_pipeline(j, NULL, err);
+    if (r < 0) {
+        upz_store_close(&j->store, !j->run.frames_out && !j->run.resumed);
+        return r;
+    }
+    if (!j->run.interrupted && j->run.frames_out != j->run.frames_in)
+        r = upz_fail(err, UPREZ_ERR_VERIFY, "%lld frames came in and %lld went out",
+                     (long long)j->run.frames_in, (long long)j->run.frames_out);
+    if (r >= 0 && !j->run.interrupted && !j->result->frames_out)
+        r = upz_fail(err, UPREZ_ERR_INPUT, "%s gave no frame", p->input);
+    UpzJoinResult written = {0};
+    int64_t frames = 0;
+    if (r >= 0) r = join_units(j, &written, &frames, err);
+    remove_partial(j);
+    if (j->run.interrupted) {
+        snprintf(j->result->output, sizeof(j->result->output), "%s", frames ? j->part : p->output);
+        upz_store_close(&j->store, !j->result->frames_out);
+        return r < 0 ? r : interrupted(j, frames > 0, err);
+    }
+    UpzCheck check;
+    if (r >= 0) {
+        snprintf(j->result->output, sizeof(j->result->output), "%s", j->part);
+        r = upz_check_file(&check, j->part, j->encoder.container, err);
+    }
+    if (r >= 0)
+        r = upz_check_result(&check, &j->join, &written, &j->encoder, j->result->frames_out,
+                             j->part, err);
+    if (r >= 0) r = upz_rename_synced(j->part, p->output, err);
+    if (r >= 0) snprintf(j->result->output, sizeof(j->result->output), "%s", p->output);
+    upz_store_close(&j->store, r >= 0);
+    return r;
+}
+
+int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *result, UprezError *err)
+{
+    VideoJob *j = upz_calloc(1, sizeof(*j));
+    if (!j) return upz_fail_memory(err, sizeof(*j), "the job");
+    int64_t t = upz_now_ns();
+    j->session = s;
+    j->params = params;
+    j->result = result;
+    j->ctx = s->ctx;
+    j->store.lock = -1;
+    const char *container;
+    int r = open_source(j, err);
+    if (r >= 0) r = upz_container_find(&container, params->output, err);
+    bool y4m = r >= 0 && !strcmp(container, "yuv4mpegpipe");
+    if (r >= 0 && y4m && params->streams_from)
+        r = upz_fail(err, UPREZ_ERR_USAGE, "y4m holds video only: --streams-from has no use");
+    j->part = upz_asprintf("%s.part", params->output);
+    if (r >= 0 && !j->part) r = upz_fail_memory(err, 0, "a file name");
+    if (r >= 0) r = read_first(j, err);
+    if (r >= 0) r = prepare(j, err);
+    if (r >= 0) {
+        if (j->encoder.y4m) {
+            j->units.by_count = true;
+            r = run_y4m(j, err);
+        } else {
+            r = run_segments(j, err);
+        }
+        if (r >= 0) r = judge_damage(j, err);
+    }
+    upz_frame_free(&j->first);
+    upz_units_free(&j->units);
+    upz_index_free(&j->index);
+    upz_source_close(&j->source);
+    upz_free(j->part);
+    upz_free(j);
+    result->seconds += (double)(upz_now_ns() - t) / 1e9;
+    return r;
+}
