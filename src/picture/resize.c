@@ -192,12 +192,14 @@ static int plan_across(UpzAcross *t, const UpzAxis *a, int dst_w, int sample_byt
         for (int k = 0; k < t->n; k++)
             t->weight[(m * t->n + k) * UPZ_BLOCK + lane] = a->weight[i % a->period * a->n + k];
     }
-    t->one_window = widest + t->n <= window;
+    t->one_block = t->span - 1 + t->n <= window;
+    t->per_window = t->one_block ? t->pairs : UPZ_CLAMP((window - widest) / 2, 1, t->pairs);
     for (int i = 0; i < t->blocks * UPZ_BLOCK; i++) {
         int m = i / UPZ_BLOCK, lane = i % UPZ_BLOCK;
+        int base = t->first[t->one_block ? m * 4 : i / UPZ_GROUP];
         for (int k = 0; k < 2 * t->pairs; k++) {
             int at = (m * t->pairs + k / 2) * UPZ_BLOCK + lane;
-            int sample = position(a, i) - t->first[i / UPZ_GROUP] + (t->one_window ? k : k % 2);
+            int sample = position(a, i) - base + k % (2 * t->per_window);
             bool used = k < t->n && sample < window;
             uint8_t *s = t->shuffle + at * 4 + k % 2 * 2;
             s[0] = (uint8_t)(used ? sample * sample_bytes : 0x80);

@@ -13,17 +13,22 @@ UPZ_INLINE __m256i windows(const uint8_t *a, const uint8_t *b)
         _mm_loadu_si128((const __m128i *)(const void *)b), 1);
 }
 
-/* 8 outputs: half h of block m. */
-UPZ_INLINE __m256i half_block(const UpzAcross *a, const uint8_t *src, int bytes, int at, int m,
-                              int h, __m256i round)
+/* 8 outputs: half h of block m, whose period begins at `at`. */
+UPZ_INLINE __m256i half_block(const UpzAcross *a, const uint8_t *at, int bytes, int m, int h,
+                              int pairs, __m256i round)
 {
-    const int32_t *first = a->first + m * 4 + h * 2;
-    const uint8_t *s0 = src + (at + first[0]) * bytes, *s1 = src + (at + first[1]) * bytes;
-    const uint8_t *shuffle = a->shuffle + m * a->pairs * 64 + h * 32;
-    const int16_t *fixed = a->fixed + m * a->pairs * 32 + h * 16;
+    const int32_t *first = a->first + m * 4;
+    const uint8_t *s0 = at + (ptrdiff_t)first[a->one_block ? 0 : h * 2] * bytes;
+    const uint8_t *s1 = at + (ptrdiff_t)first[a->one_block ? 0 : h * 2 + 1] * bytes;
+    const uint8_t *shuffle = a->shuffle + m * pairs * 64 + h * 32;
+    const int16_t *fixed = a->fixed + m * pairs * 32 + h * 16;
     __m256i sum = round, w = windows(s0, s1);
-    for (int p = 0; p < a->pairs; p++, shuffle += 64, fixed += 32) {
-        if (!a->one_window && p) w = windows(s0 + 2 * p * bytes, s1 + 2 * p * bytes);
+    int left = a->per_window;
+    for (int p = 0; p < pairs; p++, shuffle += 64, fixed += 32) {
+        if (!left--) {
+            w = windows(s0 + 2 * p * bytes, s1 + 2 * p * bytes);
+            left = a->per_window - 1;
+        }
         __m256i x = _mm256_shuffle_epi8(
             w, _mm256_loadu_si256((const __m256i *)(const void *)shuffle));
         __m256i c = _mm256_loadu_si256((const __m256i *)(const void *)fixed);
@@ -32,22 +37,34 @@ UPZ_INLINE __m256i half_block(const UpzAcross *a, const uint8_t *src, int bytes,
     return sum;
 }
 
-static void across_fixed(const UpzAcross *a, const void *src, int sample_bytes, int origin, int b0,
-                         int b1, int shift, int16_t *dst)
+UPZ_INLINE void fixed_row(const UpzAcross *a, const uint8_t *src, int bytes, int origin, int b0,
+                          int b1, int shift, int pairs, int16_t *dst)
 {
     __m256i round = _mm256_set1_epi32(1 << shift >> 1);
     __m128i by = _mm_cvtsi32_si128(shift);
-    int m = b0 % a->blocks, at = b0 / a->blocks * a->advance - origin;
+    int m = b0 % a->blocks;
+    const uint8_t *at = src + (ptrdiff_t)(b0 / a->blocks * a->advance - origin) * bytes;
     for (int b = b0; b < b1; b++, dst += UPZ_BLOCK) {
-        __m256i x = _mm256_sra_epi32(half_block(a, src, sample_bytes, at, m, 0, round), by);
-        __m256i y = _mm256_sra_epi32(half_block(a, src, sample_bytes, at, m, 1, round), by);
+        __m256i x = _mm256_sra_epi32(half_block(a, at, bytes, m, 0, pairs, round), by);
+        __m256i y = _mm256_sra_epi32(half_block(a, at, bytes, m, 1, pairs, round), by);
         x = _mm256_permute4x64_epi64(_mm256_packs_epi32(x, y), 0xd8);
         _mm256_storeu_si256((__m256i *)(void *)dst, x);
         if (++m == a->blocks) {
             m = 0;
-            at += a->advance;
+            at += (ptrdiff_t)a->advance * bytes;
         }
     }
+}
+
+static void across_fixed(const UpzAcross *a, const void *src, int sample_bytes, int origin, int b0,
+                         int b1, int shift, int16_t *dst)
+{
+    if (a->pairs == 3 && sample_bytes == 1)
+        fixed_row(a, src, 1, origin, b0, b1, shift, 3, dst);
+    else if (a->pairs == 2 && sample_bytes == 1)
+        fixed_row(a, src, 1, origin, b0, b1, shift, 2, dst);
+    else
+        fixed_row(a, src, sample_bytes, origin, b0, b1, shift, a->pairs, dst);
 }
 
 static void across_float(const UpzAcross *a, const float *src, int origin, int b0, int b1,

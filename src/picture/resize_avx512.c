@@ -19,21 +19,26 @@ UPZ_INLINE __m512i windows(const uint8_t *const s[4], int skip)
     return _mm512_inserti32x4(w, load16(s[3] + skip), 3);
 }
 
+/* bytes, pairs, per_window and one_block are constants where speed counts. */
 UPZ_INLINE void fixed_row(const UpzAcross *a, const uint8_t *src, int bytes, int origin, int b0,
-                          int b1, int shift, int pairs, bool one_window, int16_t *dst)
+                          int b1, int shift, int pairs, int per_window, bool one_block,
+                          int16_t *dst)
 {
     __m512i round = _mm512_set1_epi32(1 << shift >> 1);
     __m128i by = _mm_cvtsi32_si128(shift);
-    int m = b0 % a->blocks, at = b0 / a->blocks * a->advance - origin;
+    int m = b0 % a->blocks;
+    const uint8_t *at = src + (ptrdiff_t)(b0 / a->blocks * a->advance - origin) * bytes;
+    ptrdiff_t advance = (ptrdiff_t)a->advance * bytes;
+    const int32_t *first = a->first + m * 4;
+    const uint8_t *shuffle = a->shuffle + m * pairs * 64;
+    const int16_t *fixed = a->fixed + m * pairs * 32;
     for (int b = b0; b < b1; b++, dst += UPZ_BLOCK) {
-        const int32_t *first = a->first + m * 4;
         const uint8_t *s[4];
-        for (int g = 0; g < 4; g++) s[g] = src + (at + first[g]) * bytes;
-        const uint8_t *shuffle = a->shuffle + m * pairs * 64;
-        const int16_t *fixed = a->fixed + m * pairs * 32;
-        __m512i sum = round, w = windows(s, 0);
+        for (int g = 0; g < (one_block ? 1 : 4); g++) s[g] = at + (ptrdiff_t)first[g] * bytes;
+        __m512i sum = round, w = _mm512_setzero_si512();
+        if (one_block) w = _mm512_broadcast_i32x4(load16(s[0]));
         for (int p = 0; p < pairs; p++) {
-            if (!one_window && p) w = windows(s, 2 * p * bytes);
+            if (!one_block && p % per_window == 0) w = windows(s, 2 * p * bytes);
             __m512i x = _mm512_shuffle_epi8(w, _mm512_loadu_si512(shuffle + p * 64));
             sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, _mm512_loadu_si512(fixed + p * 32)));
         }
@@ -41,20 +46,56 @@ UPZ_INLINE void fixed_row(const UpzAcross *a, const uint8_t *src, int bytes, int
                             _mm512_cvtsepi32_epi16(_mm512_sra_epi32(sum, by)));
         if (++m == a->blocks) {
             m = 0;
-            at += a->advance;
+            at += advance;
+            first = a->first;
+            shuffle = a->shuffle;
+            fixed = a->fixed;
+        } else {
+            first += 4;
+            shuffle += pairs * 64;
+            fixed += pairs * 32;
         }
     }
+}
+
+UPZ_INLINE void fixed_any(const UpzAcross *a, const uint8_t *src, int bytes, int origin, int b0,
+                          int b1, int shift, int16_t *dst)
+{
+#define CASE(P, W) \
+    if (a->pairs == (P) && a->per_window == (W)) { \
+        fixed_row(a, src, bytes, origin, b0, b1, shift, P, W, false, dst); \
+        return; \
+    }
+    if (a->one_block && a->pairs == 3) {
+        fixed_row(a, src, bytes, origin, b0, b1, shift, 3, 3, true, dst);
+        return;
+    }
+    if (a->one_block && a->pairs == 2) {
+        fixed_row(a, src, bytes, origin, b0, b1, shift, 2, 2, true, dst);
+        return;
+    }
+    if (a->one_block) {
+        fixed_row(a, src, bytes, origin, b0, b1, shift, a->pairs, a->pairs, true, dst);
+        return;
+    }
+    CASE(1, 1)
+    CASE(2, 2)
+    CASE(3, 3)
+    CASE(4, 4)
+    CASE(6, 5)
+    CASE(4, 1)
+    CASE(6, 1)
+#undef CASE
+    fixed_row(a, src, bytes, origin, b0, b1, shift, a->pairs, a->per_window, false, dst);
 }
 
 static void across_fixed(const UpzAcross *a, const void *src, int sample_bytes, int origin, int b0,
                          int b1, int shift, int16_t *dst)
 {
-    if (a->one_window && a->pairs == 3)
-        fixed_row(a, src, sample_bytes, origin, b0, b1, shift, 3, true, dst);
-    else if (a->one_window && a->pairs == 2)
-        fixed_row(a, src, sample_bytes, origin, b0, b1, shift, 2, true, dst);
+    if (sample_bytes == 1)
+        fixed_any(a, src, 1, origin, b0, b1, shift, dst);
     else
-        fixed_row(a, src, sample_bytes, origin, b0, b1, shift, a->pairs, a->one_window, dst);
+        fixed_any(a, src, 2, origin, b0, b1, shift, dst);
 }
 
 static void across_float(const UpzAcross *a, const float *src, int origin, int b0, int b1,

@@ -28,10 +28,12 @@ typedef struct UpzAxis {
 typedef struct UpzAcross {
     int n, pairs, blocks, advance;
     int span;        /* samples under one tap of a block, at most */
-    bool one_window; /* the first window of a group holds all its taps */
     int32_t *first;  /* [blocks][4]: first sample of a group's window */
-    /* fixed point, per block and pair of taps: shuffles of a 16-byte window into 16-bit pairs for
-     * the 16 outputs, and their weights */
+    /* Fixed point, per block and pair of taps: shuffles of a 16-byte window into 16-bit pairs for
+     * the 16 outputs, and their weights. A window serves per_window pairs of taps; the next begins
+     * 2 * per_window samples on. With one_block a single window serves the whole block. */
+    int per_window;
+    bool one_block;
     uint8_t *shuffle; /* [blocks][pairs][64] */
     int16_t *fixed;   /* [blocks][pairs][32] */
     /* float */

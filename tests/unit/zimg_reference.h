@@ -54,6 +54,9 @@ static inline int zimg_open(ZimgRun *r, const UprezPicture *src, const UprezPict
     zimg_describe(&out, dst);
     zimg_graph_builder_params_default(&params, ZIMG_API_VERSION);
     params.resample_filter = params.resample_filter_uv = filter;
+    params.filter_param_a = params.filter_param_a_uv = 0; /* bicubic: b = 0, c = 1/2 is Keys' */
+    params.filter_param_b = params.filter_param_b_uv = 0.5;
+    if (filter == ZIMG_RESIZE_LANCZOS) params.filter_param_a = params.filter_param_a_uv = 3;
     params.dither_type = ZIMG_DITHER_NONE;
     params.cpu_type = ZIMG_CPU_AUTO_64B;
     r->graph = zimg_filter_graph_build(&in, &out, &params);
