@@ -141,6 +141,8 @@ static int read_member(Archive *a, const Member *m, uint8_t **data)
     if (good) return 0;
     upz_free(*data);
     *data = NULL;
+    if (!f && zip_error_code_zip(zip_get_error(a->zip)) == ZIP_ER_MEMORY)
+        return upz_fail_memory(a->err, m->size, "a zip member");
     return upz_fail(a->err, UPREZ_ERR_MODEL,
                     "%s is damaged: member '%.100s' does not match its size or checksum", a->file,
                     m->name);
@@ -237,8 +239,10 @@ static int read_tensors(const UpzModelFile *f, UpzTensorSet *set, UprezError *er
     a.zip = src ? zip_open_from_source(src, ZIP_RDONLY, &ze) : NULL;
     int r;
     if (!a.zip) {
-        r = upz_fail(err, UPREZ_ERR_MODEL, "%s is a damaged zip: %s", file,
-                     zip_error_strerror(&ze));
+        bool memory = zip_error_code_zip(&ze) == ZIP_ER_MEMORY;
+        r = memory ? upz_fail_memory(err, f->size, "a zip's directory")
+                   : upz_fail(err, UPREZ_ERR_MODEL, "%s is a damaged zip: %s", file,
+                              zip_error_strerror(&ze));
         if (src) zip_source_free(src);
     } else {
         r = read_archive(&a, f, set);
