@@ -1,0 +1,287 @@
+/* uprez model list | info | verify | pull. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+#include <cjson/cJSON.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "job/fetch.h"
+#include "model/model.h"
+#include "model/registry.h"
+
+static void print_json(cJSON *o)
+{
+    char *text = cJSON_Print(o);
+    if (text) puts(text);
+    cJSON_free(text);
+    cJSON_Delete(o);
+}
+
+/* ---- list ---- */
+
+static const char list_usage[] = "usage: uprez model list [--json]\n\n"
+                                 "Known models: whether they are installed, and how to get them.\n";
+
+static int cmd_list(int argc, char **argv, UprezError *err)
+{
+    bool json = false;
+    const UpzOption options[] = {
+        {"--json", UPZ_OPT_FLAG, NULL, &json, 0, 0, "an array for programs", "Options"}};
+    int r = upz_options_parse(options, UPZ_COUNT(options), argc, argv, NULL, 0, list_usage, err);
+    if (r < 0) return r;
+    cJSON *all = json ? cJSON_CreateArray() : NULL;
+    if (!json) printf("%-30s %5s  %-9s %-10s %s\n", "name", "scale", "", "", "for");
+    for (int i = 0; i < upz_registry_count(); i++) {
+        const UpzRegistryEntry *e = upz_registry_get(i);
+        char *path = NULL;
+        bool installed = upz_registry_locate(e->name, &path, NULL, NULL) >= 0;
+        if (json) {
+            cJSON *o = cJSON_CreateObject();
+            cJSON_AddStringToObject(o, "name", e->name);
+            cJSON_AddStringToObject(o, "file", e->file);
+            cJSON_AddStringToObject(o, "architecture", e->architecture);
+            cJSON_AddNumberToObject(o, "scale", e->scale);
+            cJSON_AddStringToObject(o, "licence", e->licence);
+            cJSON_AddStringToObject(o, "url", e->url);
+            cJSON_AddStringToObject(o, "sha256", e->sha256);
+            cJSON_AddBoolToObject(o, "verified", e->sha256[0] != 0);
+            cJSON_AddNumberToObject(o, "bytes", (double)e->bytes);
+            cJSON_AddBoolToObject(o, "installed", installed);
+            if (installed) cJSON_AddStringToObject(o, "path", path);
+            cJSON_AddItemToArray(all, o);
+        } else {
+            printf("%-30s %4dx  %-9s %-10s %s\n", e->name, e->scale, installed ? "installed" : "",
+                   e->sha256[0] ? "" : "unverified", e->about);
+        }
+        upz_free(path);
+    }
+    if (json) {
+        print_json(all);
+    } else {
+        puts("\nlanczos, bicubic, spline36: no network, any scale, always there\n"
+             "Get one with 'uprez model pull NAME'. Without -m the program uses lanczos until it has a\n"
+             "trained model of its own.");
+    }
+    return 0;
+}
+
+/* ---- info ---- */
+
+static const char info_usage[] = "usage: uprez model info FILE|NAME … [--json]\n\n"
+                                 "What was found in a model's file, and how.\n";
+
+static const char *input_name(int input)
+{
+    return input == UPREZ_INPUT_RGB ? "RGB" : input == UPREZ_INPUT_Y_FULL ? "luma, full range"
+                                                                          : "luma, studio range";
+}
+
+static cJSON *info_json(const UprezModelFacts *f)
+{
+    cJSON *o = cJSON_CreateObject();
+    const struct {
+        const char *key, *value;
+    } texts[] = {{"path", f->path}, {"architecture", f->architecture}, {"container", f->container},
+                 {"detail", f->detail}, {"input", input_name(f->input)}, {"sha256", f->sha256}};
+    for (int i = 0; i < UPZ_COUNT(texts); i++)
+        cJSON_AddStringToObject(o, texts[i].key, texts[i].value ? texts[i].value : "");
+    cJSON_AddNumberToObject(o, "scale", (double)f->scale_num / f->scale_den);
+    cJSON_AddNumberToObject(o, "channels", f->channels);
+    cJSON_AddNumberToObject(o, "reach", f->reach);
+    cJSON_AddNumberToObject(o, "align", f->align);
+    cJSON_AddNumberToObject(o, "parameters", (double)f->parameters);
+    cJSON_AddNumberToObject(o, "macs_per_pixel", (double)f->macs);
+    cJSON_AddBoolToObject(o, "half", f->half);
+    return o;
+}
+
+static void info_text(const UprezModelFacts *f, const UpzRegistryEntry *known)
+{
+    printf("%s\n", f->path);
+    printf("  architecture  %s%s%s\n", f->architecture, f->detail && *f->detail ? ": " : "",
+           f->detail ? f->detail : "");
+    if (f->container && *f->container)
+        printf("  file          %s%s\n", f->container, f->half ? ", weights in 16 bits" : "");
+    printf("  scale         %g\n", (double)f->scale_num / f->scale_den);
+    printf("  input         %s\n", input_name(f->input));
+    printf("  reach         %d px; sizes in multiples of %d\n", f->reach, f->align);
+    printf("  parameters    %lld; %.3f MFLOP an input pixel\n", (long long)f->parameters,
+           2e-6 * (double)f->macs);
+    if (f->sha256[0])
+        printf("  SHA-256       %s%s\n", f->sha256,
+               known && known->sha256[0] && !strcmp(known->sha256, f->sha256) ? " (the official file)"
+                                                                              : "");
+}
+
+static int cmd_info(UprezContext *ctx, int argc, char **argv, UprezError *err)
+{
+    bool json = false;
+    const UpzOption options[] = {
+        {"--json", UPZ_OPT_FLAG, NULL, &json, 0, 0, "an object for programs, or an array of several",
+         "Options"}};
+    const char *names[64];
+    int n = upz_options_parse(options, UPZ_COUNT(options), argc, argv, names, 64, info_usage, err);
+    if (n < 0) return n;
+    if (!n) return upz_fail(err, UPREZ_ERR_USAGE, "which model? uprez model info FILE or NAME");
+    cJSON *all = json && n > 1 ? cJSON_CreateArray() : NULL;
+    int r = 0;
+    for (int i = 0; i < n && r >= 0; i++) {
+        char *path = NULL;
+        UprezModel *m = NULL;
+        r = upz_registry_locate(names[i], &path, NULL, err);
+        if (r >= 0) r = uprez_model_load(&m, ctx, path, NULL, err);
+        if (r >= 0) {
+            const UprezModelFacts *f = uprez_model_facts(m);
+            if (all) cJSON_AddItemToArray(all, info_json(f));
+            else if (json) print_json(info_json(f));
+            else info_text(f, upz_registry_find(upz_basename(path)));
+        }
+        uprez_model_unref(&m);
+        upz_free(path);
+    }
+    if (all && r >= 0) print_json(all);
+    else cJSON_Delete(all);
+    return r;
+}
+
+/* ---- verify ---- */
+
+static const char verify_usage[] = "usage: uprez model verify [NAME …]\n\n"
+                                   "Compares installed files with the registry's hashes.\n";
+
+static int verify_one(const UpzRegistryEntry *e, const char *path, UprezError *err)
+{
+    char hex[UPZ_SHA256_HEX];
+    int r = upz_sha256_file(path, hex, UPREZ_ERR_MODEL, err);
+    if (r < 0) return r;
+    if (!e->sha256[0]) {
+        printf("%-30s unverified  %s\n", e->name, hex);
+        return 0;
+    }
+    bool same = !strcmp(hex, e->sha256);
+    printf("%-30s %s  %s\n", e->name, same ? "right     " : "WRONG     ", path);
+    if (same) return 0;
+    return upz_fail(err, UPREZ_ERR_MODEL, "%s has SHA-256 %s where %s is expected; remove it and "
+                    "'uprez model pull %s'", path, hex, e->sha256, e->name);
+}
+
+static int cmd_verify(int argc, char **argv, UprezError *err)
+{
+    const char *names[64];
+    int n = upz_options_parse(NULL, 0, argc, argv, names, 64, verify_usage, err);
+    if (n < 0) return n;
+    int result = 0, seen = 0;
+    for (int i = 0; i < (n ? n : upz_registry_count()); i++) {
+        const UpzRegistryEntry *e = n ? upz_registry_find(names[i]) : upz_registry_get(i);
+        UprezError why = {0};
+        char *path = NULL;
+        int r = e ? upz_registry_locate(e->name, &path, NULL, &why)
+                  : upz_fail(&why, UPREZ_ERR_MODEL,
+                             "'%s' is not in the registry, so there is nothing to compare it with; "
+                             "see 'uprez model list'", names[i]);
+        if (r >= 0) {
+            seen++;
+            r = verify_one(e, path, &why);
+        } else if (!n) {
+            r = 0; /* not installed: nothing to verify */
+        }
+        upz_free(path);
+        if (r < 0 && result >= 0) {
+            result = r;
+            *err = why;
+        }
+    }
+    if (!n && !seen) puts("no known model is installed; see 'uprez model list'");
+    return result;
+}
+
+/* ---- pull ---- */
+
+static const char pull_usage[] =
+    "usage: uprez model pull NAME … [options]\n\n"
+    "Gets models into the first directory of UPREZ_MODEL_PATH, else ~/.local/share/uprez/models.\n";
+
+static void pull_progress(void *cookie, int64_t now, int64_t total)
+{
+    int *last = cookie;
+    int percent = total > 0 ? (int)(now * 100 / total) : 0;
+    if (percent == *last) return;
+    *last = percent;
+    fprintf(stderr, "\r%3d %%  %.1f MB\033[K", percent, (double)now * 1e-6);
+}
+
+static int cmd_pull(UprezContext *ctx, int argc, char **argv, UprezError *err)
+{
+    const char *mirror = getenv("UPREZ_MODEL_MIRROR"), *hash = NULL;
+    bool quiet = false;
+    const UpzOption options[] = {
+        {"--accept-hash", UPZ_OPT_STRING, "HEX", &hash, 0, 0,
+         "the SHA-256 you trust, for a model without a published one", "Options"},
+        {"--mirror", UPZ_OPT_STRING, "URL", &mirror, 0, 0,
+         "fetch URL/FILE instead (https:// or file://); also UPREZ_MODEL_MIRROR", NULL},
+        {"-q --quiet", UPZ_OPT_FLAG, NULL, &quiet, 0, 0, "say errors only", NULL},
+    };
+    const char *names[64];
+    int n = upz_options_parse(options, UPZ_COUNT(options), argc, argv, names, 64, pull_usage, err);
+    if (n < 0) return n;
+    if (!n) return upz_fail(err, UPREZ_ERR_USAGE, "which model? see 'uprez model list'");
+    if (hash && (n > 1 || strlen(hash) != 64 || strspn(hash, "0123456789abcdefABCDEF") != 64))
+        return upz_fail(err, UPREZ_ERR_USAGE, "--accept-hash takes the 64 hex digits for one model");
+    if (mirror && !*mirror) mirror = NULL;
+    int r = 0;
+    for (int i = 0; i < n && r >= 0; i++) {
+        const UpzRegistryEntry *e = upz_registry_find(names[i]);
+        if (!e)
+            return upz_fail(err, UPREZ_ERR_MODEL, "there is no model '%s' to get; see 'uprez model "
+                            "list'", names[i]);
+        if (hash && e->sha256[0] && strcasecmp(hash, e->sha256))
+            return upz_fail(err, UPREZ_ERR_MODEL, "%s is published with SHA-256 %s, not %s", e->name,
+                            e->sha256, hash);
+        char *path = NULL;
+        int last = -1;
+        bool show = !quiet && isatty(STDERR_FILENO);
+        UpzFetchParams p = {.mirror = mirror, .accept_hash = hash, .cancel = &upz_cli_signal,
+                            .progress = show ? pull_progress : NULL, .cookie = &last};
+        r = upz_fetch_model(ctx, e, &p, &path, err);
+        if (show && last >= 0) fprintf(stderr, "\r\033[K");
+        if (r >= 0 && !quiet) printf("%s\n", path);
+        upz_free(path);
+    }
+    return r;
+}
+
+static const char model_usage[] =
+    "usage: uprez model list [--json]              known models\n"
+    "       uprez model info FILE|NAME … [--json]  what a file holds\n"
+    "       uprez model verify [NAME …]            installed files against their hashes\n"
+    "       uprez model pull NAME …                get one\n";
+
+int upz_cmd_model(int argc, char **argv)
+{
+    if (argc < 2 || !strcmp(argv[1], "-h") || !strcmp(argv[1], "--help")) {
+        fputs(model_usage, argc < 2 ? stderr : stdout);
+        return argc < 2 ? 2 : 0;
+    }
+    UprezError err = {0};
+    int verbosity = 0;
+    UprezContextParams cp = {.size = sizeof(cp), .threads = 1, .log = upz_cli_log,
+                             .log_cookie = &verbosity};
+    UprezContext *ctx;
+    int r = uprez_context_create(&ctx, &cp, &err);
+    if (r >= 0) {
+        if (!strcmp(argv[1], "list")) r = cmd_list(argc - 1, argv + 1, &err);
+        else if (!strcmp(argv[1], "info")) r = cmd_info(ctx, argc - 1, argv + 1, &err);
+        else if (!strcmp(argv[1], "verify")) r = cmd_verify(argc - 1, argv + 1, &err);
+        else if (!strcmp(argv[1], "pull")) r = cmd_pull(ctx, argc - 1, argv + 1, &err);
+        else r = upz_fail(&err, UPREZ_ERR_USAGE,
+                          "there is no 'uprez model %s'; there are list, info, verify and pull", argv[1]);
+        uprez_context_destroy(&ctx);
+    }
+    return r < 0 && r != UPREZ_EOF ? upz_cli_error(&err) : 0;
+}
