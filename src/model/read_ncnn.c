@@ -547,10 +547,9 @@ static int layer_input(State *s, const Layer *l)
 {
     if (s->g->n_nodes) return refuse(s, l, "a second input; networks that take one are supported");
     double c = value(l, 2, 0);
-    int channels = c == 3 || c == 1 ? (int)c : s->channels;
-    if (channels != 3 && channels != 1)
-        return refuse(s, l, "%d channels; 3 (RGB) or 1 (luma) are supported", channels);
-    return write_blob(s, l, 0, upz_graph_input(s->g, channels, s->err));
+    if (c != 0 && c != 3 && c != 1)
+        return refuse(s, l, "%g channels; 3 (RGB) or 1 (luma) are supported", c);
+    return write_blob(s, l, 0, upz_graph_input(s->g, c != 0 ? (int)c : s->channels, s->err));
 }
 
 static const struct {
@@ -583,9 +582,9 @@ static int first_channels(State *s, Text rest)
         if (!text_is(l.type, "Convolution")) continue;
         double in = value(&l, 6, 0) / (value(&l, 0, 1) * value(&l, 1, 1) *
                                        value(&l, 11, value(&l, 1, 1)) * area);
-        return in == 3 ? 3 : in == 1 ? 1 : 0;
+        return in == 1 ? 1 : 3;
     }
-    return 0;
+    return 3; /* what is wrong, if anything, the layers will tell */
 }
 
 static int find_output(State *s, Text last, int *node)

@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""Makes tests/data/seeds/onnx, tests/data/seeds/ncnn and expect_graphs.txt: small networks, good and
+bad, with what must come of each. Needs onnx and numpy. Run: tools/make_graph_seeds.py"""
+import os, struct
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+SEEDS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tests', 'data', 'seeds')
+EXPECT = []
+rng = np.random.default_rng(7)
+
+
+def save(name, data, want):
+    path = os.path.join(SEEDS, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    open(path, 'wb').write(data)
+    if want: EXPECT.append('%s\t%s' % (name, want))
+
+
+# ---- ONNX -----------------------------------------------------------------------------------------
+
+N = helper.make_node
+SAME = dict(kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+def W(*shape): return (rng.standard_normal(shape) / 8).astype(np.float32)
+def i64(*v): return np.array(v, dtype=np.int64)
+
+
+def raw_tensor(dims, data):
+    """A tensor whose bytes need not match its dims."""
+    t = TensorProto(name='w', data_type=TensorProto.FLOAT, raw_data=data)
+    t.dims.extend(dims)
+    return t
+
+
+def info(name, shape=(1, 3, 'h', 'w'), kind=TensorProto.FLOAT):
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def model(nodes, inits, opset=17, inputs=None, outputs=None):
+    inits = [v if isinstance(v, TensorProto) else numpy_helper.from_array(np.asarray(v), k)
+             for k, v in inits.items()]
+    g = helper.make_graph(nodes, 'g', inputs or [info('in')], outputs or [info('out', (1, 3, 'H', 'W'))], inits)
+    m = helper.make_model(g, opset_imports=[helper.make_opsetid('', opset)])
+    m.ir_version = 8
+    return m
+
+
+def onnx(name, want, nodes, inits, **more):
+    m = model(nodes, inits, **more)
+    save('onnx/%s.onnx' % name, m.SerializeToString(), want)
+    return m
+
+
+def chain(*layers, **inits):
+    """Nodes in a row from 'in' to 'out'; a layer is (op, further inputs, attributes)."""
+    nodes, at = [], 'in'
+    for i, (op, more, attrs) in enumerate(layers):
+        to = 'out' if i == len(layers) - 1 else 'v%d' % i
+        nodes.append(N(op, [at] + more, [to], name='n%d' % i, **attrs))
+        at = to
+    return nodes, inits
+
+
+CONV = ('Conv', ['w'], SAME)
+def onnx_seeds():
+    w = W(3, 3, 3, 3)
+    good = onnx('good', 'ok', *chain(('Conv', ['w1', 'b1'], SAME), ('PRelu', ['p'], {}),
+                ('Conv', ['w2'], SAME), ('DepthToSpace', [], dict(blocksize=2, mode='CRD')),
+                ('Clip', ['lo', 'hi'], {}), w1=W(4, 3, 3, 3), b1=W(4), p=W(4, 1, 1), w2=W(12, 4, 3, 3),
+                lo=np.float32(0), hi=np.float32(1)))
+    data = good.SerializeToString()
+    save('onnx/cut.onnx', data[:len(data) * 2 // 3], 'damaged or cut short')
+    save('onnx/empty_graph.onnx', b'\x08\x08\x3a\x00\x42\x02\x10\x11', 'outputs')
+    save('onnx/no_graph.onnx', b'\x08\x08\x42\x02\x10\x11', 'damaged or cut short')
+    save('onnx/endless_varint.onnx', b'\x08' + b'\xff' * 40, 'damaged or cut short')
+    save('onnx/length_beyond_end.onnx', b'\x08\x08\x3a\xff\xff\xff\xff\x0f\x0a\x00', 'damaged or cut short')
+    onnx('opset3', 'operator set 3', *chain(CONV, w=w), opset=3)
+    onnx('unknown_op', "node 'n1' (Einsum): the operator is not supported",
+         *chain(CONV, ('Einsum', [], {}), w=w))
+    nodes, inits = chain(CONV, ('Relu', [], {}), w=w)
+    nodes[1].domain = 'com.microsoft'
+    onnx('foreign_domain', "operators of 'com.microsoft'", nodes, inits)
+    onnx('cycle', "reads 'b', which nothing before it writes",
+         [N('Add', ['in', 'b'], ['a']), N('Relu', ['a'], ['b']), N('Conv', ['b', 'w'], ['out'], **SAME)],
+         dict(w=w))
+    onnx('self_loop', "reads 'out'", [N('Add', ['in', 'out'], ['out'])], {})
+    onnx('duplicate_value', "'out' is written twice",
+         [N('Relu', ['in'], ['out']), N('Conv', ['in', 'w'], ['out'], **SAME)], dict(w=w))
+    m = model(*chain(CONV, w=w))
+    m.graph.initializer.append(m.graph.initializer[0])
+    save('onnx/duplicate_tensor.onnx', m.SerializeToString(), "'w' is written twice")
+    onnx('missing_tensor', "reads 'w2'", [N('Conv', ['in', 'w2'], ['out'], **SAME)], dict(w=w))
+    onnx('two_inputs', 'more than one input', *chain(CONV, w=w), inputs=[info('in'), info('more')])
+    onnx('two_outputs', '2 outputs', *chain(CONV, w=w),
+         outputs=[info('out'), info('v0')])
+    onnx('five_channels', '5 channels', *chain(CONV, w=W(5, 5, 3, 3)), inputs=[info('in', (1, 5, 'h', 'w'))])
+    onnx('batch_of_four', '4 pictures', *chain(CONV, w=w), inputs=[info('in', (4, 3, 'h', 'w'))])
+    onnx('three_dims', '3 dimensions', *chain(CONV, w=w), inputs=[info('in', (3, 'h', 'w'))])
+    onnx('bytes_in', 'not floating point', *chain(CONV, w=w),
+         inputs=[info('in', kind=TensorProto.UINT8)])
+    onnx('no_shape_said', 'ok', *chain(CONV, ('Relu', [], {}), w=w),
+         inputs=[info('in', ('n', 'c', 'h', 'w'))])
+    onnx('wrong_channels', 'the layer gets 3 channels', *chain(CONV, w=W(3, 4, 3, 3)))
+    onnx('dilated', 'dilated', *chain(('Conv', ['w'], dict(pads=[2] * 4, dilations=[2, 2])), w=w))
+    onnx('valid_padding', "changes the picture's size", *chain(('Conv', ['w'], {}), w=w))
+    onnx('conv1d', 'weights have 3 dimensions', *chain(('Conv', ['w'], {}), w=W(3, 3, 3)))
+    onnx('global_pool', "GlobalAveragePool", *chain(('GlobalAveragePool', [], {}), w=w))
+    onnx('downscale_mean', "not supported", *chain(('Resize', ['', 's'], dict(mode='linear', antialias=1)),
+         s=np.array([1, 1, .5, .5], np.float32)), opset=18)
+    onnx('align_corners', 'half-pixel', *chain(CONV, ('Resize', ['', 's'],
+         dict(mode='linear', coordinate_transformation_mode='align_corners')), w=w,
+         s=np.array([1, 1, 2, 2], np.float32)))
+    onnx('uneven_resize', '2 x 3', *chain(('Resize', ['', 's'], dict(mode='nearest')),
+         s=np.array([1, 1, 3, 2], np.float32)))
+    onnx('crop', 'cuts out a part', *chain(CONV, ('Slice', ['a', 'b', 'c'], {}), w=w, a=i64(1), b=i64(9), c=i64(2)))
+    onnx('reflect_features', 'only zeros', *chain(CONV, ('Pad', ['p'], dict(mode='reflect')), CONV, w=w,
+         p=i64(0, 0, 1, 1, 0, 0, 1, 1)))
+    onnx('not_a_shuffle', 'not a pixel shuffle', *chain(('Reshape', ['s'], {}),
+         ('Transpose', [], dict(perm=[0, 1, 2, 5, 4, 3])), ('Reshape', ['t'], {}),
+         s=i64(1, 3, 4, 2, 4, 2), t=i64(1, 3, 8, 8)), inputs=[info('in', (1, 3, 8, 8))])
+    onnx('nan_weights', 'not finite', *chain(CONV, w=np.full((3, 3, 3, 3), np.nan, np.float32)))
+    onnx('divide_by_zero', 'not finite', *chain(('Div', ['z'], {}), z=np.float32(0)))
+    onnx('no_dependence', 'does not depend', [N('Identity', ['in'], ['out'])], {})
+    onnx('constant_output', 'not a picture', [N('Identity', ['w'], ['out'])], dict(w=w))
+    huge = raw_tensor([3, 3, 3, 3], b'\0' * 8)
+    onnx('short_tensor', 'cut short', *chain(CONV, w=huge))
+    huge = raw_tensor([4000, 3000, 60, 1], b'\0' * 8)
+    onnx('huge_tensor', 'cut short', *chain(CONV, w=huge))
+    huge = raw_tensor([2**31 - 1, 2**31 - 1, 2**31 - 1, 4], b'')
+    onnx('overflowing_tensor', 'damaged or cut short', *chain(CONV, w=huge))
+    strings = helper.make_tensor('w', TensorProto.STRING, [3, 3, 3, 3], [b'x'] * 81)
+    onnx('string_tensor', 'unsupported type', *chain(CONV, w=strings))
+    for name, where in (('missing', 'weights.data'), ('escape', '../../etc/passwd'), ('absolute', '/etc/passwd')):
+        t = raw_tensor([3, 3, 3, 3], b'')
+        t.ClearField('raw_data')
+        t.data_location = TensorProto.EXTERNAL
+        t.external_data.add(key='location', value=where)
+        onnx('external_' + name, 'second file' if name == 'missing' else 'not a plain name',
+             *chain(CONV, w=t))
+    ext = W(3, 3, 3, 3)
+    t = raw_tensor([3, 3, 3, 3], b'')
+    t.ClearField('raw_data')
+    t.data_location = TensorProto.EXTERNAL
+    for k, v in (('location', 'external_good.data'), ('offset', '16'), ('length', '324')):
+        t.external_data.add(key=k, value=v)
+    onnx('external_good', 'ok', *chain(CONV, ('Relu', [], {}), w=t))
+    save('onnx/external_good.data', b'\0' * 16 + ext.tobytes(), None)
+    t.external_data[1].value = '64'
+    onnx('external_short', 'would end at', *chain(CONV, ('Relu', [], {}), w=t))
+    # bombs: maps that double, constants used again and again, names without end
+    nodes = [N('Concat', ['in', 'in'], ['d0'], axis=1)]
+    for i in range(1, 40): nodes.append(N('Concat', ['d%d' % (i - 1)] * 2, ['d%d' % i], axis=1))
+    onnx('doubling', '4096', nodes + [N('Conv', ['d39', 'w'], ['out'], **SAME)], dict(w=w))
+    nodes, at = [N('Conv', ['in', 'wide'], ['m'])], 'm'
+    for i in range(300):
+        nodes.append(N('Add', [at, 'many'], ['x%d' % i]))
+        at = 'x%d' % i
+    onnx('constant_again', 'implausibly often', nodes + [N('Conv', [at, 'back'], ['out'])],
+         dict(wide=W(512, 3, 1, 1), many=W(512, 1, 1), back=W(3, 512, 1, 1)))
+    onnx('enlarge_again', 'at most 64', *chain(*[('Resize', ['', 's'], dict(mode='nearest'))] * 30,
+         s=np.array([1, 1, 2, 2], np.float32)))
+    nodes, inits = chain(CONV, ('If', [], dict(then_branch=helper.make_graph([], 'a', [], []),
+                                               else_branch=helper.make_graph([], 'b', [], []))), w=w)
+    onnx('branch', '(If)', nodes, inits)
+    onnx('dead_unknown', 'ok', [N('Loop', ['in'], ['x']), N('Conv', ['in', 'w'], ['out'], **SAME)], dict(w=w))
+    onnx('many_shapes', 'calculations', [N('Shape', ['in'], ['s0'])] +
+         [N('Add', ['s%d' % i, 's0'], ['s%d' % (i + 1)]) for i in range(4200)] +
+         [N('Reshape', ['in', 's4200'], ['out'])], {})
+
+
+# ---- ncnn -----------------------------------------------------------------------------------------
+
+def half(*shape): return struct.pack('<I', 0x01306B47) + W(*shape).astype('<f2').tobytes().ljust(
+    (int(np.prod(shape)) * 2 + 3) // 4 * 4, b'\0')
+def single(*shape): return struct.pack('<I', 0) + W(*shape).astype('<f4').tobytes()
+def plain(*shape): return W(*shape).astype('<f4').tobytes()
+
+
+def ncnn(name, want, lines, bin_, counts=None, magic='7767517'):
+    n = len(lines)
+    text = '\n'.join([magic, counts or '%d %d' % (n, n)] + lines) + '\n'
+    save('ncnn/%s.param' % name, text.encode(), want)
+    if bin_ is not None: save('ncnn/%s.bin' % name, bin_, None)
+
+
+def ncnn_seeds():
+    inp, relu = 'Input in 0 1 data', 'ReLU r 1 1 a out 0=0.2'
+    conv = 'Convolution c 1 1 data a 0=3 1=3 4=1 5=1 6=81'
+    weights = half(3, 3, 3, 3) + plain(3)
+    ncnn('good', 'ok', [inp, 'Split s 1 2 data d0 d1', 'Convolution c 1 1 d0 a 0=12 1=3 4=1 5=1 6=324',
+         'PReLU p 1 1 a b 0=12', 'PixelShuffle u 1 1 b e 0=2', 'Interp i 1 1 d1 f 0=2 1=2.0 2=2.000000e+00',
+         'BinaryOp add 2 1 e f g', 'Interp last 1 1 g out 0=3 1=7.5e-1 2=0.75'],
+         half(12, 3, 3, 3) + plain(12) + plain(12))
+    ncnn('single', 'ok', [inp, conv.replace(' a ', ' out ') + ' 9=2 -23310=1,2.0e-01'], single(3, 3, 3, 3) + plain(3))
+    ncnn('deconv', 'ok', ['Input in 0 1 data 0=8 1=8 2=1', 'Convolution c 1 1 data a 0=4 1=3 4=1 6=36',
+         'ConvolutionDepthWise d 1 1 a b 0=4 1=3 4=-233 5=1 6=36 7=4', 'Padding p 1 1 b c 0=1 1=1 2=1 3=1',
+         'Convolution e 1 1 c d 0=4 1=3 6=144', 'Slice s 1 2 d x y -23300=2,2,-233', 'Concat j 2 1 x y z',
+         'Eltwise m 2 1 z b k 0=1 -23301=2,1.0,0.5', 'Deconvolution f 1 1 k out 0=1 1=4 3=2 4=1 6=64'],
+         half(4, 1, 3, 3) + half(4, 1, 3, 3) + plain(4) + half(4, 4, 3, 3) + half(1, 4, 4, 4))
+    ncnn('int8', 'int8', [inp, conv, relu], struct.pack('<I', 0x000D4B38) + bytes(400))
+    ncnn('table', 'quantised by a table', [inp, conv, relu], struct.pack('<I', 0x01020304) + bytes(1200))
+    ncnn('int8_layer', 'quantised', [inp, conv + ' 8=1', relu], weights)
+    ncnn('unknown', "layer 'g' (GridSample)", [inp, 'GridSample g 1 1 data out'], weights)
+    ncnn('no_bin', 'two files', [inp, conv, relu], None)
+    ncnn('short_bin', 'cut short', [inp, conv, relu], weights[:100])
+    ncnn('long_bin', 'do not belong together', [inp, conv, relu], weights + bytes(64))
+    ncnn('unwritten', 'no layer before it writes', [inp, conv.replace('data', 'other'), relu], weights)
+    ncnn('twice', 'written twice', [inp, conv, 'ReLU r 1 1 a a', relu], weights)
+    ncnn('magic', '7767517', [inp, conv, relu], weights, magic='7767518')
+    ncnn('wrong_size', 'need 81', [inp, conv.replace('6=81', '6=82'), relu], weights)
+    ncnn('huge_counts', 'ok', [inp, conv, relu], weights, counts='999999999999 -5')
+    ncnn('many_inputs', 'up to 16', [inp, 'Concat c 9999999 1 data out'], b'\0\0\0\0')
+    ncnn('not_a_number', 'cannot be understood', [inp, conv + ' five=1', relu], weights)
+    ncnn('huge_number', 'not supported', [inp, conv.replace('1=3', '1=1e300'), relu], weights)
+    ncnn('huge_array', 'cannot be understood', [inp, conv + ' -23310=99999999,1', relu], weights)
+    ncnn('dilation', 'dilation', [inp, conv + ' 2=2', relu], weights)
+    ncnn('fixed_size', 'output size', [inp, 'Interp i 1 1 data out 0=2 3=100 4=100'], b'\0\0\0\0')
+    ncnn('two_ends', 'outputs', [inp, conv, 'ReLU x 1 1 a x', 'ReLU y 1 1 a y'], weights)
+    ncnn('cut_line', 'cut short', [inp, conv, 'ReLU r 1'], weights)
+    save('ncnn/binary.param', struct.pack('<5I', 7685517, 2, 2, 0, 1), '7767517')
+    save('ncnn/binary.bin', weights, None)
+
+
+onnx_seeds()
+ncnn_seeds()
+with open(os.path.join(SEEDS, 'expect_graphs.txt'), 'w') as f:
+    f.write('# made by tools/make_graph_seeds.py: file, then "ok" or a part of the sentence\n')
+    f.write('\n'.join(sorted(set(EXPECT))) + '\n')
