@@ -1,11 +1,16 @@
 /* Zip checkpoints. A zip's checksums would stop nearly every change to the pickle inside, so input
- * that is no zip is taken for a pickle and put into an archive with three storages. */
+ * that is no zip is taken for a pickle and put into an archive with eight storages. */
 #include <string.h>
 #include <zlib.h>
 
 #include "fuzz.h"
 
-enum { STORAGE = 4096, MOST = 1 << 16, ROOM = MOST + 4 * (STORAGE + 200) };
+enum {
+    STORAGE = 4096,
+    STORAGES = 8,
+    MOST = 1 << 16,
+    ROOM = MOST + (STORAGES + 1) * (STORAGE + 200)
+};
 
 typedef struct Zip {
     uint8_t *bytes;
@@ -65,9 +70,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!storage || !z.bytes) abort();
     for (size_t i = 0; i < STORAGE; i += 4) storage[i + 3] = 0x3c; /* small floats */
     add(&z, "archive/data.pkl", data, size);
-    add(&z, "archive/data/0", storage, STORAGE);
-    add(&z, "archive/data/1", storage, STORAGE / 4);
-    add(&z, "archive/data/2", storage, 64);
+    for (int i = 0; i < STORAGES; i++) {
+        char name[] = "archive/data/0";
+        name[sizeof(name) - 2] = (char)('0' + i);
+        add(&z, name, storage, i < STORAGES - 1 ? STORAGE : 64);
+    }
     finish(&z);
     uint8_t *exact = malloc(z.n);
     if (!exact) abort();
