@@ -1,0 +1,18 @@
+#!/bin/sh
+# Installs what the tests need, builds, runs everything. Real media and models are looked for in
+# ../shared; without them those tests are skipped.
+#
+# usage: ./test.sh [MESON TEST ARGUMENT…]   for example: ./test.sh base upscaler
+# The last line is "N passed, N failed, N skipped"; the exit status is 1 when any failed.
+set -eu
+cd "$(dirname "$0")"
+. tools/packages.sh
+. tools/build.sh
+# shellcheck disable=SC2086
+packages_need $packages_build $packages_test
+echo "Building …"
+build_into build -Dtests=enabled || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+rm -f build/meson-logs/testlog.json
+status=0
+meson test -C build --no-rebuild "$@" || status=$?
+python3 tools/count_tests.py build/meson-logs/testlog.json "$status"

@@ -1,0 +1,25 @@
+# build_into DIR [MESON OPTION…]: configures where that is needed, and builds. Sourced, in the root
+# of the sources. $targets: what to build, default everything.
+build_into() {
+    dir=$1
+    shift
+    # a folder configured for other sources (a copied tree) cannot be used again
+    if [ -d "$dir/meson-private" ] && [ "$(cat "$dir/sources" 2>/dev/null)" != "$PWD" ] &&
+        ! grep -qF "\"source\": \"$PWD\"" "$dir/meson-info/meson-info.json" 2>/dev/null; then
+        echo "$dir/ belongs to other sources: made anew"
+        rm -rf "$dir"
+    fi
+    log=$(mktemp)
+    if [ ! -f "$dir/build.ninja" ]; then
+        rm -rf "$dir/meson-private"
+        meson setup "$dir" "$@" >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; return 1; }
+        echo "$PWD" >"$dir/sources"
+    elif [ $# -gt 0 ] && ! [ -f "$dir/with$(echo "$*" | tr -c 'a-zA-Z0-9\n' _)" ]; then
+        meson setup --reconfigure "$dir" "$@" >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; return 1; }
+    fi
+    [ $# = 0 ] || : >"$dir/with$(echo "$*" | tr -c 'a-zA-Z0-9\n' _)"
+    # shellcheck disable=SC2086
+    ninja -C "$dir" ${targets-} >"$log" 2>&1 || { grep -v '^\[' "$log" | tail -60 >&2; rm -f "$log"; return 1; }
+    grep -i 'warning:' "$log" >&2
+    rm -f "$log"
+}
