@@ -21,17 +21,21 @@ static int add(UpzIndex *index, const AVPacket *p, int64_t pts, int64_t duration
 
 /* A packet without pts gets its dts, or, in streams without any time, its place in decoding order
  * counted by the frame rate. */
-static int read_all(AVFormatContext *in, int stream, UpzIndex *index, volatile int *cancel)
+static int read_all(AVFormatContext *in, int stream, UpzIndex *index, volatile int *cancel,
+                    bool *jumps)
 {
     const AVStream *st = in->streams[stream];
     AVRational rate = av_guess_frame_rate(in, in->streams[stream], NULL);
     if (rate.num <= 0 || rate.den <= 0) rate = (AVRational){25, 1};
     int64_t frame = av_rescale_q(1, av_inv_q(rate), st->time_base), n = 0;
+    UpzTimeline timeline = {.last = AV_NOPTS_VALUE};
     AVPacket *p = av_packet_alloc();
     int r = p ? 0 : AVERROR(ENOMEM);
     while (r >= 0 && !(cancel && *cancel)) {
         r = av_read_frame(in, p);
         if (r < 0) break; /* any end will do: reading for real reports damage */
+        if (p->stream_index == stream)
+            *jumps |= upz_timeline_fix(&timeline, p, st->time_base) != 0;
         if (p->stream_index == stream && !(p->flags & AV_PKT_FLAG_DISCARD)) {
             int64_t pts = p->pts != AV_NOPTS_VALUE   ? p->pts
                           : p->dts != AV_NOPTS_VALUE ? p->dts
@@ -67,7 +71,9 @@ int upz_source_index(UpzSource *s, UpzIndex *index, UprezError *err)
     for (unsigned i = 0; i < in->nb_streams; i++)
         in->streams[i]->discard = (int)i == info->video_stream ? AVDISCARD_DEFAULT
                                                                : AVDISCARD_ALL;
-    r = read_all(in, info->video_stream, index, cancel);
+    bool jumps = false;
+    r = read_all(in, info->video_stream, index, cancel, &jumps);
+    if (jumps) upz_source_set_linear(s);
     avformat_close_input(&in);
     if (r < 0) {
         upz_index_free(index);

@@ -109,6 +109,24 @@ bool upz_input_is_still(const AVFormatContext *fmt, int stream)
     return n > 5 && !strcmp(name + n - 5, "_pipe");
 }
 
+int64_t upz_timeline_fix(UpzTimeline *t, AVPacket *p, AVRational time_base)
+{
+    int64_t jump = 0;
+    if (p->dts != AV_NOPTS_VALUE) {
+        int64_t second = av_rescale_q(1, (AVRational){1, 1}, time_base), dts = p->dts + t->offset;
+        if (t->last != AV_NOPTS_VALUE && t->last - dts > UPZ_MAX(second, 1)) {
+            jump = t->next - dts;
+            t->offset += jump;
+            dts += jump;
+        }
+        t->last = dts;
+        t->next = dts + UPZ_MAX(p->duration, 1);
+        p->dts = dts;
+    }
+    if (p->pts != AV_NOPTS_VALUE) p->pts += t->offset;
+    return jump;
+}
+
 bool upz_stream_has_alpha(const AVStream *st)
 {
     enum AVCodecID id = st->codecpar->codec_id;

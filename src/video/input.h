@@ -24,11 +24,23 @@ int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err);
 /* A single picture file, by its demuxer. */
 bool upz_input_is_still(const AVFormatContext *fmt, int stream);
 
+/* Recordings joined end to end begin their time anew. A packet whose dts lies more than a second
+ * before the one before it, and all that follow, are shifted to go on from there; in place. Start
+ * with {.last = AV_NOPTS_VALUE}. Returns the jump in the stream's time base when there is one. */
+typedef struct UpzTimeline {
+    int64_t last, next, offset;
+} UpzTimeline;
+int64_t upz_timeline_fix(UpzTimeline *t, AVPacket *packet, AVRational time_base);
+
 /* A decoder for a stream. alpha: VP8/VP9 with a second, transparency picture. hwaccel: a device
  * type of libav's ("cuda", "vaapi", …) or NULL; DEVICE when it cannot be used.
  * threads 0 = as many as the process may use, at most 8. */
 int upz_decoder_open(AVCodecContext **out, const AVStream *st, const char *hwaccel, int threads,
                      UprezError *err);
 bool upz_stream_has_alpha(const AVStream *st);
+
+/* From now on a seek reads from the start: time is not what the demuxer thinks. */
+struct UpzSource;
+void upz_source_set_linear(struct UpzSource *s);
 
 #endif

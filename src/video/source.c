@@ -52,8 +52,8 @@ struct UpzSource {
     int64_t skip_before;
 
     /* time before filters */
-    int64_t last, anchor, offset;
-    int64_t since_anchor;
+    UpzTimeline timeline;
+    int64_t last, anchor, since_anchor;
     bool jumped;
     int64_t last_out, target;
 
@@ -111,17 +111,6 @@ static void settle_time(UpzSource *s, AVFrame *f)
         p = s->anchor + av_rescale_q(s->since_anchor, av_inv_q(rate), s->st->time_base);
         upz_av_set_duration(f, nominal_duration(s));
     } else {
-        p += s->offset;
-        int64_t second = av_rescale_q(1, (AVRational){1, 1}, s->st->time_base);
-        if (s->last != AV_NOPTS_VALUE && s->last - p > second) {
-            if (!s->jumped)
-                upz_warn(s->ctx, "%s: timestamps jump back by %.3f s; what follows is shifted to "
-                         "go on without a gap", s->info.url,
-                         (double)(s->last - p) * av_q2d(s->st->time_base));
-            s->jumped = true;
-            s->offset += s->last + d - p;
-            p = s->last + d;
-        }
         s->anchor = p;
         s->since_anchor = 0;
     }
@@ -133,7 +122,7 @@ static void settle_time(UpzSource *s, AVFrame *f)
 static void reset_time(UpzSource *s)
 {
     s->last = s->anchor = s->last_out = AV_NOPTS_VALUE;
-    s->offset = s->since_anchor = 0;
+    s->since_anchor = 0;
     s->read_to = 0;
     s->n_expected = s->refused = s->stuck = 0;
     s->key_seen = false;
@@ -225,9 +214,9 @@ static int settle_expected(UpzSource *s, int64_t before, UprezError *err)
     bool all = s->good && shows_all(s->st->codecpar->codec_id);
     int r = 0;
     for (int i = 0; i < n && (s->refused > 0 || all) && r >= 0; i++) {
-        int64_t p = s->expected[i] + s->offset;
+        int64_t p = s->expected[i];
         if (s->last != AV_NOPTS_VALUE && p - s->last < hole) continue;
-        if (before != INT64_MAX && before + s->offset - p < hole) continue;
+        if (before != INT64_MAX && before - p < hole) continue;
         if (s->refused > 0) s->refused--;
         if (counts(s, p)) atomic_fetch_add(&s->lost_packets, 1);
         if (s->good && s->queue_n < MAX_QUEUE) r = hold(s, p, frame, err);
@@ -266,6 +255,15 @@ static void note_read(UpzSource *s, const AVPacket *p)
     AVRational tb = s->in->streams[p->stream_index]->time_base;
     t = av_rescale_q(t + p->duration, tb, AV_TIME_BASE_Q);
     s->read_to = UPZ_MAX(s->read_to, t);
+}
+
+static void fix_timeline(UpzSource *s)
+{
+    int64_t jump = upz_timeline_fix(&s->timeline, s->packet, s->st->time_base);
+    if (!jump || s->jumped || s->aiming) return;
+    s->jumped = true;
+    upz_warn(s->ctx, "%s: timestamps jump back by %.3f s; what follows is shifted to go on without a "
+             "gap", s->info.url, (double)jump * av_q2d(s->st->time_base));
 }
 
 static void end_of_input(UpzSource *s, int r)
@@ -309,7 +307,10 @@ static int read_packet(UpzSource *s, UprezError *err)
             return UPREZ_EOF;
         }
         note_read(s, s->packet);
-        if (s->packet->stream_index == s->stream) return 0;
+        if (s->packet->stream_index == s->stream) {
+            fix_timeline(s);
+            return 0;
+        }
         av_packet_unref(s->packet);
     }
 }
@@ -630,8 +631,7 @@ static int check_dolby_vision(UpzSource *s, UprezError *err)
         upz_av_stream_side_data(s->st, AV_PKT_DATA_DOVI_CONF, &size);
     if (!c || size < sizeof(*c)) return 0;
     s->info.dolby_vision = c->dv_profile;
-    if (c->dv_profile == 5 || (c->dv_bl_signal_compatibility_id == 0 && c->dv_profile < 7 &&
-                               c->rpu_present_flag))
+    if (c->dv_profile == 5 || (c->dv_profile == 10 && c->dv_bl_signal_compatibility_id == 0))
         return upz_fail(err, UPREZ_ERR_INPUT, "%s is Dolby Vision profile %d, whose picture has "
                         "no ordinary colours without its metadata; convert it to HDR10 first",
                         s->info.url, c->dv_profile);
@@ -676,6 +676,7 @@ static int open_input(UpzSource *s, UprezError *err)
     s->in = in;
     if (!s->fmt) s->fmt = in;
     s->st = in->streams[s->stream];
+    s->timeline = (UpzTimeline){.last = AV_NOPTS_VALUE};
     for (unsigned i = 0; i < in->nb_streams; i++)
         in->streams[i]->discard = (int)i == s->stream || knows_duration(in) ? AVDISCARD_DEFAULT
                                                                             : AVDISCARD_ALL;
@@ -887,6 +888,11 @@ const UpzSourceInfo *upz_source_info(const UpzSource *s)
     return &s->info;
 }
 
+void upz_source_set_linear(UpzSource *s)
+{
+    s->linear = true;
+}
+
 AVFormatContext *upz_source_format(const UpzSource *s)
 {
     return s->fmt;
@@ -926,6 +932,7 @@ static bool land(UpzSource *s, int64_t t)
         av_packet_unref(s->packet);
         s->pending = false;
         if (av_seek_frame(s->in, s->stream, want, AVSEEK_FLAG_BACKWARD) < 0) return false;
+        s->timeline = (UpzTimeline){.last = AV_NOPTS_VALUE};
         int64_t key;
         s->aiming = true;
         int r = find_key(s, &key, NULL);

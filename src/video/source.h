@@ -3,8 +3,9 @@
  * Time. A frame's pts is the source's (libav's best effort), in the stream's time base, also behind
  * filters. Where the source has none (raw streams) it is counted on from the last known one by the
  * frame rate, beginning at 0. Frames come in strictly increasing time: one that is not later than
- * the frame before it is put one tick behind it; when time jumps back by more than a second (joined
- * recordings), all that follows is shifted to go on from there, with a warning.
+ * the frame before it is put one tick behind it; when the packets' time jumps back by more than a
+ * second (joined recordings), all that follows is shifted to go on from there, with a warning
+ * (index first, then seek: only the index knows of such jumps beforehand).
  *
  * Damage is kept in time. A frame the decoder reports errors in is delivered as `damaged`. A packet
  * that the decoder refuses and whose time then shows a hole of at least 3/4 of a frame is replaced

@@ -567,6 +567,63 @@ static void harmed(void **state)
     free(d);
 }
 
+/* A recording joined to itself: time goes on; seeking finds the second half. */
+static void joined(void **state)
+{
+    (void)state;
+    char path[600];
+    snprintf(path, sizeof(path), "%s", shared("mpeg2_ntsc_704x480i_cc.ts"));
+    NEED(path);
+    size_t n;
+    uint8_t *d = load(path, &n), *two = malloc(2 * n);
+    memcpy(two, d, n);
+    memcpy(two + n, d, n);
+    UpzSource *s = open_clip(store("two.ts", two, 2 * n), UPZ_INTERLACED_KEEP, NULL);
+    free(two);
+    free(d);
+    int m = read_all(s, seen, MAX_FRAMES);
+    assert_in_range(m, 404, 406);
+    for (int k = 1; k < m; k++) assert_int_equal(seen[k].pts - seen[k - 1].pts, 3003);
+    assert_non_null(strstr(log_text, "jump back"));
+    UpzIndex index;
+    OK(upz_source_index(s, &index, &err));
+    int found = 0;
+    for (size_t k = 0; k < index.n; k++) found += index.items[k].pts == seen[300].pts;
+    assert_int_equal(found, 1);
+    upz_index_free(&index);
+    OK(upz_source_seek(s, seen[300].pts, &err));
+    assert_int_equal(read_all(s, again, 20), 20);
+    for (int k = 0; k < 20; k++) {
+        assert_int_equal(again[k].pts, seen[300 + k].pts);
+        assert_string_equal(again[k].md5, seen[300 + k].md5);
+    }
+    upz_source_close(&s);
+}
+
+/* Profile 8 made into profile 5 in the container's box. */
+static void dolby_vision_5(void **state)
+{
+    (void)state;
+    char path[600];
+    snprintf(path, sizeof(path), "%s", shared("dolbyvision_rot90.mov"));
+    NEED(path);
+    size_t n, found = 0;
+    uint8_t *d = load(path, &n);
+    for (size_t i = 0; i + 8 < n; i++)
+        if (!memcmp(d + i, "dvvC", 4)) {
+            d[i + 6] = (uint8_t)(5 << 1 | (d[i + 6] & 1));
+            found++;
+        }
+    assert_int_equal(found, 1);
+    UpzSource *s;
+    UpzSourceParams none = {0};
+    assert_int_equal(upz_source_open(&s, ctx, store("dv5.mov", d, n), &none, &err),
+                     UPREZ_ERR_INPUT);
+    assert_null(s);
+    assert_non_null(strstr(err.text, "Dolby Vision profile 5"));
+    free(d);
+}
+
 static void pipes(void **state)
 {
     (void)state;
@@ -709,7 +766,8 @@ int main(void)
         cmocka_unit_test(odd_formats), cmocka_unit_test(like_ffmpeg), cmocka_unit_test(infos),
         cmocka_unit_test(seeks),       cmocka_unit_test(indexes),     cmocka_unit_test(filters),
         cmocka_unit_test(broken),      cmocka_unit_test(harmed),      cmocka_unit_test(pipes),
-        cmocka_unit_test(odds),
+        cmocka_unit_test(odds),        cmocka_unit_test(joined),
+        cmocka_unit_test(dolby_vision_5),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
 }
