@@ -9,7 +9,8 @@
 #include "model/model.h"
 #include "model/torch_state.h"
 
-#define MAX_HEADER ((uint64_t)4 << 20) /* 16384 tensors need about 2 MB */
+#define MAX_VALUES (32 * UPZ_TENSORS_MAX) /* in the header; a tensor has about ten */
+#define MAX_HEADER ((uint64_t)4 << 20)    /* 16384 tensors need about 2 MB */
 
 static const struct {
     const char *name;
@@ -100,6 +101,15 @@ static int read_tensors(const UpzModelFile *f, UpzTensorSet *set, UprezError *er
         return upz_fail(err, UPREZ_ERR_MODEL,
                         "%s is cut short or damaged: it claims a header of %llu bytes", file,
                         (unsigned long long)header);
+    /* the parser takes some 60 bytes a value, which may be two bytes of text */
+    size_t values = 0;
+    for (size_t i = 0; i < header; i++)
+        values += f->data[8 + i] == ',' || f->data[8 + i] == '[' || f->data[8 + i] == '{';
+    if (values > MAX_VALUES)
+        return upz_fail(err, UPREZ_ERR_MODEL,
+                        "%s: its header holds %zu values; at most %d are "
+                        "plausible",
+                        file, values, MAX_VALUES);
     cJSON *root = cJSON_ParseWithLength((const char *)f->data + 8, (size_t)header);
     if (!cJSON_IsObject(root)) {
         cJSON_Delete(root);
