@@ -242,10 +242,20 @@ int upz_convert_picture(UprezContext *ctx, const UprezPicture *src, UprezPicture
     UprezColor sc = src->color, dc = dst->color;
     upz_color_resolve(&sc, &src->format, src->width, src->height);
     upz_color_resolve(&dc, &dst->format, dst->width, dst->height);
-    /* within one colour model nothing is clipped on the way */
-    bool rgb = src->format.model == UPREZ_RGB || dst->format.model == UPREZ_RGB ||
-               (src->format.model == UPREZ_YUV && dst->format.model == UPREZ_YUV &&
-                sc.matrix != dc.matrix);
+    bool yuv_pair = src->format.model == UPREZ_YUV && dst->format.model == UPREZ_YUV;
+    if (src->format.model == dst->format.model && (!yuv_pair || sc.matrix == dc.matrix)) {
+        /* component by component: chroma that need not be resampled stays as it is */
+        UprezPicture from = *src, to = *dst;
+        from.color = sc;
+        to.color = dc;
+        UpzResizePicture *r;
+        int e = upz_resize_picture_create(&r, ctx, UPZ_RESIZE_BILINEAR, &from, &to, err);
+        if (e < 0) return e;
+        upz_resize_picture_run(r, src, dst);
+        upz_resize_picture_destroy(&r);
+        return 0;
+    }
+    bool rgb = src->format.model == UPREZ_RGB || dst->format.model == UPREZ_RGB || yuv_pair;
     UpzRows rows = rgb ? UPZ_ROWS_RGB : UPZ_ROWS_YUV;
     Conversion c = {.src = src, .dst = dst};
     int e = upz_load_init(&c.load, &src->format, &sc, src->width, src->height, rows, ctx->cpu, err);
