@@ -1,6 +1,6 @@
 /* Every real model of $SHARED/models, and the small ONNX files of tests/data/references, against
  * what PyTorch or ONNX Runtime computed from the same file in fp32: by the plain-C reference and by
- * each engine that runs on the processor. Prints the table model | loads | engine | difference. */
+ * the engine for processors, at each level this one has. Prints the table model | loads | engine | difference. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -111,8 +111,8 @@ static void report(const char *model, const char *engine, double difference, con
 {
     bool ok = difference <= TOLERANCE;
     failures += !ok;
-    if (why) print_message("%-62s | no  | %-9s | %s\n", model, engine, why);
-    else print_message("%-62s | yes | %-9s | %.2e%s\n", model, engine, difference, ok ? "" : " FAILED");
+    if (why) print_message("%-62s | no  | %-10s | %s\n", model, engine, why);
+    else print_message("%-62s | yes | %-10s | %.2e%s\n", model, engine, difference, ok ? "" : " FAILED");
 }
 
 /* The engine turns studio luma into 0..1 and back, and cuts off what lies outside the range of a
@@ -143,12 +143,17 @@ static double engine_difference(const UprezModel *m, const UpzEngineOps *ops, Up
     return max;
 }
 
-static void check_file(UprezContext *ctx, const char *path, const cJSON *ref, const float *want)
+/* A context for each processor level to be had here. */
+typedef struct Levels {
+    UprezContext *ctx[UPZ_CPU_COUNT];
+} Levels;
+
+static void check_file(const Levels *levels, const char *path, const cJSON *ref, const float *want)
 {
     UprezModel *m;
     UprezError err = {0};
     const char *name = upz_basename(path);
-    if (uprez_model_load(&m, ctx, path, NULL, &err) < 0) {
+    if (uprez_model_load(&m, levels->ctx[0], path, NULL, &err) < 0) {
         report(name, "", INFINITY, err.text);
         return;
     }
@@ -165,12 +170,15 @@ static void check_file(UprezContext *ctx, const char *path, const cJSON *ref, co
            got ? NULL : err.text);
     free(got);
     free(src);
-    for (int i = 0; upz_engines[i]; i++) {
-        const UpzEngineOps *ops = upz_engines[i];
-        if (strcmp(ops->name, "cpu") != 0 || ops->missing) continue;
+    const UpzEngineOps *ops = upz_engine_find("cpu");
+    assert_non_null(ops);
+    for (int i = 0; i < UPZ_CPU_COUNT && !ops->missing; i++) {
+        if (!levels->ctx[i]) continue;
+        char engine[32];
         const char *why = NULL;
-        double d = engine_difference(m, ops, ctx, want, count, w, h, &why);
-        report(name, ops->name, d, why);
+        double d = engine_difference(m, ops, levels->ctx[i], want, count, w, h, &why);
+        snprintf(engine, sizeof(engine), "cpu %s", upz_cpu_name((UpzCpuLevel)i));
+        report(name, engine, d, why);
     }
     uprez_model_unref(&m);
 }
@@ -178,9 +186,12 @@ static void check_file(UprezContext *ctx, const char *path, const cJSON *ref, co
 /* key: "models" or "onnx". root: where the files are. Returns how many were checked. */
 static int check_all(const char *key, const char *root)
 {
-    UprezContext *ctx;
     UprezError err;
-    if (uprez_context_create(&ctx, NULL, &err) < 0) fail_msg("%s", err.text);
+    Levels levels = {0};
+    for (int i = 0; i <= (int)upz_cpu_detect(); i++) {
+        UprezContextParams params = {.size = sizeof(params), .cpu = upz_cpu_name((UpzCpuLevel)i)};
+        if (uprez_context_create(&levels.ctx[i], &params, &err) < 0) fail_msg("%s", err.text);
+    }
     cJSON *index = ref_index();
     assert_non_null(index);
     const cJSON *ref, *file;
@@ -202,13 +213,13 @@ static int check_all(const char *key, const char *root)
             snprintf(path, sizeof(path), "%s/%s", root, ref_text(file, "path"));
             if (upz_sha256_file(path, hex, UPREZ_ERR_MODEL, &err) < 0) fail_msg("%s", err.text);
             assert_string_equal(hex, ref_text(file, "sha256"));
-            check_file(ctx, path, ref, (const float *)blob);
+            check_file(&levels, path, ref, (const float *)blob);
             checked++;
         }
         free(blob);
     }
     cJSON_Delete(index);
-    uprez_context_destroy(&ctx);
+    for (int i = 0; i < UPZ_CPU_COUNT; i++) uprez_context_destroy(&levels.ctx[i]);
     assert_int_equal(failures, 0);
     return checked;
 }
