@@ -11,7 +11,7 @@ expect 2 "$UPREZ" model
 expect 2 "$UPREZ" model nonsense
 expect 0 "$UPREZ" model list
 grep -q '^RealESRGAN_x4plus ' "$tmp/out" || bad "list lacks x4plus"
-grep -q 'RealESRNet_x4plus .*unverified' "$tmp/out" || bad "list does not show what is unverified"
+grep -q 'RealESRGANv2-animevideo-xsx4 .*unverified' "$tmp/out" || bad "list does not show what is unverified"
 expect 0 "$UPREZ" model list --json
 python3 - "$tmp/out" <<'P' || bad "list --json"
 import json, sys
@@ -40,12 +40,12 @@ expect 4 "$UPREZ" model pull realesr-animevideov3 --mirror "file://$tmp/mirror"
 [ -f "$models/realesr-animevideov3.pth" ] && bad "too much content was accepted"
 rm -f "$models"/*.part
 # without a published hash: refused, told, accepted when vouched for
-echo weights >"$tmp/mirror/RealESRNet_x4plus.pth"
-hash=$(sha256sum "$tmp/mirror/RealESRNet_x4plus.pth" | cut -c1-64)
-expect 4 "$UPREZ" model pull RealESRNet_x4plus --mirror "file://$tmp/mirror"; said "$hash"
-expect 4 "$UPREZ" model pull RealESRNet_x4plus --mirror "file://$tmp/mirror" --accept-hash "${hash%?????}00000"
-expect 0 "$UPREZ" model pull RealESRNet_x4plus --mirror "file://$tmp/mirror" --accept-hash "$hash"
-[ "$(sha256sum "$models/RealESRNet_x4plus.pth" | cut -c1-64)" = "$hash" ] || bad "--accept-hash"
+echo weights >"$tmp/mirror/RealESRGANv2-animevideo-xsx4.pth"
+hash=$(sha256sum "$tmp/mirror/RealESRGANv2-animevideo-xsx4.pth" | cut -c1-64)
+expect 4 "$UPREZ" model pull RealESRGANv2-animevideo-xsx4 --mirror "file://$tmp/mirror"; said "$hash"
+expect 4 "$UPREZ" model pull RealESRGANv2-animevideo-xsx4 --mirror "file://$tmp/mirror" --accept-hash "${hash%?????}00000"
+expect 0 "$UPREZ" model pull RealESRGANv2-animevideo-xsx4 --mirror "file://$tmp/mirror" --accept-hash "$hash"
+[ "$(sha256sum "$models/RealESRGANv2-animevideo-xsx4.pth" | cut -c1-64)" = "$hash" ] || bad "--accept-hash"
 
 # HTTP on this machine: redirects, drops, resume
 real=$SHARED/models/pytorch/realesr-animevideov3.pth
