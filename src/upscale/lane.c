@@ -69,14 +69,16 @@ static int choose_engine(const UpzEngineOps **out, UpzDevice *device, const UpzL
             return upz_fail(err, UPREZ_ERR_USAGE, "'%s' has no device number behind the colon",
                             p->device);
     }
-    bool named = !is_auto(p->engine), known = false;
+    bool named = !is_auto(p->engine);
+    if (named && !upz_engine_find(p->engine))
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "there is no engine '%s' in this program; see 'uprez devices'", p->engine);
     UprezError why = {0};
     for (int i = 0; upz_engines[i]; i++) {
         const UpzEngineOps *ops = upz_engines[i];
         /* kernels need no network: whatever engine was named, they run on the planes */
         bool kernels = model->kernel && !strcmp(ops->name, "resample");
         if (named && strcmp(ops->name, p->engine) && !kernels) continue;
-        known = true;
         if (ops->missing) {
             upz_fail(&why, UPREZ_ERR_DEVICE, "%s", ops->missing);
             continue;
@@ -94,9 +96,6 @@ static int choose_engine(const UpzEngineOps **out, UpzDevice *device, const UpzL
         *device = list.items[found];
         return 0;
     }
-    if (named && !known)
-        return upz_fail(err, UPREZ_ERR_DEVICE,
-                        "there is no engine '%s' in this program; see 'uprez devices'", p->engine);
     if (why.code) return upz_fail(err, why.code, "%s", why.text);
     return upz_fail(err, UPREZ_ERR_DEVICE,
                     "no engine here can use device '%s'; see 'uprez devices', or give -d cpu",

@@ -21,9 +21,9 @@ expect 0 "$UPREZ" -q -m lanczos -s 2 "$P/lq_baboon.png" "$tmp/g.webp"
 
 mkdir "$tmp/in"
 cp "$P/lq_comic.png" "$tmp/in/2 with space.png"; cp "$P/lq_baboon.png" "$tmp/in/10.png"
-expect 0 "$UPREZ" -q -m bicubic -s 2 "$tmp/in" "$tmp/out"
-[ -f "$tmp/out/2 with space.png" ] && [ -f "$tmp/out/10.png" ] || bad "folder: $(ls "$tmp/out")"
+expect 0 "$UPREZ" -q -m bicubic -s 2 "$tmp/in" "$tmp/made"
+[ -f "$tmp/made/2 with space.png" ] && [ -f "$tmp/made/10.png" ] || bad "folder: $(ls "$tmp/made")"
 echo broken >"$tmp/in/5.png"
-expect 3 "$UPREZ" -q -m bicubic -s 2 "$tmp/in" "$tmp/out2"
-[ "$(ls "$tmp/out2" | wc -l)" = 2 ] || bad "a bad file stopped the folder: $(ls "$tmp/out2")"
+expect 3 "$UPREZ" -q -m bicubic -s 2 "$tmp/in" "$tmp/made2"
+[ "$(ls "$tmp/made2" | wc -l)" = 2 ] || bad "a bad file stopped the folder: $(ls "$tmp/made2")"
 finish
