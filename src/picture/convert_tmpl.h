@@ -204,17 +204,46 @@ UPZ_INLINE int clean_row(float *restrict d, const float *restrict s, bool clip, 
     return bad;
 }
 
-UPZ_INLINE void weigh_row(float *restrict d, const float *restrict s, float w, bool first,
-                          bool clip, int n)
+UPZ_INLINE float clean(float x, bool clip) { return clip ? clip01(x) : x == x ? x : 0; }
+
+/* The vertical chroma kernel: 1, 3, 4 or more taps. */
+UPZ_INLINE void weigh_n(float *restrict d, const float *const *rows, const float *w, int n,
+                        bool clip, int from, int count)
 {
-    if (clip && first)
-        for (int i = 0; i < n; i++) d[i] = clip01(s[i]) * w;
-    else if (clip)
-        for (int i = 0; i < n; i++) d[i] = d[i] + clip01(s[i]) * w;
-    else if (first)
-        for (int i = 0; i < n; i++) d[i] = (s[i] == s[i] ? s[i] : 0) * w;
+    const float *restrict r0 = rows[0] + from, *restrict r1 = rows[n > 1 ? 1 : 0] + from,
+                *restrict r2 = rows[n > 2 ? 2 : 0] + from, *restrict r3 = rows[n > 3 ? 3 : 0] + from;
+    float w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
+    for (int i = 0; i < count; i++) {
+        float v = clean(r0[i], clip) * w0;
+        if (n > 1) v = v + clean(r1[i], clip) * w1;
+        if (n > 2) v = v + clean(r2[i], clip) * w2;
+        if (n > 3) v = v + clean(r3[i], clip) * w3;
+        d[i] = v;
+    }
+}
+
+UPZ_INLINE void weigh_clip(float *d, const float *const *rows, const float *w, int n, bool clip,
+                           int from, int count)
+{
+    if (n == 1)
+        weigh_n(d, rows, w, 1, clip, from, count);
+    else if (n == 3)
+        weigh_n(d, rows, w, 3, clip, from, count);
     else
-        for (int i = 0; i < n; i++) d[i] = d[i] + (s[i] == s[i] ? s[i] : 0) * w;
+        weigh_n(d, rows, w, 4, clip, from, count);
+    for (int k = 4; k < n; k++) {
+        const float *r = rows[k] + from;
+        for (int i = 0; i < count; i++) d[i] = d[i] + clean(r[i], clip) * w[k];
+    }
+}
+
+static void weigh(float *d, const float *const *rows, const float *w, int n, bool clip, int from,
+                  int count)
+{
+    if (clip)
+        weigh_clip(d, rows, w, n, true, from, count);
+    else
+        weigh_clip(d, rows, w, n, false, from, count);
 }
 
 UPZ_INLINE void code_row(float *restrict d, const float *restrict a, const float *restrict b,
@@ -240,6 +269,26 @@ UPZ_INLINE void code_row1(float *restrict d, const float *restrict a, float m, f
     }
 ROUND(round_u8, uint8_t)
 ROUND(round_u16, uint16_t)
+
+/* R G B to one component in one pass: what clean_row, code_row and round do in turn. */
+#define FROM_RGB(name, T) \
+    UPZ_INLINE int name(T *restrict d, const float *restrict r, const float *restrict g, \
+                        const float *restrict b, const float m[3], float bias, float hi, \
+                        int shift, int n) \
+    { \
+        float m0 = m[0], m1 = m[1], m2 = m[2]; \
+        int bad = 0; \
+        for (int i = 0; i < n; i++) { \
+            bad += (r[i] != r[i]) + (g[i] != g[i]) + (b[i] != b[i]); \
+            float x = clip01(r[i]) * m0 + clip01(g[i]) * m1 + clip01(b[i]) * m2 + bias; \
+            x = x > 0 ? x : 0; \
+            x = x < hi ? x : hi; \
+            d[i] = (T)((int)(x + 0.5f) << shift); \
+        } \
+        return bad; \
+    }
+FROM_RGB(from_rgb_u8, uint8_t)
+FROM_RGB(from_rgb_u16, uint16_t)
 
 #define WEAVE2(name, T) \
     UPZ_INLINE void name(T *restrict d, const T *restrict a, const T *restrict b, int n) \
@@ -428,9 +477,8 @@ static void store_chroma(const UpzStore *s, const float *const *const rows[3], i
     int used = to - (x - MARGIN);
     for (int p = 0; p < 3; p++) {
         if (s->diagonal && !p) continue;
-        for (int k = 0; k < s->y.down_n; k++)
-            weigh_row(sum[p] + before, rows[p][reach + s->y.down_at + k] + from,
-                      s->y.down_weight[k], !k, s->clip, to - from);
+        weigh(sum[p] + before, rows[p] + reach + s->y.down_at, s->y.down_weight, s->y.down_n,
+              s->clip, from, to - from);
     }
     for (int c = 1; c < 3; c++) {
         if (s->diagonal)
@@ -452,9 +500,23 @@ static int store_rows(const UpzStore *s, const float *const *const rows[3], int 
     int group = 1 << s->y.sub, reach = UPZ_CHROMA_REACH(s->y.sub), bad = 0;
     bool subsampled = s->n_comp == 3 && (s->x.sub || s->y.sub);
     int direct = subsampled ? 1 : s->n_comp; /* components at full resolution */
+    bool fused = direct == 1 && s->n_rows == 3 && s->clip && !s->diagonal &&
+                 s->format.depth <= 16 && s->format.comp[0].step == (s->format.depth > 8 ? 2 : 1);
     for (int x = 0; x < s->width; x += CHUNK) {
         int n = UPZ_MIN(CHUNK, s->width - x);
         for (int r = 0; r < group && y + r < s->height; r++) {
+            if (fused) {
+                const float *a[3];
+                for (int p = 0; p < 3; p++) a[p] = rows[p][reach + r] + x;
+                uint8_t *d = store_at(s, dst, 0, x, y + r);
+                if (s->format.depth == 8)
+                    bad += from_rgb_u8(d, a[0], a[1], a[2], s->matrix[0], s->bias[0], s->hi[0], 0,
+                                       n);
+                else
+                    bad += from_rgb_u16((uint16_t *)(void *)d, a[0], a[1], a[2], s->matrix[0],
+                                        s->bias[0], s->hi[0], s->format.shift, n);
+                continue;
+            }
             for (int p = 0; p < s->n_rows; p++)
                 bad += clean_row(clean[p], rows[p][reach + r] + x, s->clip, n);
             for (int c = 0; c < direct; c++) {

@@ -422,6 +422,25 @@ static void spread(const UpzResizeParams *p, const void *tmp, uint8_t *dst, int 
     }
 }
 
+/* One output row of a strip from its intermediate rows; count is rounded up to UPZ_DOWN. */
+static void finish_row(const UpzResize *r, const void *const *rows, int y, void *dst, void *sums,
+                       int count)
+{
+    const UpzResizeParams *p = &r->p;
+    int n = r->y.n, at = y % r->y.period * n;
+    if (!r->fixed) {
+        r->dsp->down_float((const float *const *)rows, r->y.weight + at, n, sums, count);
+        r->dsp->finish(sums, dst, p->depth_dst, p->shift_bits_dst, (float)p->gain, (float)p->bias,
+                       r->lo, r->hi, count);
+    } else if (p->depth_dst == 8) {
+        r->dsp->down_u8((const int16_t *const *)rows, r->y.fixed + at, n, 14 - p->depth_src,
+                        (int)r->lo, (int)r->hi, dst, count);
+    } else {
+        r->dsp->down_u16((const int16_t *const *)rows, r->y.fixed + at, n, 14 - p->depth_src,
+                         (int)r->lo, (int)r->hi, p->shift_bits_dst, dst, count);
+    }
+}
+
 void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, void *dst,
                      ptrdiff_t dst_stride, int y0, int y1, void *scratch)
 {
@@ -453,26 +472,17 @@ void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, 
             }
             for (int k = 0; k < n; k++)
                 rows[k] = ring + (size_t)(((top + k) % n + n) % n) * r->row_bytes;
-            int phase = y % r->y.period;
             uint8_t *to = (uint8_t *)dst + dst_stride * y + (size_t)x * (size_t)p->step_dst;
-            bool direct = p->step_dst == bytes_dst && width % UPZ_DOWN == 0;
-            void *at = direct ? to : packed;
-            if (r->fixed && bytes_dst == 1) {
-                dsp->down_u8((const int16_t *const *)rows, r->y.fixed + phase * n, n,
-                             14 - p->depth_src, (int)r->lo, (int)r->hi, at, width);
-            } else if (r->fixed) {
-                dsp->down_u16((const int16_t *const *)rows, r->y.fixed + phase * n, n,
-                              14 - p->depth_src, (int)r->lo, (int)r->hi, p->shift_bits_dst, at,
-                              width);
-            } else {
-                dsp->down_float((const float *const *)rows, r->y.weight + phase * n, n,
-                                (float *)(void *)sums, width);
-                dsp->finish((const float *)(const void *)sums, at, p->depth_dst, p->shift_bits_dst,
-                            (float)p->gain, (float)p->bias, r->lo, r->hi, width);
-            }
-            if (direct) continue;
+            /* whole steps of the kernels straight into the picture, the rest by way of `packed` */
+            int whole = p->step_dst == bytes_dst ? width / UPZ_DOWN * UPZ_DOWN : 0;
+            if (whole) finish_row(r, rows, y, to, sums, whole);
+            if (whole == width) continue;
+            for (int k = 0; k < n; k++)
+                rows[k] = (const uint8_t *)rows[k] + (size_t)whole * (r->fixed ? 2 : 4);
+            to += (size_t)whole * (size_t)bytes_dst;
+            finish_row(r, rows, y, packed, sums, width - whole);
             if (p->step_dst == bytes_dst)
-                memcpy(to, packed, (size_t)width * (size_t)bytes_dst);
+                memcpy(to, packed, (size_t)(width - whole) * (size_t)bytes_dst);
             else
                 spread(p, packed, to, width);
         }
