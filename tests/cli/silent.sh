@@ -1,0 +1,112 @@
+#!/bin/bash
+# Ways in which other tools fail and report success (docs/known-failures.md, second table), on clips
+# made here. Each must end well, or with a sentence and the right code.
+. "$(dirname "$0")/lib.sh"
+need ffmpeg ffprobe python3
+ff() { ffmpeg -v error -y "$@" </dev/null; }
+up() { "$UPREZ" -q -m bicubic -s 2 --preset ultrafast "$@"; }
+codecs() { ffprobe -v error -select_streams "$2" -show_entries stream=codec_name -of csv=p=0 "$1" | tr -d , | sort | tr '\n' ' '; }
+src="testsrc2=size=96x64:rate=25:duration=2"
+
+# wide colours: BT.2020 PQ in 10 bits comes out as that
+ff -f lavfi -i "$src" -vf format=yuv420p10le,setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv \
+    -c:v libx265 -x265-params log-level=none -preset ultrafast \
+    -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc "$tmp/hdr.mkv"
+expect 0 up "$tmp/hdr.mkv" "$tmp/hdr.mp4"
+[ "$(probe "$tmp/hdr.mp4" pix_fmt,color_space,color_transfer,color_primaries)" = yuv420p10le,bt2020nc,smpte2084,bt2020 ] ||
+    bad "BT.2020: $(probe "$tmp/hdr.mp4" pix_fmt,color_space,color_transfer,color_primaries)"
+
+# ten bits are ten: not eight of them with two zeros behind
+python3 - "$tmp/ramp.yuv" <<'P'
+import struct, sys
+w, h = 256, 16
+y = b"".join(struct.pack("<H", 64 + x * 3) for x in range(w)) * h
+open(sys.argv[1], "wb").write((y + struct.pack("<H", 512) * (w * h // 2)) * 3)
+P
+ff -f rawvideo -pix_fmt yuv420p10le -s 256x16 -r 25 -i "$tmp/ramp.yuv" -c:v ffv1 "$tmp/ramp.mkv"
+expect 0 "$UPREZ" -q -m bicubic -s 2 -c ffv1 "$tmp/ramp.mkv" "$tmp/ramp2.mkv"
+ff -i "$tmp/ramp2.mkv" -frames:v 1 -f rawvideo "$tmp/ramp2.yuv"
+python3 - "$tmp/ramp2.yuv" <<'P' || bad "ten bits became eight"
+import array, sys
+a = array.array("H", open(sys.argv[1], "rb").read())[: 512 * 32]
+low = [v & 3 for v in a]
+assert max(a) > 255 and all(low.count(k) > len(a) // 10 for k in range(4)), (max(a), [low.count(k) for k in range(4)])
+P
+
+# frames at uneven times under a misleading nominal rate keep their times and the duration
+ff -f lavfi -i "testsrc2=size=96x64:rate=60:duration=3" -vf "select='not(mod(n,2))+lt(n,20)'" -fps_mode vfr \
+    -c:v libx264 -preset ultrafast -pix_fmt yuv420p "$tmp/vfr.mp4"
+expect 0 up "$tmp/vfr.mp4" "$tmp/vfr2.mp4"
+pts "$tmp/vfr.mp4" >"$tmp/p1"; pts "$tmp/vfr2.mp4" >"$tmp/p2"
+[ "$(frames "$tmp/vfr.mp4")" = "$(frames "$tmp/vfr2.mp4")" ] || bad "VFR: $(frames "$tmp/vfr.mp4") frames became $(frames "$tmp/vfr2.mp4")"
+paste "$tmp/p1" "$tmp/p2" | awk 'NR==1{o=$2-$1} {d=$2-$1-o; if (d<0) d=-d; if (d>0.0011) exit 1}' || bad "VFR: times moved"
+
+# subtitles of any text kind into MP4; kept as they are, with their fonts, in Matroska
+printf '1\n00:00:00,200 --> 00:00:01,500\nhello\n' >"$tmp/s.srt"
+ff -i "$tmp/s.srt" "$tmp/s.ass"
+head -c 3000 /dev/urandom >"$tmp/font.ttf"
+ff -f lavfi -i "$src" -f lavfi -i sine=duration=2 -i "$tmp/s.srt" -i "$tmp/s.ass" -attach "$tmp/font.ttf" \
+    -metadata:s:t mimetype=font/ttf -map 0 -map 1 -map 2 -map 3 -c:v libx264 -preset ultrafast -pix_fmt yuv420p \
+    -c:a libopus -c:s:0 srt -c:s:1 ass -metadata title=kept "$tmp/subs.mkv"
+expect 0 up "$tmp/subs.mkv" "$tmp/subs.mp4"
+[ "$(codecs "$tmp/subs.mp4" s)" = "mov_text mov_text " ] || bad "MP4 subtitles: $(codecs "$tmp/subs.mp4" s)"
+ff -i "$tmp/subs.mp4" -map 0:s:0 "$tmp/back.srt"; grep -q hello "$tmp/back.srt" || bad "the subtitle's text is gone"
+expect 0 up "$tmp/subs.mkv" "$tmp/subs2.mkv"
+[ "$(codecs "$tmp/subs2.mkv" s)" = "ass subrip " ] || bad "MKV subtitles: $(codecs "$tmp/subs2.mkv" s)"
+[ "$(ffprobe -v error -select_streams t -show_entries stream_tags=filename -of csv=p=0 "$tmp/subs2.mkv")" = font.ttf ] || bad "the font is gone"
+[ "$(ffprobe -v error -show_entries format_tags=title -of csv=p=0 "$tmp/subs2.mkv")" = kept ] || bad "the title is gone"
+# what the target cannot hold is refused before the work when asked for
+expect 7 up --strict-streams "$tmp/subs.mkv" "$tmp/strict.mp4"
+[ -e "$tmp/strict.mp4" ] && bad "--strict-streams left an output"
+
+# Opus into .mov: sound, and a file that opens
+expect 0 up "$tmp/subs.mkv" "$tmp/opus.mov"
+[ -n "$(codecs "$tmp/opus.mov" a)" ] || bad ".mov lost the sound"
+ff -xerror -i "$tmp/opus.mov" -f null - || bad ".mov does not decode"
+
+# .webm gets a codec it may hold, or is refused: never a stump called success
+expect 0 "$UPREZ" -q -m bicubic -s 2 --frames 10 "$tmp/subs.mkv" "$tmp/a.webm"
+[ "$(frames "$tmp/a.webm")" = 10 ] || bad ".webm has $(frames "$tmp/a.webm") frames"
+expect 2 "$UPREZ" -q -m bicubic -s 2 -c libx264 "$tmp/subs.mkv" "$tmp/b.webm"
+[ -e "$tmp/b.webm" ] && bad "H.264 in .webm left an output"
+
+# a source that ends too early is damage, not a shorter success
+ff -f lavfi -i "testsrc2=size=96x64:rate=25:duration=8" -c:v libx264 -g 25 -preset ultrafast -pix_fmt yuv420p "$tmp/long.mkv"
+head -c $(($(stat -c %s "$tmp/long.mkv") / 2)) "$tmp/long.mkv" >"$tmp/cut.mkv"
+expect 8 up "$tmp/cut.mkv" "$tmp/cut2.mkv"
+n=$(frames "$tmp/cut2.mkv")
+[ "${n:-0}" -ge 60 ] && [ "$n" -lt 200 ] || bad "a cut source gave $n frames"
+expect 0 up --tolerate-damage "$tmp/cut.mkv" "$tmp/cut3.mkv"
+
+# a picture is a success
+ff -i "$tmp/hdr.mkv" -frames:v 1 -pix_fmt rgb24 "$tmp/in.png"
+expect 0 up "$tmp/in.png" "$tmp/one.png"
+[ "$(probe "$tmp/one.png" width,height)" = 192,128 ] || bad "PNG: $(probe "$tmp/one.png" width,height)"
+
+# a folder whose first clip is silent keeps the others' sound
+mkdir "$tmp/batch"
+ff -f lavfi -i "$src" -c:v libx264 -preset ultrafast -pix_fmt yuv420p "$tmp/batch/1.mp4"
+ff -f lavfi -i "$src" -f lavfi -i sine=duration=2 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac "$tmp/batch/2.mp4"
+expect 0 up "$tmp/batch" "$tmp/batch2"
+[ -z "$(codecs "$tmp/batch2/1.mp4" a)" ] && [ "$(codecs "$tmp/batch2/2.mp4" a)" = "aac " ] || bad "folder: sound $(codecs "$tmp/batch2/2.mp4" a)"
+[ "$(packets_md5 "$tmp/batch/2.mp4" a:0)" = "$(packets_md5 "$tmp/batch2/2.mp4" a:0)" ] || bad "folder: the sound changed"
+
+# parts of a clip are exact to the frame
+for n in 1 7 49 50; do
+    expect 0 up -y --frames $n "$tmp/batch/1.mp4" "$tmp/part.mp4"
+    [ "$(frames "$tmp/part.mp4")" = $n ] || bad "--frames $n gave $(frames "$tmp/part.mp4")"
+done
+expect 0 up -y --start 0.4 --duration 1 "$tmp/batch/1.mp4" "$tmp/part.mp4"
+[ "$(frames "$tmp/part.mp4")" = 25 ] || bad "one second at 25/s gave $(frames "$tmp/part.mp4") frames"
+
+# two runs at once share nothing
+ff -f lavfi -i "$src" -vf setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m -c:v libx264 \
+    -colorspace smpte170m -color_primaries smpte170m -color_trc smpte170m -preset ultrafast -pix_fmt yuv420p "$tmp/sd.mkv"
+up "$tmp/sd.mkv" "$tmp/sd2.mkv" 2>"$tmp/e1" & a=$!
+up "$tmp/hdr.mkv" "$tmp/hdr2.mkv" 2>"$tmp/e2" & b=$!
+wait $a || bad "first of two runs: $(cat "$tmp/e1")"
+wait $b || bad "second of two runs: $(cat "$tmp/e2")"
+[ "$(probe "$tmp/sd2.mkv" color_space)" = smpte170m ] && [ "$(probe "$tmp/hdr2.mkv" color_space)" = bt2020nc ] ||
+    bad "two runs mixed their tags: $(probe "$tmp/sd2.mkv" color_space) $(probe "$tmp/hdr2.mkv" color_space)"
+ls -d "$tmp"/*.part "$tmp"/*.uprez 2>/dev/null && bad "something was left behind"
+finish
