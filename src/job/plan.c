@@ -211,8 +211,10 @@ static void encoder_part(cJSON *root, const UpzEncoderPlan *e)
     add_int(o, "threads", e->threads);
     add_text(o, "options", e->options);
     char color[64];
-    snprintf(color, sizeof(color), "%d:%d:%d:%d:%d", e->color.matrix, e->color.primaries,
-             e->color.transfer, e->color.range, e->color.siting);
+    const UprezColor *c = &e->color, *t = &e->tags;
+    snprintf(color, sizeof(color), "%d:%d:%d:%d:%d %d:%d:%d:%d:%d", c->matrix, c->primaries,
+             c->transfer, c->range, c->siting, t->matrix, t->primaries, t->transfer, t->range,
+             t->siting);
     add_text(o, "color", color);
 }
 

@@ -138,6 +138,10 @@ static int prepare(VideoJob *j, UprezError *err)
         r = upz_session_upscaler(j->session, j->first->picture, &j->encoder.format,
                                  &j->encoder.color, j->encoder.width, j->encoder.height, err);
     if (r < 0) return r;
+    if (j->info->dolby_vision)
+        upz_warn(j->ctx, "%s is Dolby Vision profile %d: its metadata belongs to the old pixels and "
+                 "is lost, the HDR picture under it stays", j->params->input,
+                 j->info->dolby_vision);
     UpzJobResult *res = j->result;
     res->width = j->encoder.width;
     res->height = j->encoder.height;
@@ -222,7 +226,7 @@ static int run_y4m(VideoJob *j, UprezError *err)
                         (long long)j->run.frames_in, (long long)j->run.frames_out);
     if (!pipe) {
         UpzCheck check;
-        r = upz_check_file(&check, j->part, j->encoder.container, err);
+        r = upz_check_file(&check, j->part, j->encoder.container, NULL, err);
         if (r >= 0 && check.packets[0] != j->run.frames_in)
             r = upz_fail(err, UPREZ_ERR_VERIFY, "%s has %lld frames of %lld", j->part,
                          (long long)check.packets[0], (long long)j->run.frames_in);
@@ -316,7 +320,7 @@ static int run_segments(VideoJob *j, UprezError *err)
     UpzCheck check;
     if (r >= 0) {
         snprintf(j->result->output, sizeof(j->result->output), "%s", j->part);
-        r = upz_check_file(&check, j->part, j->encoder.container, err);
+        r = upz_check_file(&check, j->part, j->encoder.container, &j->join, err);
     }
     if (r >= 0)
         r = upz_check_result(&check, &j->join, &written, &j->encoder, j->result->frames_out,

@@ -80,13 +80,26 @@ static void count(UpzCheck *c, AVFormatContext *ic, const int *slot, int video)
     if (hi > lo) c->span_us = av_rescale_q(hi - lo, ic->streams[video]->time_base, AV_TIME_BASE_Q);
 }
 
-int upz_check_file(UpzCheck *c, const char *path, const char *container, UprezError *err)
+/* Where the enlarged video stands among the streams of the output. */
+static int place_of_video(const UpzJoinPlan *plan)
+{
+    int at = 0;
+    for (int i = 0; plan && i < plan->n; i++) {
+        const UpzStreamPlan *item = &plan->items[i];
+        if (item->fate == UPZ_STREAM_VIDEO) return at;
+        at += item->fate != UPZ_STREAM_DROP && item->fate != UPZ_STREAM_ATTACH && !item->file;
+    }
+    return 0;
+}
+
+int upz_check_file(UpzCheck *c, const char *path, const char *container, const UpzJoinPlan *plan,
+                   UprezError *err)
 {
     *c = (UpzCheck){.video = -1};
     AVFormatContext *ic = NULL;
     int r = open_plain(&ic, path, container, err);
     if (r < 0) return r;
-    int slot[UPZ_STREAMS_MAX], video = -1;
+    int slot[UPZ_STREAMS_MAX], video = -1, place = place_of_video(plan);
     for (int i = 0; i < UPZ_STREAMS_MAX; i++) slot[i] = -1;
     for (unsigned i = 0; i < ic->nb_streams && i < UPZ_STREAMS_MAX; i++) {
         const AVStream *st = ic->streams[i];
@@ -96,7 +109,7 @@ int upz_check_file(UpzCheck *c, const char *path, const char *container, UprezEr
         if (t == AVMEDIA_TYPE_ATTACHMENT || (cover && !strcmp(container, "matroska"))) continue;
         slot[i] = c->n_streams++;
         c->type[slot[i]] = t;
-        if (t == AVMEDIA_TYPE_VIDEO && !cover && video < 0) {
+        if (t == AVMEDIA_TYPE_VIDEO && !cover && slot[i] == place) {
             video = (int)i;
             c->video = slot[i];
             c->width = st->codecpar->width;

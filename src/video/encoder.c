@@ -375,7 +375,17 @@ static void plan_color(UpzEncoderPlan *p, UprezContext *ctx, const UpzSourceInfo
     if (p->format.sub_x == 0) c.siting = UPREZ_SITING_UNKNOWN;
     else if (!info->format.sub_x && info->color.siting == UPREZ_SITING_UNKNOWN)
         c.siting = UPREZ_SITING_LEFT;
-    p->color = c;
+    p->color = p->tags = c;
+    if (p->format.model == UPREZ_RGB || info->format.model != UPREZ_YUV) return;
+    UprezColor later = info->color; /* what players make of the tags at the new size */
+    upz_color_resolve(&later, &p->format, p->width, p->height);
+    if (later.matrix == c.matrix) {
+        p->tags.matrix = info->color.matrix;
+        p->tags.primaries = info->color.primaries;
+        p->tags.transfer = info->color.transfer;
+    }
+    if (later.range == c.range) p->tags.range = info->color.range;
+    if (info->format.sub_x == p->format.sub_x) p->tags.siting = info->color.siting;
 }
 
 static void find_hdr(UpzEncoderPlan *p, const AVFrame *first)
@@ -536,11 +546,13 @@ static void set_color(AVCodecContext *enc, const UpzEncoderPlan *p)
         [UPREZ_SITING_TOPLEFT] = AVCHROMA_LOC_TOPLEFT, [UPREZ_SITING_TOP] = AVCHROMA_LOC_TOP,
         [UPREZ_SITING_BOTTOMLEFT] = AVCHROMA_LOC_BOTTOMLEFT,
         [UPREZ_SITING_BOTTOM] = AVCHROMA_LOC_BOTTOM};
-    enc->colorspace = (enum AVColorSpace)p->color.matrix;
-    enc->color_primaries = (enum AVColorPrimaries)p->color.primaries;
-    enc->color_trc = (enum AVColorTransferCharacteristic)p->color.transfer;
-    enc->color_range = p->color.range == UPREZ_RANGE_FULL ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
-    if (p->color.siting < UPZ_COUNT(siting)) enc->chroma_sample_location = siting[p->color.siting];
+    enc->colorspace = (enum AVColorSpace)p->tags.matrix;
+    enc->color_primaries = (enum AVColorPrimaries)p->tags.primaries;
+    enc->color_trc = (enum AVColorTransferCharacteristic)p->tags.transfer;
+    enc->color_range = p->tags.range == UPREZ_RANGE_FULL      ? AVCOL_RANGE_JPEG
+                       : p->tags.range == UPREZ_RANGE_LIMITED ? AVCOL_RANGE_MPEG
+                                                              : AVCOL_RANGE_UNSPECIFIED;
+    if (p->tags.siting < UPZ_COUNT(siting)) enc->chroma_sample_location = siting[p->tags.siting];
 }
 
 static int unknown_options(const AVDictionary *left, const char *encoder, UprezError *err)

@@ -24,7 +24,8 @@ typedef struct UpzEncoderPlan {
     char segment[16];         /* muxer of the segments: "nut", or "matroska" where that loses data */
     enum AVPixelFormat pix_fmt;
     UprezFormat format;       /* what the upscaler is asked for */
-    UprezColor color;         /* of the output, complete as far as the source's is */
+    UprezColor color;         /* of the output, guesses included: for the upscaler */
+    UprezColor tags;          /* as written: guesses only where the new size would change them */
     int width, height;        /* px; even where the format asks for it */
     AVRational sar;           /* 0/1 = unknown */
     AVRational frame_rate;    /* nominal; 0/1 = unknown */

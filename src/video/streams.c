@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <libavutil/avutil.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -220,6 +221,16 @@ static bool written_anew(const AVStream *st, const AVFormatContext *ic, const AV
            av_dict_get(st->metadata, "timecode", NULL, 0);
 }
 
+/* Would Matroska hold it? */
+static bool keeps_more(const AVStream *st, const AVOutputFormat *of)
+{
+    const AVOutputFormat *mkv = av_guess_format("matroska", NULL, NULL);
+    enum AVMediaType t = st->codecpar->codec_type;
+    return mkv && mkv != of && t != AVMEDIA_TYPE_DATA &&
+           (t == AVMEDIA_TYPE_ATTACHMENT ||
+            avformat_query_codec(mkv, st->codecpar->codec_id, FF_COMPLIANCE_NORMAL) == 1);
+}
+
 static int report(UpzJoinPlan *plan, UprezContext *ctx, const UpzMuxInputs *in,
                   const AVOutputFormat *of, UpzAudioMode audio, const char *output, bool strict,
                   UprezError *err)
@@ -238,21 +249,26 @@ static int report(UpzJoinPlan *plan, UprezContext *ctx, const UpzMuxInputs *in,
         if (item->fate == UPZ_STREAM_DROP && written_anew(st, ic, of)) continue;
         char what[96];
         const AVDictionaryEntry *file = av_dict_get(st->metadata, "filename", NULL, 0);
+        char tag[AV_FOURCC_MAX_STRING_SIZE];
         snprintf(what, sizeof(what), "%s stream %d (%s)",
                  st->disposition & AV_DISPOSITION_ATTACHED_PIC ? "cover art"
                  : type ? type : "unknown", item->source,
-                 file ? file->value : avcodec_get_name(st->codecpar->codec_id));
+                 file ? file->value
+                 : st->codecpar->codec_id ? avcodec_get_name(st->codecpar->codec_id)
+                 : st->codecpar->codec_tag
+                     ? av_fourcc_make_string(tag, st->codecpar->codec_tag)
+                     : "unknown");
         bool drop = item->fate == UPZ_STREAM_DROP;
         if (strict)
-            return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot hold %s%s; use .mkv or leave out "
-                            "--strict-streams", output, what,
-                            drop ? "" : " as it is");
+            return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot hold %s%s; use %sleave out "
+                            "--strict-streams", output, what, drop ? "" : " as it is",
+                            keeps_more(st, of) ? ".mkv or " : "another container or ");
         if (drop) {
-            upz_warn(ctx, "%s is dropped: a %s file cannot hold it%s", what, of->name,
-                     strcmp(of->name, "matroska") ? "; .mkv may" : "");
+            upz_warn(ctx, "%s is dropped: %s files cannot hold it%s", what, of->name,
+                     keeps_more(st, of) ? "; .mkv can" : "");
             plan->dropped++;
         } else {
-            upz_warn(ctx, "%s becomes %s: a %s file cannot hold it as it is", what,
+            upz_warn(ctx, "%s becomes %s: %s files cannot hold it as it is", what,
                      avcodec_get_name((enum AVCodecID)item->codec), of->name);
             plan->converted++;
         }
