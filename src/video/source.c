@@ -19,6 +19,7 @@
 #define MAX_QUEUE 1024    /* frames */
 #define MAX_STUCK 1024    /* errors in a row without a packet going in or a frame coming out */
 #define LOOK_AHEAD 8      /* frames decoded at open to learn whether they are interlaced */
+#define MAX_REORDER 16    /* frames between decoding and showing, in any codec */
 #define TAG "uprez.state" /* frame metadata that carries a mark through filters */
 
 struct UpzSource {
@@ -770,6 +771,7 @@ static void fill_info(UpzSource *s)
     upz_frame_color(&i->color, f);
     i->sar = s->filter ? upz_filter_sar(s->filter) : f->sample_aspect_ratio;
     if (i->sar.num <= 0 || i->sar.den <= 0) i->sar = (AVRational){0, 1};
+    av_reduce(&i->sar.num, &i->sar.den, i->sar.num, i->sar.den, INT32_MAX);
     i->time_base = s->st->time_base;
     AVRational avg = s->st->avg_frame_rate, real = s->st->r_frame_rate;
     i->frame_rate = s->filter ? upz_filter_rate(s->filter) : best_rate(s->in, s->st);
@@ -906,14 +908,17 @@ static int restart(UpzSource *s, UprezError *err)
     return r < 0 ? r : reset_decoder(s, true, err);
 }
 
-/* Reads up to the first keyframe packet; leaves it pending. Its pts in *key, or UPREZ_EOF. */
+/* Reads up to the first keyframe packet and leaves it in s->packet. Its pts in *key; without one, the
+ * latest it can be: dts plus all reordering there is. Or UPREZ_EOF. */
 static int find_key(UpzSource *s, int64_t *key, UprezError *err)
 {
     for (;;) {
         int r = read_packet(s, err);
         if (r < 0) return r;
         if (s->packet->flags & AV_PKT_FLAG_KEY) {
-            *key = s->packet->pts != AV_NOPTS_VALUE ? s->packet->pts : s->packet->dts;
+            *key = s->packet->pts;
+            if (*key == AV_NOPTS_VALUE && s->packet->dts != AV_NOPTS_VALUE)
+                *key = s->packet->dts + MAX_REORDER * nominal_duration(s);
             if (*key != AV_NOPTS_VALUE) return 0;
         }
         av_packet_unref(s->packet);

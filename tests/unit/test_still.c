@@ -429,6 +429,27 @@ static void real_pictures(void **state)
     }
 }
 
+/* tests/data/seeds/still_meta: 16x16, written by ffmpeg 5.1, orientation 6 put in by exiftool 12.57. */
+static void seeds(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"a.png", "b.jpg", "c.webp", "d.tif", "e.webp"};
+    const char *root = getenv("SOURCE_ROOT");
+    for (int i = 0; i < 5; i++) {
+        char path[600];
+        snprintf(path, sizeof(path), "%s/tests/data/seeds/still_meta/%s", root ? root : ".",
+                 files[i]);
+        UpzFrame *f;
+        UpzStillInfo info;
+        OK(upz_still_read(&f, &info, NULL, path, &err));
+        assert_int_equal(f->av->width, 16);
+        assert_int_equal(info.orientation, 6);
+        assert_false(f->damaged);
+        upz_still_info_free(&info);
+        upz_frame_free(&f);
+    }
+}
+
 static int clean(void **state)
 {
     (void)state;
@@ -449,6 +470,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lossless),  cmocka_unit_test(jpeg_and_webp), cmocka_unit_test(metadata),
         cmocka_unit_test(cut_off),   cmocka_unit_test(refusals),      cmocka_unit_test(real_pictures),
+        cmocka_unit_test(seeds),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
 }
