@@ -568,6 +568,50 @@ static void harmed(void **state)
     free(d);
 }
 
+/* Open GOPs, pyramids and intra refresh, in containers that seek in different ways: every frame. */
+static void open_gops(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *encoder;
+    } t[] = {
+        {"a.vob", "mpeg2video -g 15 -bf 2"},
+        {"a.ts", "mpeg2video -g 15 -bf 2"},
+        {"b.mkv", "libx264 -preset fast -x264opts open-gop=1:keyint=20:bframes=4"},
+        {"b.ts", "libx264 -preset fast -x264opts open-gop=1:keyint=20:bframes=4"},
+        {"c.mp4", "libx264 -preset fast -intra-refresh 1 -g 25"},
+        {"d.mp4", "libx265 -preset superfast -x265-params log-level=none:keyint=20:open-gop=1"},
+        {"e.webm", "libvpx-vp9 -g 20 -auto-alt-ref 1 -lag-in-frames 16 -deadline realtime"},
+    };
+    for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+        char c[600], path[200];
+        snprintf(path, sizeof(path), "%s/%s", dir, t[i].file);
+        snprintf(c, sizeof(c), "ffmpeg -nostdin -v quiet -y -f lavfi -i testsrc2=s=96x64:r=25:d=3 "
+                 "-pix_fmt yuv420p -c:v %s '%s'; echo", t[i].encoder, path);
+        FILE *f = popen(c, "r");
+        assert_non_null(f);
+        pclose(f);
+        UpzSourceParams none = {0};
+        UpzSource *s;
+        if (upz_source_open(&s, ctx, path, &none, &err) < 0) {
+            print_message("not made by this ffmpeg: %s\n", t[i].encoder);
+            continue;
+        }
+        int n = read_all(s, seen, MAX_FRAMES);
+        assert_int_equal(n, 75);
+        for (int k = n - 1; k >= 0; k--) {
+            OK(upz_source_seek(s, seen[k].pts - (k & 1), &err));
+            int m = read_all(s, again, 4);
+            assert_int_equal(m, n - k < 4 ? n - k : 4);
+            for (int j = 0; j < m; j++)
+                if (again[j].pts != seen[k + j].pts || strcmp(again[j].md5, seen[k + j].md5))
+                    fail_msg("%s, %s: seeking to frame %d: frame %d differs", t[i].file,
+                             t[i].encoder, k, k + j);
+        }
+        upz_source_close(&s);
+    }
+}
+
 /* A recording joined to itself: time goes on; seeking finds the second half. */
 static void joined(void **state)
 {
@@ -768,7 +812,7 @@ int main(void)
         cmocka_unit_test(seeks),       cmocka_unit_test(indexes),     cmocka_unit_test(filters),
         cmocka_unit_test(broken),      cmocka_unit_test(harmed),      cmocka_unit_test(pipes),
         cmocka_unit_test(odds),        cmocka_unit_test(joined),
-        cmocka_unit_test(dolby_vision_5),
+        cmocka_unit_test(dolby_vision_5), cmocka_unit_test(open_gops),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
 }
