@@ -68,6 +68,9 @@ int upz_graph_tensor(UpzGraph *g, UpzTensor *t, UprezError *err)
     if (!t || !t->data)
         return upz_fail(err, UPREZ_ERR_MODEL, "tensor '%s' is used twice",
                         t && t->name ? t->name : "?");
+    if (g->n_tensors >= UPZ_TENSORS_MAX)
+        return upz_fail(err, UPREZ_ERR_MODEL, "the network has more than %d tensors",
+                        UPZ_TENSORS_MAX);
     if (!upz_grow(&g->tensors, &g->cap_tensors, g->n_tensors + 1, sizeof(*g->tensors),
                   UPZ_TENSORS_MAX))
         return upz_fail_memory(err, (g->n_tensors + 1) * sizeof(*g->tensors), "the tensor list");

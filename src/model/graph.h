@@ -93,7 +93,7 @@ typedef struct UpzNode {
                                 (dy * f + dx) * C + c), ONNX's default */
 } UpzNode;
 
-/* How an odd size is brought to facts.align: which values the added right and bottom pixels take. */
+/* How an odd size is brought to facts.align: what the added right and bottom pixels hold. */
 typedef enum UpzPadMode { UPZ_PAD_REPLICATE, UPZ_PAD_REFLECT, UPZ_PAD_ZERO } UpzPadMode;
 
 typedef struct UpzGraph {
@@ -131,8 +131,8 @@ int upz_graph_simple(UpzGraph *g, UpzOp op, int src, int factor, UprezError *err
 int upz_graph_binary(UpzGraph *g, UpzOp op, int a, int b, float alpha_a, float alpha_b,
                      UprezError *err);
 int upz_graph_concat(UpzGraph *g, const int *src, int n, UprezError *err);
-/* Sets the output, drops nodes nothing reads, fuses a lone activation into its only producer, checks
- * the whole, and fills facts: scale, reach, align, channels, parameters, macs, half. */
+/* Sets the output, drops nodes nothing reads, fuses a lone activation into its only producer,
+ * checks the whole, and fills facts: scale, reach, align, channels, parameters, macs, half. */
 int upz_graph_finish(UpzGraph *g, int output, UprezModelFacts *facts, UprezError *err);
 
 /* Rows and columns of its source that a node's output needs: output row y (in the node's own size)

@@ -86,9 +86,11 @@ static int damaged(const char *path, const char *what, UprezError *err)
                     "%s: the ONNX file is damaged or cut short (%s cannot be read)", path, what);
 }
 
-static int too_many(const char *path, const char *what, int max, UprezError *err)
+/* A list could not grow to n + 1 items. */
+static int no_room(const char *path, const char *what, size_t n, size_t max, UprezError *err)
 {
-    return upz_fail(err, UPREZ_ERR_MODEL, "%s: more than %d %s, or out of memory", path, max, what);
+    if (n < max) return upz_fail_memory(err, (n + 1) * sizeof(UpzOnnxNode), what);
+    return upz_fail(err, UPREZ_ERR_MODEL, "%s: more than %zu %s", path, max, what);
 }
 
 static int parse_external(UpzOnnxTensor *t, UpzSlice entry)
@@ -165,38 +167,41 @@ static bool parse_attr(UpzOnnxAttr *a, UpzSlice body)
     return !f.bad;
 }
 
-static bool push(UpzSlice **list, size_t *n, size_t *cap, UpzSlice s)
+static int push(UpzSlice **list, size_t *n, size_t *cap, UpzSlice s, const char *path,
+                UprezError *err)
 {
-    if (!upz_grow(list, cap, *n + 1, sizeof(s), MAX_LIST)) return false;
+    if (!upz_grow(list, cap, *n + 1, sizeof(s), MAX_LIST))
+        return no_room(path, "inputs or outputs of a node", *n, MAX_LIST, err);
     (*list)[(*n)++] = s;
-    return true;
+    return 0;
 }
 
 static int parse_node(UpzOnnx *m, UpzSlice body, const char *path, UprezError *err)
 {
     if (!upz_grow(&m->nodes, &m->cap_nodes, m->n_nodes + 1, sizeof(*m->nodes), MAX_NODES))
-        return too_many(path, "nodes", MAX_NODES, err);
+        return no_room(path, "nodes", m->n_nodes, MAX_NODES, err);
     UpzOnnxNode *n = &m->nodes[m->n_nodes++];
     *n = (UpzOnnxNode){0};
     Fields f = fields_of(body);
     bool ok = true;
-    while (ok && next(&f)) {
+    int r = 0;
+    while (ok && !r && next(&f)) {
         if (f.wire != 2) continue;
         switch (f.number) {
-        case 1: ok = push(&n->inputs, &n->n_inputs, &n->cap_inputs, f.bytes); break;
-        case 2: ok = push(&n->outputs, &n->n_outputs, &n->cap_outputs, f.bytes); break;
+        case 1: r = push(&n->inputs, &n->n_inputs, &n->cap_inputs, f.bytes, path, err); break;
+        case 2: r = push(&n->outputs, &n->n_outputs, &n->cap_outputs, f.bytes, path, err); break;
         case 3: n->name = f.bytes; break;
         case 4: n->op = f.bytes; break;
         case 5:
             if (!upz_grow(&n->attrs, &n->cap_attrs, n->n_attrs + 1, sizeof(*n->attrs), MAX_LIST))
-                return too_many(path, "attributes of a node", MAX_LIST, err);
+                return no_room(path, "attributes of a node", n->n_attrs, MAX_LIST, err);
             ok = parse_attr(&n->attrs[n->n_attrs++], f.bytes);
             break;
         case 7: n->domain = f.bytes; break;
         default: break;
         }
     }
-    return ok && !f.bad ? 0 : damaged(path, "a node", err);
+    return r < 0 ? r : ok && !f.bad ? 0 : damaged(path, "a node", err);
 }
 
 static bool parse_shape(UpzOnnxValue *v, UpzSlice body)
@@ -235,7 +240,7 @@ static int parse_value(UpzOnnxValue **list, size_t *n, size_t *cap, UpzSlice bod
                        const char *path, UprezError *err)
 {
     if (!upz_grow(list, cap, *n + 1, sizeof(**list), MAX_TENSORS))
-        return too_many(path, "inputs or outputs", MAX_TENSORS, err);
+        return no_room(path, "inputs or outputs", *n, MAX_TENSORS, err);
     UpzOnnxValue *v = &(*list)[(*n)++];
     *v = (UpzOnnxValue){.n_dims = -1};
     Fields f = fields_of(body);
@@ -258,7 +263,7 @@ static int parse_graph(UpzOnnx *m, UpzSlice body, const char *path, UprezError *
         case 5:
             if (!upz_grow(&m->tensors, &m->cap_tensors, m->n_tensors + 1, sizeof(*m->tensors),
                           MAX_TENSORS))
-                return too_many(path, "tensors", MAX_TENSORS, err);
+                return no_room(path, "tensors", m->n_tensors, MAX_TENSORS, err);
             r = upz_onnx_parse_tensor(&m->tensors[m->n_tensors++], f.bytes, path, err);
             break;
         case 11:

@@ -206,7 +206,8 @@ static int fold_slice(const UpzOnnxNode *n, const UpzNum *const *in, int n_in, U
     int nt = slice_arg(n, in, n_in, 4, "steps", steps);
     int axis;
     if (ns != 1 || ne != 1 || (na != 1 && na != -1) || (nt != 1 && nt != -1) ||
-        a->n_dims < 1 || a->n_dims > 2 || !axis_of(axes[0], a->n_dims, &axis) || !(fabs(steps[0]) >= 1))
+        a->n_dims < 1 || a->n_dims > 2 || !axis_of(axes[0], a->n_dims, &axis) ||
+        !(fabs(steps[0]) >= 1))
         return unsupported(err);
     int size = a->dims[axis], picked[UPZ_NUM_MAX], count = 0;
     double step = nt == 1 ? steps[0] : 1;

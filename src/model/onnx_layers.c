@@ -128,8 +128,9 @@ static int layer_conv(UpzOnnxState *s, const UpzOnnxNode *n)
         bool fits = deconv ? k - stride - total + extra[i] == 0
                            : total >= k - stride && total < k;
         if (!fits || pads[i] >= k)
-            return upz_onnx_refuse(s, n, "a %lldx%lld kernel with stride %lld and padding %lld+%lld "
-                                   "changes the picture's size; only \"same\" padding is supported",
+            return upz_onnx_refuse(s, n, "a %lldx%lld kernel with stride %lld and padding "
+                                   "%lld+%lld changes the picture's size; only \"same\" padding "
+                                   "is supported",
                                    (long long)w->dims[2], (long long)w->dims[3],
                                    (long long)stride, (long long)pads[i], (long long)pads[2 + i]);
     }
@@ -205,7 +206,7 @@ static int layer_pass(UpzOnnxState *s, const UpzOnnxNode *n)
         int64_t to = upz_onnx_int(n, "to", 0);
         if (to != UPZ_ONNX_FLOAT && to != UPZ_ONNX_HALF && to != UPZ_ONNX_DOUBLE &&
             to != UPZ_ONNX_BFLOAT)
-            return upz_onnx_refuse(s, n, "the picture is cast to a type that is not floating point");
+            return upz_onnx_refuse(s, n, "the picture is cast to something not floating point");
     }
     UpzOnnxVal *v = upz_onnx_map(s, n, 0);
     return v ? set_map(s, n, 0, v->node, v) : UPREZ_ERR_MODEL;
@@ -230,8 +231,8 @@ static int with_constant(UpzOnnxState *s, const UpzOnnxNode *n, size_t map_at)
         int d = t->n_dims - 3;
         bool shaped = c->reshaped || (d >= 0 && t->dims[d] == t->count);
         if (t->count != channels || !shaped || t->external)
-            return upz_onnx_refuse(s, n, "the constant '%.*s' has %lld values; one, or one for each "
-                                   "of %d channels, is supported", UPZ_SLICE(c->name),
+            return upz_onnx_refuse(s, n, "the constant '%.*s' has %lld values; one, or one for "
+                                   "each of %d channels, is supported", UPZ_SLICE(c->name),
                                    (long long)t->count, channels);
         count = channels;
         values = upz_calloc((size_t)count, sizeof(*values));
@@ -256,8 +257,12 @@ static int with_constant(UpzOnnxState *s, const UpzOnnxNode *n, size_t map_at)
     for (int i = 0; i < count && !r; i++) {
         float scale = mul ? values[i] : div ? 1 / values[i] : sub && map_at == 1 ? -1 : 1;
         float offset = mul || div ? 0 : sub && map_at == 0 ? -values[i] : values[i];
-        if (count > 1) s->g->tensors[a.weights].data[i] = scale, s->g->tensors[a.bias].data[i] = offset;
-        else a.alpha[0] = scale, a.alpha[1] = offset;
+        if (count > 1) {
+            s->g->tensors[a.weights].data[i] = scale;
+            s->g->tensors[a.bias].data[i] = offset;
+        } else {
+            a.alpha[0] = scale, a.alpha[1] = offset;
+        }
         if (!isfinite(scale) || !isfinite(offset))
             r = upz_onnx_refuse(s, n, "the constant '%.*s' is not finite", UPZ_SLICE(c->name));
     }
@@ -637,8 +642,10 @@ static int layer_pad(UpzOnnxState *s, const UpzOnnxNode *n)
     }
     bool zero = attr_is(n, "mode", "constant", true), any = false, same = true, begins = false;
     const UpzNum *value = upz_onnx_num(s, n, 2);
-    if (zero && ((value && (value->count != 1 || value->v[0][0] != 0 || !upz_num_fixed(value, 0))) ||
-                 upz_onnx_float(n, "value", 0) != 0))
+    bool other = upz_onnx_float(n, "value", 0) != 0;
+    if (value)
+        other |= value->count != 1 || value->v[0][0] != 0 || !upz_num_fixed(value, 0);
+    if (zero && other)
         return upz_onnx_refuse(s, n, "padding with another constant than zero");
     for (int i = 0; i < 8; i++)
         for (int p = 0; p < UPZ_PROBES; p++) {

@@ -231,6 +231,8 @@ static int write_blob(State *s, const Layer *l, int i, int node)
     if (i >= l->n_out) return refuse(s, l, "it has no output");
     if (blob_of(s, l->out[i]))
         return refuse(s, l, "the value '%.*s' is written twice", TEXT(l->out[i]));
+    if (s->n_blobs >= MAX_BLOBS)
+        return refuse(s, l, "the network has more than %d values", MAX_BLOBS);
     if (!upz_grow(&s->blobs, &s->cap_blobs, s->n_blobs + 1, sizeof(*s->blobs), MAX_BLOBS))
         return upz_fail_memory(s->err, sizeof(*s->blobs), "the list of values");
     s->blobs[s->n_blobs++] = (Blob){.name = l->out[i], .node = node};
@@ -261,8 +263,8 @@ static int read_tensor(State *s, const Layer *l, int n_dims, const int64_t *dims
         s->at += 4;
         if (tag == TAG_HALF) width = 2;
         else if (tag == TAG_INT8)
-            return refuse(s, l, "its weights are quantised to int8, which is not supported; use the "
-                          "fp16 or fp32 model");
+            return refuse(s, l, "its weights are quantised to int8, which is not supported; use "
+                          "the fp16 or fp32 model");
         else if (tag != 0 && tag != TAG_FLOAT)
             return refuse(s, l, "its weights have the tag 0x%08X (quantised by a table?), which is "
                           "not supported; use the fp16 or fp32 model", tag);
@@ -366,8 +368,8 @@ static int layer_conv(State *s, const Layer *l)
         const UpzTensor *w = &s->g->tensors[n.weights];
         for (int i = 0; i < in; i++)
             for (int o = 0; o < out; o++)
-                memcpy(t->data + ((size_t)i * out + o) * area, w->data + ((size_t)o * in + i) * area,
-                       (size_t)area * sizeof(float));
+                memcpy(t->data + ((size_t)i * out + o) * area,
+                       w->data + ((size_t)o * in + i) * area, (size_t)area * sizeof(float));
         t->half = w->half;
         n.weights = k;
     }
@@ -599,8 +601,8 @@ static int find_output(State *s, Text last, int *node)
     Blob *named = blob_of(s, (Text){"output", 6});
     if (n != 1 && named && !named->read) found = named, n = 1;
     if (n != 1)
-        return upz_fail(s->err, UPREZ_ERR_MODEL, "%s has %d outputs; networks with one are supported",
-                        s->path, n);
+        return upz_fail(s->err, UPREZ_ERR_MODEL, "%s has %d outputs; networks with one are "
+                        "supported", s->path, n);
     if (found->pad[0] || found->pad[1] || found->pad[2] || found->pad[3])
         return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: the last layer, '%.*s', only pads", s->path,
                         TEXT(last));
@@ -674,7 +676,8 @@ static char *partner(const char *path, bool have_param)
     for (int i = 0; i < (have_param ? 2 : UPZ_COUNT(tails)); i++) {
         size_t n = stem;
         if (have_param && i == 1) {
-            if (n < 3 || path[n - 3] != '-' || path[n - 2] != 'x' || !isdigit((unsigned char)path[n - 1]))
+            if (n < 3 || path[n - 3] != '-' || path[n - 2] != 'x' ||
+                !isdigit((unsigned char)path[n - 1]))
                 return NULL;
             n -= 3;
         }
@@ -691,8 +694,8 @@ static int read_graph(const UpzModelFile *f, UpzGraph *g, UprezModelFacts *facts
     bool have_param = strcasecmp(upz_extension(f->path), "bin") != 0;
     char *other = upz_extension(f->path)[0] ? partner(f->path, have_param) : NULL;
     if (!other)
-        return upz_fail(err, UPREZ_ERR_MODEL, "%s: ncnn networks are two files; its %s is not beside "
-                        "it", f->path, have_param ? ".bin" : ".param");
+        return upz_fail(err, UPREZ_ERR_MODEL, "%s: ncnn networks are two files; its %s is not "
+                        "beside it", f->path, have_param ? ".bin" : ".param");
     UpzMap map;
     int r = upz_map_open(&map, other, UPZ_MODEL_MAX_BYTES, UPREZ_ERR_MODEL, err);
     if (!r)

@@ -205,6 +205,8 @@ int upz_onnx_make(UpzOnnxState *s, const UpzOnnxNode *n, int count)
 
 static int add_const(UpzOnnxState *s, const UpzOnnxTensor *t)
 {
+    if (s->n_tensors >= MAX_VALUES)
+        return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: more than %d constants", s->path, MAX_VALUES);
     if (!upz_grow(&s->tensors, &s->cap_tensors, s->n_tensors + 1, sizeof(*s->tensors), MAX_VALUES))
         return upz_fail_memory(s->err, sizeof(*s->tensors), "the list of constants");
     s->tensors[s->n_tensors] = (UpzOnnxConst){*t, UPZ_NO_TENSOR};

@@ -74,7 +74,8 @@ static void info(Out *o, unsigned field_of, unsigned name, const int dims[4])
 static void initialiser(Out *o, Recipe *r, unsigned name, uint8_t *room)
 {
     static const int shapes[][4] = {{8, 3, 3, 3}, {8, 8, 3, 3}, {3, 8, 3, 3}, {12, 8, 1, 1},
-                                    {8, 12, 1, 1}, {8, 1, 1}, {8}, {1}, {4}, {8, 1, 3, 3}, {2}, {0}};
+                                    {8, 12, 1, 1}, {8, 1, 1}, {8}, {1}, {4}, {8, 1, 3, 3}, {2},
+                                    {0}};
     unsigned kind = take(r);
     const int *shape = shapes[kind % 12];
     int ints = kind & 64, count = 1;

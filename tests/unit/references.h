@@ -1,4 +1,4 @@
-/* tests/data/references: its index, its numbers, and the formulas tools/make_references.py shares. */
+/* tests/data/references: index, numbers, and the formulas shared with tools/make_references.py. */
 #ifndef REFERENCES_H
 #define REFERENCES_H
 

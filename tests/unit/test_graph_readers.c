@@ -1,5 +1,5 @@
-/* ONNX and ncnn files, good and bad: each seed ends as tests/data/seeds/expect_graphs.txt says, and no
- * cut or flipped bit does more than be refused. */
+/* ONNX and ncnn files, good and bad: each seed ends as tests/data/seeds/expect_graphs.txt says, and
+ * no cut or flipped bit does more than be refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

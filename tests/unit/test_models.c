@@ -1,6 +1,7 @@
 /* Every real model of $SHARED/models, and the small ONNX files of tests/data/references, against
  * what PyTorch or ONNX Runtime computed from the same file in fp32: by the plain-C reference and by
- * the engine for processors, at each level this one has. Prints the table model | loads | engine | difference. */
+ * the engine for processors, at each level this one has. Prints the table
+ * model | loads | engine | difference. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +40,8 @@ static float *run_reference(const UprezModel *m, const float *src, int w, int h,
     for (int c = 0; c < channels; c++)
         for (int y = 0; y < ph; y++)
             for (int x = 0; x < pw; x++) {
-                int sx = padded_at(x, w, m->graph.pad_mode), sy = padded_at(y, h, m->graph.pad_mode);
+                int sx = padded_at(x, w, m->graph.pad_mode);
+                int sy = padded_at(y, h, m->graph.pad_mode);
                 if (sx >= 0 && sy >= 0) in[(c * ph + y) * pw + x] = src[(c * h + sy) * w + sx];
             }
     int r = upz_reference_run(&m->graph, in, pw, ph, out, err);
@@ -112,7 +114,9 @@ static void report(const char *model, const char *engine, double difference, con
     bool ok = difference <= TOLERANCE;
     failures += !ok;
     if (why) print_message("%-62s | no  | %-10s | %s\n", model, engine, why);
-    else print_message("%-62s | yes | %-10s | %.2e%s\n", model, engine, difference, ok ? "" : " FAILED");
+    else
+        print_message("%-62s | yes | %-10s | %.2e%s\n", model, engine, difference,
+                      ok ? "" : " FAILED");
 }
 
 /* The engine turns studio luma into 0..1 and back, and cuts off what lies outside the range of a
@@ -265,7 +269,8 @@ static void facts_are_right(void **state)
         const char *file;
         int scale, align, reach, input;
     } want[] = {
-        {"onnx/2x_AnimeJaNai_HD_V3.1_Performance_SPANF3_b5f48_unshuffle_fp16.onnx", 2, 2, 35, UPREZ_INPUT_RGB},
+        {"onnx/2x_AnimeJaNai_HD_V3.1_Performance_SPANF3_b5f48_unshuffle_fp16.onnx", 2, 2, 35,
+         UPREZ_INPUT_RGB},
         {"onnx/ArtCNN_C4F16.onnx", 2, 1, 7, UPREZ_INPUT_Y_FULL},
         {"onnx/super_resolution_espcn_fixed224.onnx", 3, 1, 5, UPREZ_INPUT_Y_FULL},
         {"onnx/4x-ClearRealityV1-fp32-opset14.onnx", 4, 1, 21, UPREZ_INPUT_RGB},
