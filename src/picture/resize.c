@@ -183,11 +183,13 @@ static int plan_across(UpzAcross *t, const UpzAxis *a, int dst_w, int sample_byt
 
     int window = 16 / sample_bytes, widest = 0;
     t->span = 0;
+    t->halving = true;
     for (int i = 0; i < t->blocks * UPZ_BLOCK; i++) {
         int m = i / UPZ_BLOCK, lane = i % UPZ_BLOCK, pos = position(a, i);
         if (lane % UPZ_GROUP == 0) t->first[i / UPZ_GROUP] = pos;
         t->index[i] = pos - t->first[m * 4];
         t->span = UPZ_MAX(t->span, t->index[i] + 1);
+        if (t->index[i] != 2 * lane) t->halving = false;
         widest = UPZ_MAX(widest, pos - t->first[i / UPZ_GROUP]);
         for (int k = 0; k < t->n; k++)
             t->weight[(m * t->n + k) * UPZ_BLOCK + lane] = a->weight[i % a->period * a->n + k];

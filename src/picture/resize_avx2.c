@@ -37,6 +37,36 @@ UPZ_INLINE __m256i half_block(const UpzAcross *a, const uint8_t *at, int bytes, 
     return sum;
 }
 
+/* Outputs two samples apart: 8 outputs' pairs are 16 samples as they lie in memory. */
+UPZ_INLINE __m256i half_halving(const UpzAcross *a, const uint8_t *s, int bytes,
+                                const int16_t *fixed, __m256i sum)
+{
+    for (int p = 0; p < a->pairs; p++, s += 2 * bytes, fixed += 32) {
+        __m256i x = bytes == 2 ? _mm256_loadu_si256((const __m256i *)(const void *)s)
+                               : _mm256_cvtepu8_epi16(
+                                     _mm_loadu_si128((const __m128i *)(const void *)s));
+        __m256i c = _mm256_loadu_si256((const __m256i *)(const void *)fixed);
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, c));
+    }
+    return sum;
+}
+
+static void halving_row(const UpzAcross *a, const uint8_t *src, int bytes, int origin, int b0,
+                        int b1, int shift, int16_t *dst)
+{
+    __m256i round = _mm256_set1_epi32(1 << shift >> 1);
+    __m128i by = _mm_cvtsi32_si128(shift);
+    for (int b = b0; b < b1; b++, dst += UPZ_BLOCK) {
+        int m = b % a->blocks, at = b / a->blocks * a->advance - origin + a->first[m * 4];
+        const uint8_t *s = src + (ptrdiff_t)at * bytes;
+        const int16_t *fixed = a->fixed + m * a->pairs * 32;
+        __m256i x = half_halving(a, s, bytes, fixed, round);
+        __m256i y = half_halving(a, s + 16 * bytes, bytes, fixed + 16, round);
+        x = _mm256_packs_epi32(_mm256_sra_epi32(x, by), _mm256_sra_epi32(y, by));
+        _mm256_storeu_si256((__m256i *)(void *)dst, _mm256_permute4x64_epi64(x, 0xd8));
+    }
+}
+
 UPZ_INLINE void fixed_row(const UpzAcross *a, const uint8_t *src, int bytes, int origin, int b0,
                           int b1, int shift, int pairs, int16_t *dst)
 {
@@ -59,7 +89,9 @@ UPZ_INLINE void fixed_row(const UpzAcross *a, const uint8_t *src, int bytes, int
 static void across_fixed(const UpzAcross *a, const void *src, int sample_bytes, int origin, int b0,
                          int b1, int shift, int16_t *dst)
 {
-    if (a->pairs == 3 && sample_bytes == 1)
+    if (a->halving)
+        halving_row(a, src, sample_bytes, origin, b0, b1, shift, dst);
+    else if (a->pairs == 3 && sample_bytes == 1)
         fixed_row(a, src, 1, origin, b0, b1, shift, 3, dst);
     else if (a->pairs == 2 && sample_bytes == 1)
         fixed_row(a, src, 1, origin, b0, b1, shift, 2, dst);

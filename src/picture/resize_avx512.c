@@ -58,6 +58,28 @@ UPZ_INLINE void fixed_row(const UpzAcross *a, const uint8_t *src, int bytes, int
     }
 }
 
+/* Outputs two samples apart: a block's pairs are 32 samples as they lie in memory. */
+UPZ_INLINE void halving_row(const UpzAcross *a, const uint8_t *src, int bytes, int origin, int b0,
+                            int b1, int shift, int16_t *dst)
+{
+    __m512i round = _mm512_set1_epi32(1 << shift >> 1);
+    __m128i by = _mm_cvtsi32_si128(shift);
+    for (int b = b0; b < b1; b++, dst += UPZ_BLOCK) {
+        int m = b % a->blocks, at = b / a->blocks * a->advance - origin + a->first[m * 4];
+        const uint8_t *s = src + (ptrdiff_t)at * bytes;
+        const int16_t *fixed = a->fixed + m * a->pairs * 32;
+        __m512i sum = round;
+        for (int p = 0; p < a->pairs; p++, s += 2 * bytes, fixed += 32) {
+            __m512i x = bytes == 2 ? _mm512_loadu_si512(s)
+                                   : _mm512_cvtepu8_epi16(_mm256_loadu_si256(
+                                         (const __m256i *)(const void *)s));
+            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, _mm512_loadu_si512(fixed)));
+        }
+        _mm256_storeu_si256((__m256i *)(void *)dst,
+                            _mm512_cvtsepi32_epi16(_mm512_sra_epi32(sum, by)));
+    }
+}
+
 UPZ_INLINE void fixed_any(const UpzAcross *a, const uint8_t *src, int bytes, int origin, int b0,
                           int b1, int shift, int16_t *dst)
 {
@@ -65,6 +87,10 @@ UPZ_INLINE void fixed_any(const UpzAcross *a, const uint8_t *src, int bytes, int
     if (a->pairs == (P) && a->per_window == (W)) { \
         fixed_row(a, src, bytes, origin, b0, b1, shift, P, W, false, dst); \
         return; \
+    }
+    if (a->halving) {
+        halving_row(a, src, bytes, origin, b0, b1, shift, dst);
+        return;
     }
     if (a->one_block && a->pairs == 3) {
         fixed_row(a, src, bytes, origin, b0, b1, shift, 3, 3, true, dst);

@@ -34,6 +34,7 @@ typedef struct UpzAcross {
      * 2 * per_window samples on. With one_block a single window serves the whole block. */
     int per_window;
     bool one_block;
+    bool halving;     /* outputs lie two samples apart: pairs need no shuffle */
     uint8_t *shuffle; /* [blocks][pairs][64] */
     int16_t *fixed;   /* [blocks][pairs][32] */
     /* float */
