@@ -99,6 +99,17 @@ done
 expect 0 up -y --start 0.4 --duration 1 "$tmp/batch/1.mp4" "$tmp/part.mp4"
 [ "$(frames "$tmp/part.mp4")" = 25 ] || bad "one second at 25/s gave $(frames "$tmp/part.mp4") frames"
 
+# sound that begins later still does
+ff -i "$tmp/batch/2.mp4" -itsoffset 0.5 -i "$tmp/batch/2.mp4" -map 0:v -map 1:a -c copy "$tmp/late.mkv"
+gap() { for s in v a; do ffprobe -v error -select_streams $s:0 -show_entries stream=start_time -of csv=p=0 "$1" | tr -d ,; done | tr '\n' ' ' | awk '{printf "%.2f", $2 - $1}'; }
+for t in late2.mkv late2.mp4; do
+    expect 0 up "$tmp/late.mkv" "$tmp/$t"
+    [ "$(gap "$tmp/late.mkv")" = "$(gap "$tmp/$t")" ] || bad "$t: the sound begins $(gap "$tmp/$t") s later, not $(gap "$tmp/late.mkv")"
+done
+
+# colours nobody tagged are guessed, and that is said
+expect 0 "$UPREZ" -m bicubic -s 2 --progress none "$tmp/batch/1.mp4" "$tmp/untagged.mp4"; said "does not say its colour matrix"
+
 # two runs at once share nothing
 ff -f lavfi -i "$src" -vf setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m -c:v libx264 \
     -colorspace smpte170m -color_primaries smpte170m -color_trc smpte170m -preset ultrafast -pix_fmt yuv420p "$tmp/sd.mkv"
