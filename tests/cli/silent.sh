@@ -91,6 +91,26 @@ expect 0 up "$tmp/batch" "$tmp/batch2"
 [ -z "$(codecs "$tmp/batch2/1.mp4" a)" ] && [ "$(codecs "$tmp/batch2/2.mp4" a)" = "aac " ] || bad "folder: sound $(codecs "$tmp/batch2/2.mp4" a)"
 [ "$(packets_md5 "$tmp/batch/2.mp4" a:0)" = "$(packets_md5 "$tmp/batch2/2.mp4" a:0)" ] || bad "folder: the sound changed"
 
+# a network that answers black is no success
+python3 - "$tmp/black.safetensors" <<'P'
+import json, struct, sys
+f, header, data = 8, {}, b""
+for name, shape, value in (("0.weight", [f, 3, 3, 3], 0), ("0.bias", [f], 0), ("1.weight", [f], 0.25),
+                           ("2.weight", [f, f, 3, 3], 0), ("2.bias", [f], 0), ("3.weight", [f], 0.25),
+                           ("4.weight", [12, f, 3, 3], 0), ("4.bias", [12], -2)):
+    n = 1
+    for s in shape:
+        n *= s
+    header["body." + name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * n]}
+    data += struct.pack(f"<{n}f", *[value] * n)
+text = json.dumps(header).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(text)) + text + data)
+P
+expect 8 "$UPREZ" -q -m "$tmp/black.safetensors" "$tmp/batch/1.mp4" "$tmp/black.mp4"; said "computes wrongly"
+[ -e "$tmp/black.mp4" ] && bad "a black video was kept as the output"
+expect 8 "$UPREZ" -q -m "$tmp/black.safetensors" "$tmp/in.png" "$tmp/black.png"
+rm -rf "$tmp"/black.mp4.*
+
 # parts of a clip are exact to the frame
 for n in 1 7 49 50; do
     expect 0 up -y --frames $n "$tmp/batch/1.mp4" "$tmp/part.mp4"
