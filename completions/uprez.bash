@@ -6,9 +6,9 @@ _uprez_help() { "${COMP_WORDS[0]}" "$@" --help 2>/dev/null; }
 _uprez() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} IFS=$' \t\n'
     local -a command=()
-    local help values options words
+    local help values options words=''
     COMPREPLY=()
-    case ${COMP_WORDS[1]} in
+    case ${COMP_WORDS[1]-} in
     model)
         if [ "$COMP_CWORD" = 2 ]; then
             mapfile -t COMPREPLY < <(compgen -W 'list info verify pull --help' -- "$cur")
@@ -19,7 +19,7 @@ _uprez() {
     esac
     if [ "$COMP_CWORD" = 1 ]; then words='model bench devices --version'; fi
 
-    help=$(_uprez_help "${command[@]}")
+    help=$(_uprez_help ${command[@]+"${command[@]}"})
     # lines like "  -x,--long ARG   text" become "-x --long ARG"
     options=$(sed -nE 's/^  (-[^ ]+)( ([^ ]+))?.*/\1 \3/p' <<<"$help" | tr ',' ' ')
     values=$(awk -v o="$prev" '{ for (i = 1; i < NF; i++) if ($i == o) print $NF }' <<<"$options")
@@ -38,12 +38,12 @@ _uprez() {
     if [[ $cur == -* ]]; then
         words+=" --help $(grep -oE -- '(^| )--?[a-z][a-z-]*' <<<"$options" | tr '\n' ' ')"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
-    elif [ "${command[0]}" = model ]; then
+    elif [ "${command[0]-}" = model ]; then
         case ${command[1]} in
         info) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur"; compgen -f -- "$cur") ;;
         verify | pull) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur") ;;
         esac
-    elif [ -z "${command[*]}" ]; then
+    elif [ ${#command[@]} = 0 ]; then
         mapfile -t COMPREPLY < <([ -z "$words" ] || compgen -W "$words" -- "$cur"; compgen -f -- "$cur")
     fi
 }

@@ -20,6 +20,6 @@ build_into() {
     [ $# = 0 ] || : >"$dir/with$(echo "$*" | tr -c 'a-zA-Z0-9\n' _)"
     # shellcheck disable=SC2086
     ninja -C "$dir" ${targets-} >"$log" 2>&1 || { grep -v '^\[' "$log" | tail -60 >&2; rm -f "$log"; return 1; }
-    grep -i 'warning:' "$log" >&2
+    grep -i 'warning:' "$log" >&2 || :
     rm -f "$log"
 }

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 uprez, path = sys.argv[1:]
-OPTION = r"(?<![\w=/.-])--?[a-z][a-z-]*"
+OPTION = r"(?<![\w=/.-])--?[a-z][a-z0-9-]*"
 
 
 def helped(*command):
@@ -23,8 +23,8 @@ def helped(*command):
 
 page = open(path, encoding="utf-8").read().replace("\\-", "-").replace("\\fR", "").replace("\\fI", "")
 parts = {"": page.split(".SH OPTIONS")[1].split(".SH COMMANDS")[0]}
-for name, text in re.findall(r"^\.SS uprez ([a-z ]+?)(?: [A-Z\[\\].*)?\n(.*?)(?=^\.S[SH])",
-                             page.split(".SH COMMANDS")[1], re.M | re.S):
+for name, text in re.findall(r"^\.SS uprez ([a-z ]+?)(?: [A-Z\[].*?)?\n(.*?)(?=^\.S[SH]|\Z)",
+                             page.split(".SH COMMANDS")[1].split(".SH EXIT")[0], re.M | re.S):
     parts[name] = text
 wrong = 0
 for name, text in parts.items():
