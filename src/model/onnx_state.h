@@ -65,6 +65,7 @@ typedef struct UpzOnnxState {
     size_t made;       /* floats made up for the graph, limited by the file's size */
     size_t made_max;
     size_t n_nums;
+    bool no_memory;    /* a small allocation failed on the way */
     UpzMap external;
     UpzSlice external_name;
     UprezError *err;

@@ -668,7 +668,7 @@ static char *joined(const char *path, size_t stem, const char *tail)
 
 /* The other file of the pair, or NULL: NAME.bin for NAME.param; else, as animevideov3's are often
  * kept, one NAME.bin for NAME-x1.param … NAME-x4.param. The same the other way round. */
-static char *partner(const char *path, bool have_param)
+static char *partner(const char *path, bool have_param, bool *no_memory)
 {
     static const char *const tails[] = {".param", "-x4.param", "-x3.param", "-x2.param",
                                         "-x1.param"};
@@ -682,6 +682,7 @@ static char *partner(const char *path, bool have_param)
             n -= 3;
         }
         char *other = joined(path, n, have_param ? ".bin" : tails[i]);
+        *no_memory = !other;
         if (!other || upz_exists(other)) return other;
         upz_free(other);
     }
@@ -692,7 +693,9 @@ static int read_graph(const UpzModelFile *f, UpzGraph *g, UprezModelFacts *facts
                       UprezError *err)
 {
     bool have_param = strcasecmp(upz_extension(f->path), "bin") != 0;
-    char *other = upz_extension(f->path)[0] ? partner(f->path, have_param) : NULL;
+    bool no_memory = false;
+    char *other = upz_extension(f->path)[0] ? partner(f->path, have_param, &no_memory) : NULL;
+    if (no_memory) return upz_fail_memory(err, strlen(f->path), "a file name");
     if (!other)
         return upz_fail(err, UPREZ_ERR_MODEL, "%s: ncnn networks are two files; its %s is not "
                         "beside it", f->path, have_param ? ".bin" : ".param");
@@ -714,7 +717,8 @@ static bool probe(const UpzModelFile *f)
     if (!strcasecmp(ext, "param")) return true;
     if (f->size > sizeof(MAGIC) && !memcmp(f->data, MAGIC "\n", sizeof(MAGIC))) return true;
     if (strcasecmp(ext, "bin") != 0) return false;
-    char *param = partner(f->path, false);
+    bool no_memory;
+    char *param = partner(f->path, false, &no_memory);
     bool found = param != NULL;
     upz_free(param);
     return found;

@@ -108,9 +108,13 @@ static const UpzNum *num_of(UpzOnnxState *s, UpzOnnxVal *v)
     if (t->count > UPZ_NUM_MAX || t->n_dims > UPZ_NUM_DIMS || t->external ||
         !upz_onnx_numbers(t, NULL, NULL, values))
         return NULL;
-    for (int i = 0; i < t->n_dims; i++) dims[i] = (int)t->dims[i];
+    for (int i = 0; i < t->n_dims; i++) {
+        if (t->dims[i] > UPZ_NUM_MAX) return NULL; /* beside a dimension of 0 */
+        dims[i] = (int)t->dims[i];
+    }
     if (upz_num_init(&v->num, t->n_dims, dims,
                      t->type == UPZ_ONNX_INT64 || t->type == UPZ_ONNX_INT32, NULL) < 0) {
+        s->no_memory = true; /* the sizes were checked above */
         upz_num_free(&v->num);
         return NULL;
     }
@@ -510,6 +514,7 @@ static int read_graph(const UpzModelFile *f, UpzGraph *g, UprezModelFacts *facts
                       .made_max = f->size / 2 + 65536};
     int r = upz_onnx_parse(&s.model, f->path, f->data, f->size, err);
     if (!r) r = walk(&s, facts, detail);
+    if (s.no_memory) r = upz_fail_memory(err, sizeof(double[UPZ_NUM_MAX][UPZ_PROBES]), "a number");
     for (size_t i = 0; i < s.n_vals; i++) {
         upz_num_free(&s.vals[i].num);
         upz_free(s.vals[i].view);
