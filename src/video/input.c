@@ -99,6 +99,11 @@ int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err)
                     cover ? ", only cover art" : "");
 }
 
+bool upz_input_is_y4m(const AVFormatContext *in)
+{
+    return !strcmp(in->iformat->name, "yuv4mpegpipe");
+}
+
 bool upz_input_is_still(const AVFormatContext *fmt, int stream)
 {
     const char *name = fmt->iformat->name;

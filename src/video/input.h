@@ -21,6 +21,7 @@ int upz_input_open(AVFormatContext **out, const char *url, const char *format,
 /* The stream to enlarge: FFmpeg's choice among the video streams that are not cover art and that
  * can be decoded. Its index, or INPUT. */
 int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err);
+bool upz_input_is_y4m(const AVFormatContext *in);
 /* A single picture file, by its demuxer. */
 bool upz_input_is_still(const AVFormatContext *fmt, int stream);
 

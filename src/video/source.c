@@ -36,6 +36,7 @@ struct UpzSource {
     bool aiming;           /* reading to find a place, not to deliver */
     bool seekable, linear; /* linear: going back means reading from the start */
     int64_t read_to;       /* AV_TIME_BASE: where the packets read so far end, all streams */
+    int64_t whole_to;      /* y4m: byte behind the last whole frame */
     AVCodecContext *dec;
     AVPacket *packet;
     bool pending;         /* packet holds one that is not sent yet */
@@ -278,6 +279,10 @@ static void end_of_input(UpzSource *s, int r)
                  upz_av_error(r, why));
         return;
     }
+    if (upz_input_is_y4m(s->in) && s->whole_to && avio_tell(s->in->pb) > s->whole_to) {
+        atomic_fetch_add(&s->read_errors, 1);
+        upz_warn(s->ctx, "%s: the stream is cut off inside a frame", s->info.url);
+    }
     if (!knows_duration(s->in)) return;
     int64_t start = s->in->start_time != AV_NOPTS_VALUE ? s->in->start_time : 0;
     int64_t missing = s->in->duration - (s->read_to - UPZ_MIN(start, 0));
@@ -308,6 +313,7 @@ static int read_packet(UpzSource *s, UprezError *err)
             return UPREZ_EOF;
         }
         note_read(s, s->packet);
+        if (upz_input_is_y4m(s->in)) s->whole_to = avio_tell(s->in->pb);
         if (s->packet->stream_index == s->stream) {
             fix_timeline(s);
             return 0;
@@ -803,7 +809,7 @@ static int open_all(UpzSource *s, UprezError *err)
     i->container = s->in->iformat->name;
     i->codec = avcodec_get_name(s->st->codecpar->codec_id);
     i->still = upz_input_is_still(s->in, s->stream);
-    i->y4m = !strcmp(i->container, "yuv4mpegpipe");
+    i->y4m = upz_input_is_y4m(s->in);
     i->video_stream = s->stream;
     find_rotation(s);
     r = check_dolby_vision(s, err);
