@@ -238,11 +238,11 @@ static int add_convert(UpzLane *l, int src, int dst, UprezError *err)
     return add_step(l, STEP_CONVERT, src, dst, err) ? 0 : UPREZ_ERR_USAGE;
 }
 
+/* The resampler goes from a to b by itself: ranges, depths and subsampling may differ. */
 static bool same_meaning(const UprezPicture *a, const UprezPicture *b)
 {
-    if (a->format.model != b->format.model) return false;
-    if (a->format.model == UPREZ_YUV && a->color.matrix != b->color.matrix) return false;
-    return a->color.range == b->color.range;
+    return a->format.model == b->format.model &&
+           (a->format.model != UPREZ_YUV || a->color.matrix == b->color.matrix);
 }
 
 static void float_like(UprezFormat *f, UprezColor *c, const UprezPicture *like, bool yuv)
@@ -335,11 +335,6 @@ static int build(UpzLane *l, UprezError *err)
             float_like(&f, &c, p, p->format.model == UPREZ_YUV);
             int t = new_picture(l, &f, &c, l->dst.width, l->dst.height, err);
             if (t < 0) return t;
-            if (p->color.range != c.range) { /* the resampler keeps ranges as they are */
-                int u = new_picture(l, &f, &c, p->width, p->height, err);
-                if (u < 0 || (r = add_convert(l, cur, u, err)) < 0) return u < 0 ? u : r;
-                cur = u;
-            }
             if ((r = add_engine(l, m, cur, t, false, err)) < 0) return r;
             return add_convert(l, t, SLOT_DST, err);
         }
