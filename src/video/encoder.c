@@ -444,11 +444,16 @@ static void tell(const UpzEncoderPlan *p, UprezContext *ctx, const UpzSourceInfo
                  p->width, p->height, BROWSER_W, BROWSER_H);
 }
 
-static int check_encoder(UpzEncoderPlan *p, UprezError *err)
+static int check_encoder(UpzEncoderPlan *p, const UpzEncoderParams *params, UprezError *err)
 {
     AVCodecContext *enc = NULL;
     int r = upz_encoder_open(&enc, p, err);
     avcodec_free_context(&enc);
+    /* refused with options of the user's: most likely one of them makes no sense */
+    if (r == UPREZ_ERR_OUTPUT && (params->n_options || params->preset || params->crf >= 0)) {
+        r = UPREZ_ERR_USAGE;
+        if (err) err->code = r;
+    }
     return r;
 }
 
@@ -531,7 +536,7 @@ int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderPa
     if (codec->id == AV_CODEC_ID_HEVC && is_mov(p->container))
         p->codec_tag = MKTAG('h', 'v', 'c', '1');
     r = build_options(p, params, err);
-    if (r >= 0 && !p->y4m) r = check_encoder(p, err);
+    if (r >= 0 && !p->y4m) r = check_encoder(p, params, err);
     if (r < 0) return r;
     tell(p, ctx, info, params);
     return 0;
