@@ -37,6 +37,14 @@ typedef enum UpzGemmStart {
     UPZ_GEMM_MORE  /* with what out holds */
 } UpzGemmStart;
 
+/* Memory that will be read soon. gemm() asks for some of it ahead, a few lines at a time, and moves
+ * the cursor on: fetching from far away overlaps with arithmetic. */
+typedef struct UpzAhead {
+    const char *const *rows;
+    int n_rows, row;      /* of rows; the current one */
+    size_t bytes, at;     /* of a row; the current place */
+} UpzAhead;
+
 typedef struct UpzGemm {
     const UpzRun *runs;
     int n_runs;
@@ -48,6 +56,7 @@ typedef struct UpzGemm {
     float *out;
     ptrdiff_t out_step;
     int count;             /* output pixels */
+    UpzAhead *ahead;       /* or NULL */
 } UpzGemm;
 
 /* Tiles first … first + count - 1 of one row of tiles. */

@@ -13,6 +13,17 @@
 #define UNROLL _Pragma("GCC unroll 64")
 #endif
 
+#define AHEAD_LINES 18 /* a block of MR pixels: as many as the core can have under way */
+
+UPZ_INLINE void look_ahead(UpzAhead *a)
+{
+    for (int i = 0; i < AHEAD_LINES && a->row < a->n_rows; i++) {
+        __builtin_prefetch(a->rows[a->row] + a->at, 0, 2);
+        a->at += 64;
+        if (a->at >= a->bytes) a->at = 0, a->row++;
+    }
+}
+
 /* r, j and m are compile-time constants after unrolling: acc must not live in memory. */
 UPZ_INLINE void block(const UpzGemm *g, int m0, int c0, int mr, int nr)
 {
@@ -27,6 +38,7 @@ UPZ_INLINE void block(const UpzGemm *g, int m0, int c0, int mr, int nr)
             acc[m * nr + j] = g->start == UPZ_GEMM_ZERO   ? vset1(0)
                               : g->start == UPZ_GEMM_BIAS ? vload(g->bias + c0 + j * W)
                                                           : vload(out + m * g->out_step + j * W);
+    if (g->ahead) look_ahead(g->ahead);
     for (int r = 0; r < g->n_runs; r++) {
         const ptrdiff_t step = g->runs[r].step;
         const float *a = g->runs[r].a + m0 * step;

@@ -310,6 +310,14 @@ static int choose_strip(int width)
     return width >= 640 ? 4 : width >= 320 ? 8 : 16;
 }
 
+/* Parts a strip: stages side by side keep few workers busy; many need pieces within strips too.
+ * Narrower parts fetch the weights more often, so no more than needed. */
+static int choose_parts(int workers, int n_stages, int width)
+{
+    return UPZ_CLAMP((4 * workers + n_stages - 1) / n_stages, 1,
+                     UPZ_CLAMP(width / 128, 1, UPZ_CPU_PARTS));
+}
+
 int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int workers, int align,
                   int rows, UpzCpuLevel level, const UpzShape *shape, int dst_w, int dst_h,
                   size_t mem_limit, UprezError *err)
@@ -340,7 +348,7 @@ int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int w
     int unit = UPZ_WINO_TILE; /* parts begin where every map has a whole pixel and tile */
     for (int i = 0; i < p->n_stages; i++)
         while (unit % (UPZ_WINO_TILE * p->stages[i].den)) unit += UPZ_WINO_TILE;
-    f->parts = 1;
+    f->parts = choose_parts(workers, p->n_stages, f->w);
     const int strip = choose_strip(f->w);
     for (int i = 0; i < p->n_stages && !r; i++)
         r = place_lane(f, i, unit, dst_w, dst_h, strip, err);

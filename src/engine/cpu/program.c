@@ -366,7 +366,9 @@ static Tail find_tail(Build *b)
     const int out = b->g->output;
     const UpzNode *n = &b->g->nodes[out];
     Tail t = {.base = -1, .shuffle = -1, .base_up = 1, .alpha = 1, .beta = 1};
-    if (n->op == UPZ_OP_ADD && n->act == UPZ_ACT_NONE) {
+    /* stored rows are clipped to 0..1 anyway */
+    const bool clipped = n->act == UPZ_ACT_CLIP && n->lo <= 0 && n->hi >= 1;
+    if (n->op == UPZ_OP_ADD && (n->act == UPZ_ACT_NONE || clipped)) {
         for (int k = 0; k < 2; k++) {
             int base = n->src[1 - k];
             const UpzNode *e = &b->g->nodes[base];

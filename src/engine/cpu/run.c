@@ -80,6 +80,23 @@ static void tiles_in(const Piece *p, int ty, int x, int count, float *v, ptrdiff
     }
 }
 
+#define AHEAD_VIEWS 2 /* whose rows are fetched ahead */
+
+/* The input rows of a block of tiles, to be fetched while the block before is multiplied. */
+static void note_ahead(const Piece *p, int ty, int x, int count, UpzAhead *a, const char **rows)
+{
+    *a = (UpzAhead){.rows = rows};
+    for (int k = 0; k < p->s->n_inputs && k < AHEAD_VIEWS; k++) {
+        const UpzView *v = &p->s->views[k];
+        const int pitch = view_pitch(p, k);
+        for (int i = 0; i < UPZ_WINO_IN; i++)
+            rows[a->n_rows++] =
+                (const char *)(view_row(p, k, ty - 1 + i) + (ptrdiff_t)(x / v->up) * pitch);
+        a->bytes = UPZ_MAX(a->bytes, (size_t)(count * UPZ_WINO_TILE / v->up + 2) *
+                                         (size_t)pitch * sizeof(float));
+    }
+}
+
 /* Sums longer than this go through in several turns, so that a turn's weights stay in L1. */
 #define SUM_BLOCK 128
 
@@ -92,17 +109,24 @@ static void run_wino(const Piece *p)
     const int first = upz_stage_tile(s, 0, p->x0);
     const int n_tiles = (p->x1 - first + UPZ_WINO_TILE - 1) / UPZ_WINO_TILE;
     float *v = p->scratch->v, *m = p->scratch->m;
+    const char *rows[AHEAD_VIEWS * UPZ_WINO_IN];
     for (int ty = upz_stage_tile(s, 1, p->y0); ty < p->y1; ty += UPZ_WINO_TILE)
         for (int t = 0; t < n_tiles; t += block) {
             const int count = UPZ_MIN(block, n_tiles - t), x = first + t * UPZ_WINO_TILE;
             tiles_in(p, ty, x, count, v, b.v_point, b.v_tile);
+            UpzAhead ahead;
+            const bool more = t + block < n_tiles;
+            note_ahead(p, more ? ty : ty + UPZ_WINO_TILE, more ? x + count * UPZ_WINO_TILE : first,
+                       UPZ_MIN(block, more ? n_tiles - t - block : n_tiles), &ahead, rows);
+            if (!more && ty + UPZ_WINO_TILE >= p->y1) ahead.n_rows = 0;
             for (int point = 0; point < UPZ_WINO_POINTS; point++)
                 for (int c = 0; c < s->in; c += SUM_BLOCK) {
                     UpzRun run = {v + point * b.v_point + c, b.v_tile, UPZ_MIN(SUM_BLOCK, s->in - c)};
                     k->gemm(&(UpzGemm){.runs = &run, .n_runs = 1,
                         .weights = s->weights + ((ptrdiff_t)point * s->in + c) * out,
                         .n_out = out, .start = c ? UPZ_GEMM_MORE : UPZ_GEMM_ZERO,
-                        .out = m + point * b.m_point, .out_step = b.m_tile, .count = count});
+                        .out = m + point * b.m_point, .out_step = b.m_tile, .count = count,
+                        .ahead = &ahead});
                 }
             UpzWinoOut o = {.m = m, .m_point = b.m_point, .m_tile = b.m_tile, .channels = out,
                             .count = count, .bias = s->bias, .slope = s->slope, .pitch = out,
