@@ -1,9 +1,10 @@
 /* Resampling and conversion side by side with swscale and zimg: the same filter, alternated round
  * by round in one run.
  *
- *   ninja -C build bench/resize_vs_swscale && build/bench/resize_vs_swscale [ROUNDS]
+ *   ninja -C build bench/resize_vs_swscale && build/bench/resize_vs_swscale [ROUNDS [CASE]]
  *
- * Prints the median time of each, and the ratio to ours (above 1: ours is faster). */
+ * CASE: only cases whose name begins with it, as "yuv420p10le 3840x2160 1920x1080 bicubic 1" or
+ * "yuv420p gbrpf32le". Prints the median time of each, and the ratio to ours (above 1: ours is faster). */
 #include <libavutil/frame.h>
 #include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
@@ -136,7 +137,8 @@ static void run_halves(Half *half, int n)
     for (int i = 1; i < n; i++) pthread_join(t[i], NULL);
 }
 
-static void resize_case(const char *format, int sw, int sh, int dw, int dh, int threads, int rounds)
+static void resize_case(const char *format, int sw, int sh, int dw, int dh, int threads, int rounds,
+                        const char *only)
 {
     UprezPicture *src = make(format, sw, sh), *dst = make(format, dw, dh);
     AVFrame *a = wrap(src, format), *b = wrap(dst, format);
@@ -153,6 +155,10 @@ static void resize_case(const char *format, int sw, int sh, int dw, int dh, int 
     for (int k = 0; k < 2; k++) {
         UpzResizePicture *r;
         Half half[8] = {0};
+        char name[128];
+        snprintf(name, sizeof(name), "%s %dx%d %dx%d %s %d", format, sw, sh, dw, dh,
+                 filters[k].name, threads);
+        if (strncmp(name, only, strlen(only)) != 0) continue;
         if (upz_resize_picture_create(&r, ctx, filters[k].kernel, src, dst, NULL) < 0) exit(1);
         struct SwsContext *s = sws(a, b, filters[k].flags, threads);
         if (open_halves(half, threads, src, dst, filters[k].zimg) < 0) exit(1);
@@ -188,8 +194,12 @@ static void resize_case(const char *format, int sw, int sh, int dw, int dh, int 
     uprez_picture_unref(&dst);
 }
 
-static void convert_case(const char *from, const char *to, int w, int h, int rounds)
+static void convert_case(const char *from, const char *to, int w, int h, int rounds,
+                         const char *only)
 {
+    char name[64];
+    snprintf(name, sizeof(name), "%s %s", from, to);
+    if (strncmp(name, only, strlen(only)) != 0) return;
     UprezPicture *src = make(from, w, h), *dst = make(to, w, h);
     AVFrame *a = wrap(src, from), *b = wrap(dst, to);
     UpzLoad l;
@@ -257,18 +267,19 @@ static void convert_case(const char *from, const char *to, int w, int h, int rou
 int main(int argc, char **argv)
 {
     int rounds = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 21;
+    const char *only = argc > 2 ? argv[2] : "";
     rounds = UPZ_CLAMP(rounds, 1, 1000);
     static const char *const formats[] = {"yuv420p", "yuv420p10le"};
     for (int threads = 1; threads <= 2; threads++)
         for (int f = 0; f < 2; f++) {
-            resize_case(formats[f], 854, 480, 1708, 960, threads, rounds);
-            resize_case(formats[f], 1280, 720, 5120, 2880, threads, rounds);
-            resize_case(formats[f], 1280, 720, 1920, 1080, threads, rounds);
-            resize_case(formats[f], 3840, 2160, 1920, 1080, threads, rounds);
+            resize_case(formats[f], 854, 480, 1708, 960, threads, rounds, only);
+            resize_case(formats[f], 1280, 720, 5120, 2880, threads, rounds, only);
+            resize_case(formats[f], 1280, 720, 1920, 1080, threads, rounds, only);
+            resize_case(formats[f], 3840, 2160, 1920, 1080, threads, rounds, only);
         }
-    convert_case("yuv420p", "gbrpf32le", 1280, 720, rounds);
-    convert_case("yuv420p10le", "gbrpf32le", 1280, 720, rounds);
-    convert_case("gbrpf32le", "yuv420p", 5120, 2880, rounds);
-    convert_case("gbrpf32le", "yuv420p10le", 5120, 2880, rounds);
+    convert_case("yuv420p", "gbrpf32le", 1280, 720, rounds, only);
+    convert_case("yuv420p10le", "gbrpf32le", 1280, 720, rounds, only);
+    convert_case("gbrpf32le", "yuv420p", 5120, 2880, rounds, only);
+    convert_case("gbrpf32le", "yuv420p10le", 5120, 2880, rounds, only);
     return 0;
 }

@@ -6,6 +6,7 @@
 #define UPZ_UNUSED __attribute__((unused))
 #define UPZ_INLINE static inline __attribute__((always_inline))
 #define UPZ_ALIGNED(n) __attribute__((aligned(n)))
+#define UPZ_PREFETCH(p) __builtin_prefetch((p), 0, 2) /* to read, soon; any address */
 
 #define UPZ_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define UPZ_MAX(a, b) ((a) > (b) ? (a) : (b))

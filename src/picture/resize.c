@@ -11,14 +11,20 @@
 #include "base/error.h"
 #include "picture/resize_dsp.h"
 
-enum { MAX_TAPS = 4096, SLACK = 256 /* bytes row kernels may read or write beyond a row */ };
+enum {
+    MAX_TAPS = 4096,
+    SLACK = 256,     /* bytes row kernels may read or write beyond a row */
+    OVER_READ = 128, /* … and of a picture's row, where they read it in place */
+    CHUNK = 16,      /* blocks between two calls for source rows to come */
+    AHEAD = 2        /* source rows */
+};
 
 struct UpzResize {
     UpzResizeParams p;
     const UpzResizeDSP *dsp;
     UpzAxis x, y;
     UpzAcross across;
-    bool fixed;
+    bool fixed, in_place; /* in_place: the row kernels read the picture itself where they can */
     float lo, hi;
     int source_samples;                        /* under the widest strip */
     size_t source_bytes, row_bytes, out_bytes; /* of scratch: a source row, one intermediate row */
@@ -315,6 +321,8 @@ int upz_resize_create(UpzResize **out, const UpzResizeParams *params, UpzCpuLeve
                       params->shift_y, 1 << 15, &r->memory, err);
     if (e >= 0) {
         r->fixed = can_be_fixed(r);
+        r->in_place = r->p.step_src == bytes_src &&
+                      (r->fixed ? !params->shift_bits_src : params->depth_src == 32);
         e = plan_across(&r->across, &r->x, params->dst_w, bytes_src == 4 ? 2 : bytes_src,
                         &r->memory, err);
     }
@@ -406,6 +414,54 @@ static void fetch(const UpzResize *r, const uint8_t *row, int origin, int count,
     }
 }
 
+/* Blocks b0 … b1-1 of a row: from left to right-1 their windows lie inside the picture. */
+typedef struct Strip {
+    int b0, left, right, b1;
+} Strip;
+
+static Strip divide(const UpzResize *r, int b0, int b1)
+{
+    Strip s = {b0, b1, b1, b1};
+    if (!r->in_place) return s;
+    int last = r->p.src_w - r->x.n - OVER_READ / r->p.step_src;
+    s.left = b0;
+    while (s.left < b1 && position(&r->x, s.left * UPZ_BLOCK) < 0) s.left++;
+    while (s.right > s.left && position(&r->x, s.right * UPZ_BLOCK - 1) > last) s.right--;
+    return s;
+}
+
+static void across(const UpzResize *r, const void *src, int origin, int b0, int b1, void *dst)
+{
+    if (r->fixed)
+        r->dsp->across_fixed(&r->across, src, r->p.depth_src > 8 ? 2 : 1, origin, b0, b1,
+                             r->p.depth_src, dst);
+    else
+        r->dsp->across_float(&r->across, src, origin, b0, b1, dst);
+}
+
+/* One intermediate row of a strip. Meanwhile the same part of row `ahead` is called into the cache:
+ * processors see a pattern within a row, but not from row to row. */
+static void across_strip(const UpzResize *r, const Strip *strip, const uint8_t *row,
+                         const uint8_t *ahead, void *source, uint8_t *dst)
+{
+    size_t block_bytes = (size_t)UPZ_BLOCK * (r->fixed ? 2 : 4), step = (size_t)r->p.step_src;
+    for (int b = strip->b0, end; b < strip->b1; b = end) {
+        bool inside = b >= strip->left && b < strip->right;
+        end = b < strip->left ? strip->left : inside ? strip->right : strip->b1;
+        if (inside) end = UPZ_MIN(end, b + CHUNK);
+        int origin, count = under(r, b, end, &origin);
+        int from = UPZ_CLAMP(origin, 0, r->p.src_w), to = UPZ_CLAMP(origin + count, 0, r->p.src_w);
+        for (size_t i = (size_t)from * step; i < (size_t)to * step; i += 64) UPZ_PREFETCH(ahead + i);
+        void *d = dst + (size_t)(b - strip->b0) * block_bytes;
+        if (inside) {
+            across(r, row + (size_t)origin * step, origin, b, end, d);
+        } else {
+            fetch(r, row, origin, count, source);
+            across(r, source, origin, b, end, d);
+        }
+    }
+}
+
 /* A finished strip of one row from `tmp` to its place, when samples have gaps between. */
 static void spread(const UpzResizeParams *p, const void *tmp, uint8_t *dst, int n)
 {
@@ -447,30 +503,25 @@ void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, 
                      ptrdiff_t dst_stride, int y0, int y1, void *scratch)
 {
     const UpzResizeParams *p = &r->p;
-    const UpzResizeDSP *dsp = r->dsp;
     uint8_t *source = scratch, *sums = source + r->source_bytes, *packed = sums + r->out_bytes;
     uint8_t *ring = packed + r->out_bytes;
     int blocks = (p->dst_w + UPZ_BLOCK - 1) / UPZ_BLOCK, n = r->y.n;
-    int bytes_src = p->depth_src > 8 ? 2 : 1;
     int bytes_dst = p->depth_dst == 32 ? 4 : p->depth_dst > 8 ? 2 : 1;
     const void *rows[MAX_TAPS];
 
     for (int b0 = 0; b0 < blocks; b0 += UPZ_STRIP) {
-        int b1 = UPZ_MIN(b0 + UPZ_STRIP, blocks), x = b0 * UPZ_BLOCK, origin;
-        int width = UPZ_MIN(b1 * UPZ_BLOCK, p->dst_w) - x, count = under(r, b0, b1, &origin);
+        int b1 = UPZ_MIN(b0 + UPZ_STRIP, blocks), x = b0 * UPZ_BLOCK;
+        int width = UPZ_MIN(b1 * UPZ_BLOCK, p->dst_w) - x;
+        Strip strip = divide(r, b0, b1);
         int next = position(&r->y, y0); /* first row not in the ring */
         for (int y = y0; y < y1; y++) {
             int top = position(&r->y, y);
             for (next = UPZ_MAX(next, top); next < top + n; next++) {
-                uint8_t *row = ring + (size_t)((next % n + n) % n) * r->row_bytes;
                 const uint8_t *from = (const uint8_t *)src + src_stride * mirror(next, p->src_h);
-                fetch(r, from, origin, count, source);
-                if (r->fixed)
-                    dsp->across_fixed(&r->across, source, bytes_src, origin, b0, b1, p->depth_src,
-                                      (int16_t *)(void *)row);
-                else
-                    dsp->across_float(&r->across, (const float *)(const void *)source, origin, b0,
-                                      b1, (float *)(void *)row);
+                const uint8_t *ahead =
+                    (const uint8_t *)src + src_stride * mirror(next + AHEAD, p->src_h);
+                across_strip(r, &strip, from, ahead, source,
+                             ring + (size_t)((next % n + n) % n) * r->row_bytes);
             }
             for (int k = 0; k < n; k++)
                 rows[k] = ring + (size_t)(((top + k) % n + n) % n) * r->row_bytes;

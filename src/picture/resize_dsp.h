@@ -10,7 +10,7 @@
 enum {
     UPZ_BLOCK = 16,
     UPZ_GROUP = 4,
-    UPZ_STRIP = 64, /* blocks: a strip's rows stay in L1 */
+    UPZ_STRIP = 128, /* blocks: a strip's rows stay near */
     UPZ_DOWN = 64   /* outputs down makes together */
 };
 
