@@ -30,7 +30,8 @@ static void clear_folder(const char *dir)
     const struct dirent *e;
     while (d && (e = readdir(d))) {
         const char *ext = upz_extension(e->d_name);
-        if (strcmp(ext, "nut") && strcmp(ext, "mkv") && strcmp(ext, "json") && strcmp(ext, "tmp"))
+        if (strcmp(ext, "nut") && strcmp(ext, "mkv") && strcmp(ext, "mov") && strcmp(ext, "json") &&
+            strcmp(ext, "tmp"))
             continue;
         char *p = upz_asprintf("%s/%s", dir, e->d_name);
         if (p) unlink(p);

@@ -1,7 +1,7 @@
 /* OUTPUT.uprez/: the plan and the finished segments beside the output, locked while a run uses it.
  *
  *   plan.json            the plan as text, written before the first frame
- *   seg/N.nut (or .mkv)  a finished segment, video only
+ *   seg/N.nut (.mov, .mkv) a finished segment, video only
  *   seg/N.json           what is in it; written last, so a segment without it does not exist
  */
 #ifndef UPZ_STORE_H

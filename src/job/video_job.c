@@ -289,7 +289,7 @@ static int run_segments(VideoJob *j, UprezError *err)
                           &j->selection, &j->units, &j->encoder, &j->join, err);
     if (r >= 0)
         r = upz_store_open(&j->store, p->output, text,
-                           !strcmp(j->encoder.segment, "nut") ? "nut" : "mkv",
+                           !strcmp(j->encoder.segment, "matroska") ? "mkv" : j->encoder.segment,
                            !p->no_resume && !is_pipe(p->input), err);
     upz_free(text);
     if (r < 0) return r;

@@ -118,8 +118,8 @@ int upz_check_file(UpzCheck *c, const char *path, const char *container, const U
     }
     if (video >= 0) {
         count(c, ic, slot, video);
-        bool seeks = ic->pb && ic->pb->seekable & AVIO_SEEKABLE_NORMAL &&
-                     !(ic->iformat->flags & AVFMT_NOTIMESTAMPS);
+        /* containers with an index find their last keyframe; others land anywhere */
+        bool seeks = strstr(ic->iformat->name, "mp4") || strstr(ic->iformat->name, "matroska");
         if (seeks && avformat_seek_file(ic, video, INT64_MIN, INT64_MAX, INT64_MAX, 0) >= 0)
             c->decoded += decode(ic, video, false, &c->last_decodes);
         else

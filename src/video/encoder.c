@@ -349,6 +349,13 @@ static void plan_time(UpzEncoderPlan *p, enum AVCodecID id, const UpzSourceInfo 
     }
     bool fine = id == AV_CODEC_ID_MPEG4 && p->codec_base.den > 65535;
     if ((counts_frames(p, id) || fine) && p->frame_rate.num) p->codec_base = av_inv_q(p->frame_rate);
+    if (id == AV_CODEC_ID_MPEG1VIDEO || id == AV_CODEC_ID_MPEG2VIDEO) { /* these know eight rates */
+        static const AVRational rates[] = {{24000, 1001}, {24, 1}, {25, 1}, {30000, 1001}, {30, 1},
+                                           {50, 1}, {60000, 1001}, {60, 1}, {0, 0}};
+        p->frame_rate = rates[av_find_nearest_q_idx(p->frame_rate.num ? p->frame_rate
+                                                                      : (AVRational){25, 1}, rates)];
+        p->codec_base = av_inv_q(p->frame_rate);
+    }
 }
 
 /* Colour for the upscaler and the tags. Untagged YUV is what players take it for at the source's
@@ -420,6 +427,22 @@ static void plan_size(UpzEncoderPlan *p, UprezContext *ctx, int width, int heigh
                  height, p->width, p->height, av_get_pix_fmt_name(p->pix_fmt), mx, my);
 }
 
+/* NUT keeps any time base; MOV as good as any. Alpha of VP8 and VP9 is a block addition, which only
+ * Matroska has. */
+static void plan_segment(UpzEncoderPlan *p, enum AVCodecID id)
+{
+    const char *muxer = "matroska";
+    if (!(p->alpha && (id == AV_CODEC_ID_VP8 || id == AV_CODEC_ID_VP9)))
+        for (int i = 0; i < 2; i++) {
+            const char *name = i ? "mov" : "nut";
+            const AVOutputFormat *of = av_guess_format(name, NULL, NULL);
+            if (!of || avformat_query_codec(of, id, FF_COMPLIANCE_UNOFFICIAL) != 1) continue;
+            muxer = name;
+            break;
+        }
+    snprintf(p->segment, sizeof(p->segment), "%s", muxer);
+}
+
 /* ---- notes about what the output loses or risks ---- */
 
 static void tell(const UpzEncoderPlan *p, UprezContext *ctx, const UpzSourceInfo *info,
@@ -444,11 +467,13 @@ static void tell(const UpzEncoderPlan *p, UprezContext *ctx, const UpzSourceInfo
                  p->width, p->height, BROWSER_W, BROWSER_H);
 }
 
+static void discard(AVCodecContext **enc);
+
 static int check_encoder(UpzEncoderPlan *p, const UpzEncoderParams *params, UprezError *err)
 {
     AVCodecContext *enc = NULL;
     int r = upz_encoder_open(&enc, p, err);
-    avcodec_free_context(&enc);
+    discard(&enc);
     /* refused with options of the user's: most likely one of them makes no sense */
     if (r == UPREZ_ERR_OUTPUT && (params->n_options || params->preset || params->crf >= 0)) {
         r = UPREZ_ERR_USAGE;
@@ -492,8 +517,9 @@ int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderPa
             return upz_fail(err, UPREZ_ERR_USAGE, "this FFmpeg has no video encoder '%s'; "
                             "'ffmpeg -encoders' lists them", params->encoder);
         if (avformat_query_codec(of, codec->id, FF_COMPLIANCE_NORMAL) == 0)
-            return upz_fail(err, UPREZ_ERR_USAGE, "a .%s file cannot hold %s; use .mkv",
-                            upz_extension(output), avcodec_get_name(codec->id));
+            return upz_fail(err, UPREZ_ERR_USAGE, "a .%s file cannot hold %s; use %s",
+                            upz_extension(output), avcodec_get_name(codec->id),
+                            strcmp(of->name, "matroska") ? ".mkv" : ".avi or .mov");
     } else {
         codec = default_encoder(of, depth, mbs > H264_MAX_MBS || width > 16384 || height > 16384);
     }
@@ -527,8 +553,7 @@ int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderPa
     p->alpha = p->format.alpha;
     p->sar = sar;
     p->threads = params->threads > 0 ? params->threads : thread_count(height);
-    snprintf(p->segment, sizeof(p->segment), "%s", p->alpha && codec->id != AV_CODEC_ID_FFV1 &&
-             delivers_420(codec->id) ? "matroska" : "nut"); /* alpha as block additions */
+    plan_segment(p, codec->id);
     plan_size(p, ctx, width, height);
     plan_color(p, ctx, info);
     plan_time(p, codec->id, info, index, first);
@@ -596,6 +621,7 @@ int upz_encoder_open(AVCodecContext **out, const UpzEncoderPlan *p, UprezError *
         enc->flags |= AV_CODEC_FLAG_CLOSED_GOP;
     /* containers without presentation times cannot order frames */
     if (!strcmp(p->container, "avi")) enc->max_b_frames = 0;
+    enc->strict_std_compliance = FF_COMPLIANCE_UNOFFICIAL; /* Motion JPEG in limited range */
     set_color(enc, p);
     int r = avcodec_open2(enc, codec, &options);
     if (r >= 0) r = unknown_options(options, p->encoder, err);
@@ -612,6 +638,29 @@ int upz_encoder_open(AVCodecContext **out, const UpzEncoderPlan *p, UprezError *
     return r < 0 ? r : 0;
 }
 
+/* Closes an encoder that was opened for a look. SVT-AV1 waits forever for threads that have seen no
+ * frame and no end, so it gets both. */
+static void discard(AVCodecContext **enc)
+{
+    AVCodecContext *e = *enc;
+    AVFrame *f = e && !strcmp(e->codec->name, "libsvtav1") ? av_frame_alloc() : NULL;
+    AVPacket *p = f ? av_packet_alloc() : NULL;
+    if (p) {
+        f->format = e->pix_fmt;
+        f->width = e->width;
+        f->height = e->height;
+        f->pts = 0;
+        if (av_frame_get_buffer(f, 0) >= 0) {
+            for (int i = 0; i < 4 && f->buf[i]; i++) memset(f->buf[i]->data, 0, f->buf[i]->size);
+            if (avcodec_send_frame(e, f) >= 0) avcodec_send_frame(e, NULL);
+            while (avcodec_receive_packet(e, p) >= 0) av_packet_unref(p);
+        }
+    }
+    av_packet_free(&p);
+    av_frame_free(&f);
+    avcodec_free_context(enc);
+}
+
 int upz_encoder_parameters(AVCodecParameters **out, const UpzEncoderPlan *p, UprezError *err)
 {
     AVCodecContext *enc = NULL;
@@ -625,7 +674,7 @@ int upz_encoder_parameters(AVCodecParameters **out, const UpzEncoderPlan *p, Upr
     } else {
         par->codec_tag = p->codec_tag;
     }
-    avcodec_free_context(&enc);
+    discard(&enc);
     *out = par;
     return r;
 }

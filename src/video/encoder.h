@@ -21,7 +21,7 @@ typedef struct UpzEncoderParams {
 /* Everything the encoder is opened with: plain data, the same for every segment of a job. */
 typedef struct UpzEncoderPlan {
     char encoder[32], container[32]; /* libav's names of encoder and muxer */
-    char segment[16];         /* muxer of the segments: "nut", or "matroska" where that loses data */
+    char segment[16];         /* muxer of the segments: "nut", "mov" or "matroska" */
     enum AVPixelFormat pix_fmt;
     UprezFormat format;       /* what the upscaler is asked for */
     UprezColor color;         /* of the output, guesses included: for the upscaler */
@@ -54,7 +54,7 @@ int upz_container_find(const char **name, const char *output, UprezError *err);
 int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderParams *params,
                      const UpzSourceInfo *info, const UpzIndex *index, const AVFrame *first,
                      const char *output, int width, int height, AVRational sar, UprezError *err);
-/* The encoder as planned, ready for frames. quiet: no ctx; the caller frees it. */
+/* The encoder as planned, ready for frames. */
 int upz_encoder_open(AVCodecContext **out, const UpzEncoderPlan *plan, UprezError *err);
 /* Its parameters, extradata included; codec_tag set. The caller frees them. */
 int upz_encoder_parameters(AVCodecParameters **out, const UpzEncoderPlan *plan, UprezError *err);

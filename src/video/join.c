@@ -82,9 +82,9 @@ static int open_segment(Join *j, const char *path, UprezError *err)
     if (!par || par->codec_id != j->video_par->codec_id || par->width != j->encoder->width ||
         par->height != j->encoder->height)
         return upz_fail(err, UPREZ_ERR_VERIFY, "the segment %s is not of this job", path);
-    /* decoders get one header for all segments */
-    if (par->extradata_size != j->video_par->extradata_size ||
-        (par->extradata_size &&
+    /* decoders get one header for all segments; codecs without one have it in their packets */
+    if (j->video_par->extradata_size &&
+        (par->extradata_size != j->video_par->extradata_size ||
          memcmp(par->extradata, j->video_par->extradata, (size_t)par->extradata_size)))
         return upz_fail(err, UPREZ_ERR_VERIFY, "the segment %s was coded with other settings (its "
                         "header differs)", path);
