@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "job/job.h"
+#include "model/registry.h"
 
 static const char usage[] =
     "usage: uprez [options] INPUT OUTPUT\n"
@@ -229,6 +230,9 @@ int upz_cmd_upscale(int argc, char **argv)
     r = uprez_context_create(&ctx, &cp, &err);
     if (r < 0) return upz_cli_error(&err);
 
+    if (!a.job.n_models)
+        upz_info(ctx, "no -m: enlarging with %s, without a network; 'uprez model list' shows networks",
+                 upz_registry_default());
     a.job.cancel = &upz_cli_signal;
     a.job.progress = upz_progress_show;
     a.job.progress_cookie = &view;
