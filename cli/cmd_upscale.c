@@ -25,7 +25,7 @@ typedef struct Args {
     UpzStringList models, encoder_options;
     const char *input, *output, *cpu, *progress, *gpu, *jobs;
     int threads, progress_fd, size[2];
-    bool tta, fp32, json, verbose, quiet, help_version;
+    bool tta, fp32, resume, json, verbose, quiet, help_version;
 } Args;
 
 #define DEVICES "auto|cpu"
@@ -92,6 +92,9 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"--frames", UPZ_OPT_INT64, "N", &j->frames, 1, 1e12, "take this many frames", NULL},
         {"--tolerate-damage", UPZ_OPT_FLAG, NULL, &j->tolerate_damage, 0, 0,
          "exit 0 although the input was damaged", NULL},
+        {"--resume", UPZ_OPT_FLAG, NULL, &a->resume, 0, 0,
+         "go on from what an interrupted run of the same command left (default)", NULL},
+        {"--no-resume", UPZ_OPT_FLAG, NULL, &j->no_resume, 0, 0, "begin anew", NULL},
         {"--progress", UPZ_OPT_CHOICE, "auto|bar|plain|json|none", &a->progress, 0, 0,
          "json: one object a line", "Messages"},
         {"--progress-fd", UPZ_OPT_INT, "N", &a->progress_fd, 0, 65535,
@@ -144,6 +147,8 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
     j->n_models = a->models.n;
     j->encoder_options = a->encoder_options.items;
     j->n_encoder_options = a->encoder_options.n;
+    if (a->resume && j->no_resume)
+        return upz_fail(err, UPREZ_ERR_USAGE, "--resume and --no-resume contradict each other");
     if (a->quiet && a->verbose)
         return upz_fail(err, UPREZ_ERR_USAGE, "-q and -v contradict each other");
     return 0;

@@ -10,7 +10,7 @@ expect 2 "$UPREZ"
 expect 2 "$UPREZ" "$tmp/a.mp4"; said "output is missing"
 expect 2 "$UPREZ" "$tmp/a.mp4" b.mp4 c.mp4
 expect 2 "$UPREZ" --nonsense "$tmp/a.mp4" "$tmp/b.mp4"; said "--nonsense"
-for o in --tile --batch --no-reuse --resume --mixed; do # not built yet: refused, never ignored
+for o in --tile --batch --no-reuse --reuse-threshold --mixed; do # not built yet: refused, never ignored
     expect 2 "$UPREZ" $o 1 "$tmp/a.mp4" "$tmp/b.mp4"
     "$UPREZ" --help | grep -q -- "$o " && bad "$o is in --help"
 done
