@@ -189,7 +189,7 @@ static int plan_across(UpzAcross *t, const UpzAxis *a, int dst_w, int sample_byt
 
     int window = 16 / sample_bytes, widest = 0;
     t->span = 0;
-    t->halving = true;
+    t->halving = t->blocks == 1; /* or each block has weights of its own */
     for (int i = 0; i < t->blocks * UPZ_BLOCK; i++) {
         int m = i / UPZ_BLOCK, lane = i % UPZ_BLOCK, pos = position(a, i);
         if (lane % UPZ_GROUP == 0) t->first[i / UPZ_GROUP] = pos;
@@ -414,16 +414,17 @@ static void fetch(const UpzResize *r, const uint8_t *row, int origin, int count,
     }
 }
 
-/* Blocks b0 … b1-1 of a row: from left to right-1 their windows lie inside the picture. */
+/* Blocks b0 … b1-1 of a row: from left to right-1 their windows lie inside the picture, and what
+ * is read beyond them too when the row is the last in memory. */
 typedef struct Strip {
     int b0, left, right, b1;
 } Strip;
 
-static Strip divide(const UpzResize *r, int b0, int b1)
+static Strip divide(const UpzResize *r, int b0, int b1, bool last_row)
 {
     Strip s = {b0, b1, b1, b1};
     if (!r->in_place) return s;
-    int last = r->p.src_w - r->x.n - OVER_READ / r->p.step_src;
+    int last = r->p.src_w - r->x.n - (last_row ? OVER_READ / r->p.step_src : 0);
     s.left = b0;
     while (s.left < b1 && position(&r->x, s.left * UPZ_BLOCK) < 0) s.left++;
     while (s.right > s.left && position(&r->x, s.right * UPZ_BLOCK - 1) > last) s.right--;
@@ -507,37 +508,39 @@ void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, 
     uint8_t *ring = packed + r->out_bytes;
     int blocks = (p->dst_w + UPZ_BLOCK - 1) / UPZ_BLOCK, n = r->y.n;
     int bytes_dst = p->depth_dst == 32 ? 4 : p->depth_dst > 8 ? 2 : 1;
+    int last_line = src_stride > 0 ? p->src_h - 1 : 0;
+    bool narrow = src_stride < OVER_READ && src_stride > -OVER_READ;
     const void *rows[MAX_TAPS];
 
     for (int b0 = 0; b0 < blocks; b0 += UPZ_STRIP) {
         int b1 = UPZ_MIN(b0 + UPZ_STRIP, blocks), x = b0 * UPZ_BLOCK;
         int width = UPZ_MIN(b1 * UPZ_BLOCK, p->dst_w) - x;
-        Strip strip = divide(r, b0, b1);
+        Strip strips[2] = {divide(r, b0, b1, false), divide(r, b0, b1, true)};
         int next = position(&r->y, y0); /* first row not in the ring */
         for (int y = y0; y < y1; y++) {
             int top = position(&r->y, y);
             for (next = UPZ_MAX(next, top); next < top + n; next++) {
-                const uint8_t *from = (const uint8_t *)src + src_stride * mirror(next, p->src_h);
+                int line = mirror(next, p->src_h);
+                const uint8_t *from = (const uint8_t *)src + src_stride * line;
                 const uint8_t *ahead =
                     (const uint8_t *)src + src_stride * mirror(next + AHEAD, p->src_h);
-                across_strip(r, &strip, from, ahead, source,
+                across_strip(r, &strips[narrow || line == last_line], from, ahead, source,
                              ring + (size_t)((next % n + n) % n) * r->row_bytes);
             }
             for (int k = 0; k < n; k++)
                 rows[k] = ring + (size_t)(((top + k) % n + n) % n) * r->row_bytes;
             uint8_t *to = (uint8_t *)dst + dst_stride * y + (size_t)x * (size_t)p->step_dst;
-            /* whole steps of the kernels straight into the picture, the rest by way of `packed` */
+            /* whole steps of the kernels straight into the picture; then the last step again, ending
+             * at the last sample. Less than a step, or samples with gaps, goes by way of `packed`. */
             int whole = p->step_dst == bytes_dst ? width / UPZ_DOWN * UPZ_DOWN : 0;
             if (whole) finish_row(r, rows, y, to, sums, whole);
             if (whole == width) continue;
+            int skip = whole ? width - UPZ_DOWN : 0;
             for (int k = 0; k < n; k++)
-                rows[k] = (const uint8_t *)rows[k] + (size_t)whole * (r->fixed ? 2 : 4);
-            to += (size_t)whole * (size_t)bytes_dst;
-            finish_row(r, rows, y, packed, sums, width - whole);
-            if (p->step_dst == bytes_dst)
-                memcpy(to, packed, (size_t)(width - whole) * (size_t)bytes_dst);
-            else
-                spread(p, packed, to, width);
+                rows[k] = (const uint8_t *)rows[k] + (size_t)skip * (r->fixed ? 2 : 4);
+            finish_row(r, rows, y, whole ? to + (size_t)skip * (size_t)bytes_dst : packed, sums,
+                       width - skip);
+            if (!whole) spread(p, packed, to, width);
         }
     }
 }

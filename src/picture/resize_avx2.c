@@ -146,14 +146,14 @@ UPZ_INLINE void store(void *p, __m256i v) { _mm256_storeu_si256((__m256i *)p, v)
 UPZ_INLINE void down_n(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo,
                        int hi, int left, bool bytes, void *dst, int count)
 {
-    __m256i weight[8], half = _mm256_set1_epi16((int16_t)(1 << shift >> 1));
+    __m256i weight[12], half = _mm256_set1_epi16((int16_t)(1 << shift >> 1));
     __m256i low = _mm256_set1_epi16((int16_t)lo), high = _mm256_set1_epi16((int16_t)hi);
     __m128i by = _mm_cvtsi32_si128(shift), up = _mm_cvtsi32_si128(left);
-    for (int k = 0; k < n && k < 8; k++) weight[k] = _mm256_set1_epi16(w[k]);
+    for (int k = 0; k < n && k < 12; k++) weight[k] = _mm256_set1_epi16(w[k]);
     for (int x = 0; x < count; x += 32) {
         __m256i a = half, b = half;
         for (int k = 0; k < n; k++) {
-            __m256i c = k < 8 ? weight[k & 7] : _mm256_set1_epi16(w[k]);
+            __m256i c = k < 12 ? weight[k] : _mm256_set1_epi16(w[k]);
             a = _mm256_add_epi16(a, _mm256_mulhrs_epi16(load(rows[k] + x), c));
             b = _mm256_add_epi16(b, _mm256_mulhrs_epi16(load(rows[k] + x + 16), c));
         }
@@ -178,6 +178,7 @@ static void down_u8(const int16_t *const *rows, const int16_t *w, int n, int shi
     case 4: down_n(rows, w, 4, shift, lo, hi, 0, true, dst, count); return;
     case 6: down_n(rows, w, 6, shift, lo, hi, 0, true, dst, count); return;
     case 8: down_n(rows, w, 8, shift, lo, hi, 0, true, dst, count); return;
+    case 12: down_n(rows, w, 12, shift, lo, hi, 0, true, dst, count); return;
     }
     down_n(rows, w, n, shift, lo, hi, 0, true, dst, count);
 }
@@ -191,6 +192,7 @@ static void down_u16(const int16_t *const *rows, const int16_t *w, int n, int sh
     case 4: down_n(rows, w, 4, shift, lo, hi, left, false, dst, count); return;
     case 6: down_n(rows, w, 6, shift, lo, hi, left, false, dst, count); return;
     case 8: down_n(rows, w, 8, shift, lo, hi, left, false, dst, count); return;
+    case 12: down_n(rows, w, 12, shift, lo, hi, left, false, dst, count); return;
     }
     down_n(rows, w, n, shift, lo, hi, left, false, dst, count);
 }

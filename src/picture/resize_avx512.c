@@ -59,25 +59,43 @@ UPZ_INLINE void fixed_row(const UpzAcross *a, const uint8_t *src, int bytes, int
 }
 
 /* Outputs two samples apart: a block's pairs are 32 samples as they lie in memory. */
+UPZ_INLINE __m512i halving_block(const uint8_t *s, const int16_t *fixed, int bytes, int pairs,
+                                 __m512i sum)
+{
+    for (int p = 0; p < pairs; p++, s += 2 * bytes, fixed += 32) {
+        __m512i x = bytes == 2 ? _mm512_loadu_si512(s)
+                               : _mm512_cvtepu8_epi16(
+                                     _mm256_loadu_si256((const __m256i *)(const void *)s));
+        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, _mm512_loadu_si512(fixed)));
+    }
+    return sum;
+}
+
+/* 32 outputs' 32-bit sums to 16 bits. */
+UPZ_INLINE __m512i narrow(__m512i x, __m512i y, __m128i by)
+{
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    x = _mm512_packs_epi32(_mm512_sra_epi32(x, by), _mm512_sra_epi32(y, by));
+    return _mm512_permutexvar_epi64(order, x);
+}
+
+/* Every block has the same weights: they stay in registers. */
 UPZ_INLINE void halving_row(const UpzAcross *a, const uint8_t *src, int bytes, int origin, int b0,
-                            int b1, int shift, int16_t *dst)
+                            int b1, int shift, int pairs, int16_t *dst)
 {
     __m512i round = _mm512_set1_epi32(1 << shift >> 1);
     __m128i by = _mm_cvtsi32_si128(shift);
-    for (int b = b0; b < b1; b++, dst += UPZ_BLOCK) {
-        int m = b % a->blocks, at = b / a->blocks * a->advance - origin + a->first[m * 4];
-        const uint8_t *s = src + (ptrdiff_t)at * bytes;
-        const int16_t *fixed = a->fixed + m * a->pairs * 32;
-        __m512i sum = round;
-        for (int p = 0; p < a->pairs; p++, s += 2 * bytes, fixed += 32) {
-            __m512i x = bytes == 2 ? _mm512_loadu_si512(s)
-                                   : _mm512_cvtepu8_epi16(_mm256_loadu_si256(
-                                         (const __m256i *)(const void *)s));
-            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, _mm512_loadu_si512(fixed)));
-        }
-        _mm256_storeu_si256((__m256i *)(void *)dst,
-                            _mm512_cvtsepi32_epi16(_mm512_sra_epi32(sum, by)));
+    const uint8_t *s = src + (ptrdiff_t)(b0 * a->advance - origin + a->first[0]) * bytes;
+    ptrdiff_t block = (ptrdiff_t)a->advance * bytes;
+    int b = b0;
+    for (; b + 2 <= b1; b += 2, dst += 2 * UPZ_BLOCK, s += 2 * block) {
+        __m512i x = halving_block(s, a->fixed, bytes, pairs, round);
+        __m512i y = halving_block(s + block, a->fixed, bytes, pairs, round);
+        _mm512_storeu_si512(dst, narrow(x, y, by));
     }
+    if (b == b1) return;
+    __m512i x = halving_block(s, a->fixed, bytes, pairs, round);
+    _mm256_storeu_si256((__m256i *)(void *)dst, _mm512_castsi512_si256(narrow(x, x, by)));
 }
 
 UPZ_INLINE void fixed_any(const UpzAcross *a, const uint8_t *src, int bytes, int origin, int b0,
@@ -88,8 +106,16 @@ UPZ_INLINE void fixed_any(const UpzAcross *a, const uint8_t *src, int bytes, int
         fixed_row(a, src, bytes, origin, b0, b1, shift, P, W, false, dst); \
         return; \
     }
+    if (a->halving && a->pairs == 4) {
+        halving_row(a, src, bytes, origin, b0, b1, shift, 4, dst);
+        return;
+    }
+    if (a->halving && a->pairs == 6) {
+        halving_row(a, src, bytes, origin, b0, b1, shift, 6, dst);
+        return;
+    }
     if (a->halving) {
-        halving_row(a, src, bytes, origin, b0, b1, shift, dst);
+        halving_row(a, src, bytes, origin, b0, b1, shift, a->pairs, dst);
         return;
     }
     if (a->one_block && a->pairs == 3) {
@@ -167,15 +193,15 @@ UPZ_INLINE __m512i load(const int16_t *p) { return _mm512_loadu_si512(p); }
 UPZ_INLINE void down_n(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo,
                        int hi, int left, bool bytes, void *dst, int count)
 {
-    __m512i weight[8], half = _mm512_set1_epi16((int16_t)(1 << shift >> 1));
+    __m512i weight[12], half = _mm512_set1_epi16((int16_t)(1 << shift >> 1));
     __m512i low = _mm512_set1_epi16((int16_t)lo), high = _mm512_set1_epi16((int16_t)hi);
     const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
     __m128i by = _mm_cvtsi32_si128(shift), up = _mm_cvtsi32_si128(left);
-    for (int k = 0; k < n && k < 8; k++) weight[k] = _mm512_set1_epi16(w[k]);
+    for (int k = 0; k < n && k < 12; k++) weight[k] = _mm512_set1_epi16(w[k]);
     for (int x = 0; x < count; x += 64) {
         __m512i a = half, b = half;
         for (int k = 0; k < n; k++) {
-            __m512i c = k < 8 ? weight[k & 7] : _mm512_set1_epi16(w[k]);
+            __m512i c = k < 12 ? weight[k] : _mm512_set1_epi16(w[k]);
             a = _mm512_add_epi16(a, _mm512_mulhrs_epi16(load(rows[k] + x), c));
             b = _mm512_add_epi16(b, _mm512_mulhrs_epi16(load(rows[k] + x + 32), c));
         }
@@ -200,6 +226,7 @@ static void down_u8(const int16_t *const *rows, const int16_t *w, int n, int shi
     case 4: down_n(rows, w, 4, shift, lo, hi, 0, true, dst, count); return;
     case 6: down_n(rows, w, 6, shift, lo, hi, 0, true, dst, count); return;
     case 8: down_n(rows, w, 8, shift, lo, hi, 0, true, dst, count); return;
+    case 12: down_n(rows, w, 12, shift, lo, hi, 0, true, dst, count); return;
     }
     down_n(rows, w, n, shift, lo, hi, 0, true, dst, count);
 }
@@ -213,6 +240,7 @@ static void down_u16(const int16_t *const *rows, const int16_t *w, int n, int sh
     case 4: down_n(rows, w, 4, shift, lo, hi, left, false, dst, count); return;
     case 6: down_n(rows, w, 6, shift, lo, hi, left, false, dst, count); return;
     case 8: down_n(rows, w, 8, shift, lo, hi, left, false, dst, count); return;
+    case 12: down_n(rows, w, 12, shift, lo, hi, left, false, dst, count); return;
     }
     down_n(rows, w, n, shift, lo, hi, left, false, dst, count);
 }
