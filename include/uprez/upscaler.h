@@ -17,7 +17,7 @@ extern "C" {
 typedef struct Uprez Uprez;
 
 typedef struct UprezParams {
-    size_t size;
+    size_t size;               /* sizeof(UprezParams): what the caller's version of it has */
     UprezModel *const *models; /* a chain, first to last; referenced, not taken */
     int n_models;
     double scale;              /* output / input size; 0 = the models' own */
@@ -27,7 +27,8 @@ typedef struct UprezParams {
     const char *engine;        /* NULL = auto */
     const char *device;        /* "auto", "cpu", "cuda:0"; NULL = auto */
     const char *precision;     /* "auto", "fp32"; NULL = auto */
-    const char *filter;        /* for the final resize: "lanczos", "bicubic", "spline36"; NULL */
+    const char *filter;        /* for the final resize: "lanczos" (NULL), "bicubic", "spline36",
+                                  "bilinear" */
     double blend;              /* 0..1: share of the plain resized source in the result */
     int tta;                   /* average over the 8 flips and turns */
     int depth;                 /* pictures in flight, 0 = the engine's own */
@@ -35,7 +36,7 @@ typedef struct UprezParams {
 
 typedef struct UprezInfo {
     int width, height;     /* of the output for the last planned input size */
-    const char *engine;    /* lives as long as the upscaler */
+    const char *engine;    /* this and the strings below live as long as the upscaler */
     const char *device, *precision;
     const char *numerics;  /* same id + model + source = same bytes */
     size_t memory;         /* bytes the engines need beside the pictures */
@@ -45,7 +46,7 @@ typedef struct UprezInfo {
 UPREZ_API int uprez_create(Uprez **out, UprezContext *ctx, const UprezParams *params,
                            UprezError *err);
 /* Prepares for a source size and format: allocates, packs weights, fails early. Optional; send
- * does it when needed. */
+ * does it when needed. USAGE while pictures are in flight. info may be NULL. */
 UPREZ_API int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *err);
 /* Takes a reference of its own; NULL drains. AGAIN: receive first. A change of size or format
  * midstream is allowed: later pictures are fitted to the first output size. */
@@ -53,7 +54,8 @@ UPREZ_API int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err)
 /* *out is a new reference with the source's pts, duration and opaque. timeout_ns < 0 waits. AGAIN,
  * EOF, or the error of that very picture (the next call goes on with the next picture). */
 UPREZ_API int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *err);
-/* One picture, blocking. Not to be mixed with pictures in flight. dst NULL = allocated. */
+/* One picture, blocking; *dst is a new picture, NULL on failure. USAGE while pictures sent before
+ * have not been received. */
 UPREZ_API int uprez_run(Uprez *u, const UprezPicture *src, UprezPicture **dst, UprezError *err);
 UPREZ_API void uprez_destroy(Uprez **u);
 

@@ -2,12 +2,12 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/thread.h"
 
 struct UpzPool {
     pthread_mutex_t lock;
@@ -93,17 +93,12 @@ int upz_pool_create(UpzPool **out, int threads, UprezError *err)
     pthread_cond_init(&p->finished, &attr);
     pthread_condattr_destroy(&attr);
 
-    /* signals belong to the program's own threads */
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     int failed = 0;
     for (int i = 0; i < threads && !failed; i++) {
         p->workers[i] = (struct UpzWorker){.pool = p, .index = i};
-        failed = pthread_create(&p->workers[i].thread, NULL, worker_main, &p->workers[i]);
+        failed = upz_thread_start(&p->workers[i].thread, worker_main, &p->workers[i]);
         if (!failed) p->n_threads++;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (failed) {
         upz_pool_destroy(&p);
         return upz_fail(err, UPREZ_ERR_MEMORY,

@@ -1,7 +1,10 @@
 #include "upscale/lane.h"
 
+#include <ctype.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -65,7 +68,10 @@ static int choose_engine(const UpzEngineOps **out, UpzDevice *device, const UpzL
             return upz_fail(err, UPREZ_ERR_USAGE, "'%s' is no device; give auto, cpu or cuda:0",
                             p->device);
         memcpy(kind, p->device, n);
-        if (colon && sscanf(colon + 1, "%d", &index) != 1)
+        char *end = NULL;
+        long number = colon && isdigit((unsigned char)colon[1]) ? strtol(colon + 1, &end, 10) : -1;
+        index = number > INT_MAX ? INT_MAX : (int)number;
+        if (colon && (!end || *end))
             return upz_fail(err, UPREZ_ERR_USAGE, "'%s' has no device number behind the colon",
                             p->device);
     }
@@ -328,15 +334,16 @@ static int build(UpzLane *l, UprezError *err)
     for (int i = 0; i < l->params.n_models; i++) {
         UprezModel *m = l->params.models[i];
         bool last = i == l->params.n_models - 1;
-        if (m->kernel && last && !blend) {
+        if (m->kernel && last) {
             /* straight to the final size */
-            if (same_meaning(shape(l, cur), &l->dst)) return add_engine(l, m, cur, SLOT_DST, false, err);
             const UprezPicture *p = shape(l, cur);
+            if (!blend && same_meaning(p, &l->dst))
+                return add_engine(l, m, cur, SLOT_DST, false, err);
             float_like(&f, &c, p, p->format.model == UPREZ_YUV);
             int t = new_picture(l, &f, &c, l->dst.width, l->dst.height, err);
-            if (t < 0) return t;
-            if ((r = add_engine(l, m, cur, t, false, err)) < 0) return r;
-            return add_convert(l, t, SLOT_DST, err);
+            if (t < 0 || (r = add_engine(l, m, cur, t, false, err)) < 0) return t < 0 ? t : r;
+            cur = t;
+            continue;
         }
         cur = add_network(l, m, cur, last && !blend, err);
         if (cur < 0) return cur;
@@ -421,6 +428,12 @@ const char *upz_lane_numerics(const UpzLane *l) { return l->numerics; }
 const char *upz_lane_engine(const UpzLane *l) { return l->engine; }
 const char *upz_lane_precision(const UpzLane *l) { return l->precision; }
 
+/* The sentence of a task that failed, whether or not the engine wrote one. */
+static int task_error(const UpzTask *task, int r, UprezError *err)
+{
+    return upz_fail(err, r, "%s", task->err.text[0] ? task->err.text : uprez_strerror(r));
+}
+
 static int submit(const Step *s, struct Flight *f, UprezPicture *src, UprezPicture *dst,
                   UprezError *err)
 {
@@ -432,17 +445,13 @@ static int submit(const Step *s, struct Flight *f, UprezPicture *src, UprezPictu
         f->task.dst = &f->view_dst;
     }
     int r = ops_of(s->engine)->submit(s->engine, &f->task);
-    if (r < 0) upz_fail(err, r, "%s", f->task.err.text[0] ? f->task.err.text : uprez_strerror(r));
-    return r;
+    return r < 0 ? task_error(&f->task, r, err) : 0;
 }
 
-static int wait(const Step *s, struct Flight *f, UprezError *err)
+static int wait(UpzEngine *e, UpzTask *task, UprezError *err)
 {
-    ops_of(s->engine)->wait(s->engine, &f->task, -1);
-    if (f->task.result < 0)
-        return upz_fail(err, f->task.result, "%s",
-                        f->task.err.text[0] ? f->task.err.text : uprez_strerror(f->task.result));
-    return 0;
+    ops_of(e)->wait(e, task, -1);
+    return task->result < 0 ? task_error(task, task->result, err) : 0;
 }
 
 static int run_tta(UpzLane *l, const Step *s, UprezPicture *src, UprezPicture *dst, UprezError *err)
@@ -454,11 +463,8 @@ static int run_tta(UpzLane *l, const Step *s, UprezPicture *src, UprezPicture *d
         upz_tta_turn(l->ctx, src, in, t);
         UpzTask task = {.src = in, .dst = out};
         int r = ops_of(e)->submit(e, &task);
-        if (r >= 0) {
-            ops_of(e)->wait(e, &task, -1);
-            r = task.result;
-        }
-        if (r < 0) return upz_fail(err, r, "%s", task.err.text);
+        r = r < 0 ? task_error(&task, r, err) : wait(e, &task, err);
+        if (r < 0) return r;
         upz_tta_add(l->ctx, out, dst, t, 1.0f / 8);
     }
     return 0;
@@ -471,7 +477,7 @@ static int run_step(UpzLane *l, const Step *s, struct Flight *f, UprezError *err
     switch (s->kind) {
     case STEP_ENGINE:
         r = submit(s, f, src, dst, err);
-        return r < 0 ? r : wait(s, f, err);
+        return r < 0 ? r : wait(s->engine, &f->task, err);
     case STEP_TTA: return run_tta(l, s, src, dst, err);
     case STEP_RESIZE: upz_resize_picture_run(s->resize, src, dst); return 0;
     case STEP_CONVERT: return upz_convert_picture(l->ctx, src, dst, err);
@@ -500,7 +506,7 @@ int upz_lane_finish(UpzLane *l, UprezError *err)
     l->first = (l->first + 1) % UPZ_COUNT(l->flight);
     l->n_flight--;
     bool started = l->steps[0].kind == STEP_ENGINE;
-    int r = started ? wait(&l->steps[0], f, err) : 0;
+    int r = started ? wait(l->steps[0].engine, &f->task, err) : 0;
     for (int i = started; i < l->n_steps && r >= 0; i++) r = run_step(l, &l->steps[i], f, err);
     return r;
 }

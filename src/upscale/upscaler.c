@@ -6,6 +6,8 @@
 #include "uprez/upscaler.h"
 
 #include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -13,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/queue.h"
+#include "base/thread.h"
 #include "picture/convert.h"
 #include "picture/format.h"
 #include "upscale/lane.h"
@@ -30,12 +33,19 @@ typedef struct Slot {
     UprezError err;
 } Slot;
 
+/* What an UprezInfo points to: outlives the plan it describes. */
+typedef struct Names {
+    struct Names *next;
+    char engine[32], precision[16], numerics[256];
+} Names;
+
 struct Uprez {
     UprezContext *ctx;
     UprezParams params;
     UprezModel *models[MAX_MODELS];
     char *strings[4]; /* engine, device, precision, filter: the caller's may go away */
     UpzResizeKernel filter;
+    Names *names;     /* the caller's thread only */
 
     /* the plan; the driver's while pictures are in flight */
     UpzLane *color, *alpha;
@@ -72,14 +82,18 @@ static int copy_string(Uprez *u, int i, const char **s, UprezError *err)
 int uprez_create(Uprez **out, UprezContext *ctx, const UprezParams *params, UprezError *err)
 {
     *out = NULL;
-    if (!params || params->n_models < 1 || params->n_models > MAX_MODELS)
-        return upz_fail(err, UPREZ_ERR_USAGE, "an upscaler takes 1 to %d models, not %d", MAX_MODELS,
-                        params ? params->n_models : 0);
-    if (params->scale < 0 || params->scale > 64 || params->width < 0 || params->height < 0)
+    UprezParams own = {0};
+    if (params && params->size >= offsetof(UprezParams, scale)) /* else no models: refused below */
+        memcpy(&own, params, UPZ_MIN(params->size, sizeof(own)));
+    params = &own;
+    if (!params->models || params->n_models < 1 || params->n_models > MAX_MODELS)
+        return upz_fail(err, UPREZ_ERR_USAGE, "an upscaler takes 1 to %d models, not %d (and "
+                        "UprezParams.size must be set)", MAX_MODELS, params->n_models);
+    if (!(params->scale >= 0 && params->scale <= 64) || params->width < 0 || params->height < 0)
         return upz_fail(err, UPREZ_ERR_USAGE,
                         "scale %g, size %dx%d: a scale is above 0 and at most 64, sizes are positive",
                         params->scale, params->width, params->height);
-    if (params->blend < 0 || params->blend > 1)
+    if (!(params->blend >= 0 && params->blend <= 1))
         return upz_fail(err, UPREZ_ERR_USAGE, "blend %g; give 0 to 1", params->blend);
     Uprez *u = upz_calloc(1, sizeof(*u));
     if (!u) return upz_fail_memory(err, sizeof(*u), "the upscaler");
@@ -111,7 +125,7 @@ int uprez_create(Uprez **out, UprezContext *ctx, const UprezParams *params, Upre
     }
     u->max = params->depth > 0 ? UPZ_CLAMP(params->depth, 1, MAX_SLOTS) : 3;
     if (r >= 0) {
-        if (pthread_create(&u->thread, NULL, driver, u))
+        if (upz_thread_start(&u->thread, driver, u))
             r = upz_fail(err, UPREZ_ERR_MEMORY, "cannot start the upscaler's thread");
         else
             u->running = true;
@@ -142,6 +156,10 @@ void uprez_destroy(Uprez **pu)
     }
     for (int i = 0; i < MAX_MODELS; i++) uprez_model_unref(&u->models[i]);
     for (int i = 0; i < UPZ_COUNT(u->strings); i++) upz_free(u->strings[i]);
+    for (Names *n = u->names, *next; n; n = next) {
+        next = n->next;
+        upz_free(n);
+    }
     pthread_cond_destroy(&u->sent);
     pthread_cond_destroy(&u->ready);
     pthread_mutex_destroy(&u->lock);
@@ -162,7 +180,9 @@ static void result_color(const Uprez *u, const UprezPicture *src, UprezPicture *
 {
     const UprezColor *want = &u->params.color;
     bool same = src->format.model == dst->format.model;
-    UprezColor unset = {.matrix = 2, .primaries = src->color.primaries,
+    /* gray has a matrix too: its luma shall be the source's */
+    bool luma = src->format.model == UPREZ_YUV && dst->format.model == UPREZ_GRAY;
+    UprezColor unset = {.matrix = luma ? src->color.matrix : 2, .primaries = src->color.primaries,
                         .transfer = src->color.transfer};
     dst->color = same ? src->color : unset;
     if (want->matrix) dst->color.matrix = want->matrix;
@@ -182,11 +202,11 @@ static int make_plan(Uprez *u, const UprezPicture *picture, UprezError *err)
     upz_lane_destroy(&u->alpha);
 
     UprezPicture dst = {.format = u->params.format.n_comp ? u->params.format : src.format};
-    if (!u->out_w)
-        upz_result_size(u->models, u->params.n_models, u->params.scale, u->params.width,
-                        u->params.height, src.width, src.height, &u->out_w, &u->out_h);
     dst.width = u->out_w;
     dst.height = u->out_h;
+    if (!u->out_w)
+        upz_result_size(u->models, u->params.n_models, u->params.scale, u->params.width,
+                        u->params.height, src.width, src.height, &dst.width, &dst.height);
     result_color(u, &src, &dst);
 
     UpzLaneParams lp = {.models = u->models, .n_models = u->params.n_models,
@@ -208,23 +228,55 @@ static int make_plan(Uprez *u, const UprezPicture *picture, UprezError *err)
     }
     u->like = src;
     u->result = dst;
+    u->out_w = dst.width;
+    u->out_h = dst.height;
     return 0;
+}
+
+/* Strings of the present plan that live as long as u; NULL when out of memory. */
+static const Names *names_of(Uprez *u)
+{
+    Names now = {0};
+    snprintf(now.engine, sizeof(now.engine), "%s", upz_lane_engine(u->color));
+    snprintf(now.precision, sizeof(now.precision), "%s", upz_lane_precision(u->color));
+    snprintf(now.numerics, sizeof(now.numerics), "%s", upz_lane_numerics(u->color));
+    for (Names *n = u->names; n; n = n->next)
+        if (!strcmp(n->engine, now.engine) && !strcmp(n->precision, now.precision) &&
+            !strcmp(n->numerics, now.numerics))
+            return n;
+    Names *n = upz_calloc(1, sizeof(*n));
+    if (!n) return NULL;
+    *n = now;
+    n->next = u->names;
+    return u->names = n;
+}
+
+static int check_memory(const UprezPicture *p, UprezError *err)
+{
+    if (p->memory == UPREZ_MEM_HOST) return 0;
+    return upz_fail(err, UPREZ_ERR_DEVICE, "the picture is in a graphics card's memory, which no "
+                    "engine of this build reads; bring it to host memory first");
 }
 
 int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *err)
 {
+    int r = check_memory(like, err);
+    if (r < 0) return r;
     pthread_mutex_lock(&u->lock);
-    int r = 0;
-    if (u->n && !u->color) r = upz_fail(err, UPREZ_ERR_USAGE, "uprez_plan with pictures in flight");
-    if (r >= 0 && !u->n) r = make_plan(u, like, err);
+    /* with pictures in flight the plan is the driver's */
+    if (u->n) r = upz_fail(err, UPREZ_ERR_USAGE, "uprez_plan with pictures in flight");
+    if (r >= 0) r = make_plan(u, like, err);
     if (r >= 0 && info) {
-        *info = (UprezInfo){.width = u->result.width, .height = u->result.height,
-                            .engine = upz_lane_engine(u->color), .device = "cpu",
-                            .precision = upz_lane_precision(u->color),
-                            .numerics = upz_lane_numerics(u->color),
-                            .memory = upz_lane_memory(u->color) +
-                                      (u->alpha ? upz_lane_memory(u->alpha) : 0),
-                            .depth = upz_lane_depth(u->color)};
+        const Names *names = names_of(u);
+        if (names)
+            *info = (UprezInfo){.width = u->result.width, .height = u->result.height,
+                                .engine = names->engine, .device = "cpu",
+                                .precision = names->precision, .numerics = names->numerics,
+                                .memory = upz_lane_memory(u->color) +
+                                          (u->alpha ? upz_lane_memory(u->alpha) : 0),
+                                .depth = UPZ_MIN(upz_lane_depth(u->color), u->max)};
+        else
+            r = upz_fail_memory(err, sizeof(*names), "the upscaler");
     }
     pthread_mutex_unlock(&u->lock);
     return r;
@@ -235,9 +287,10 @@ static Slot *at(Uprez *u, int i) { return &u->slots[(u->head + i) % MAX_SLOTS]; 
 int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err)
 {
     UprezPicture *ref = NULL;
+    int r = picture ? check_memory(picture, err) : 0;
+    if (r < 0) return r;
     if (picture && !(ref = uprez_picture_ref(picture)))
         return upz_fail_memory(err, sizeof(*ref), "a picture");
-    int r = 0;
     pthread_mutex_lock(&u->lock);
     if (u->draining && picture) {
         r = upz_fail(err, UPREZ_ERR_USAGE, "uprez_send after the draining NULL");
@@ -261,9 +314,11 @@ int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err)
 int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *err)
 {
     *out = NULL;
+    if (timeout_ns > INT64_MAX / 2) timeout_ns = -1; /* centuries: forever */
     int64_t end = timeout_ns > 0 ? upz_now_ns() + timeout_ns : 0;
     struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
     int r = 0;
+    bool late = false;
     UprezPicture *src = NULL;
     pthread_mutex_lock(&u->lock);
     while (!(u->n && at(u, 0)->state == SLOT_READY)) {
@@ -271,10 +326,14 @@ int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *
             r = u->draining ? UPREZ_EOF : UPREZ_AGAIN;
             break;
         }
-        if (!timeout_ns) r = UPREZ_AGAIN;
-        else if (timeout_ns < 0) pthread_cond_wait(&u->ready, &u->lock);
-        else if (pthread_cond_timedwait(&u->ready, &u->lock, &until)) r = UPREZ_AGAIN;
-        if (r) break;
+        if (timeout_ns < 0) {
+            pthread_cond_wait(&u->ready, &u->lock);
+        } else if (!timeout_ns || late) {
+            r = UPREZ_AGAIN;
+            break;
+        } else {
+            late = pthread_cond_timedwait(&u->ready, &u->lock, &until) != 0;
+        }
     }
     if (!r) {
         Slot *s = at(u, 0);
@@ -300,9 +359,12 @@ int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *
 int uprez_run(Uprez *u, const UprezPicture *src, UprezPicture **dst, UprezError *err)
 {
     *dst = NULL;
+    if (!src) return upz_fail(err, UPREZ_ERR_USAGE, "uprez_run without a picture");
+    pthread_mutex_lock(&u->lock);
+    bool busy = u->n > 0;
+    pthread_mutex_unlock(&u->lock);
+    if (busy) return upz_fail(err, UPREZ_ERR_USAGE, "uprez_run with pictures in flight");
     int r = uprez_send(u, src, err);
-    if (r == UPREZ_AGAIN)
-        return upz_fail(err, UPREZ_ERR_USAGE, "uprez_run with pictures in flight");
     return r < 0 ? r : uprez_receive(u, dst, -1, err);
 }
 

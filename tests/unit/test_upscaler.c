@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <pthread.h>
 
 #include "base/alloc.h"
 #include "engine/engine.h"
@@ -354,6 +355,154 @@ static void alpha_goes_through_the_network_too(void **state)
     uprez_picture_unref(&want);
 }
 
+/* A picture that cannot be planned leaves nothing behind for those after it. */
+static void a_failed_plan_does_not_fix_the_size(void **state)
+{
+    (void)state;
+    Uprez *u = upscaler(&net4, 1, (UprezParams){0});
+    UprezPicture *huge = picture("gray", 30000, 1, 0), *good = picture("gray", 16, 12, 1), *dst;
+    assert_true(uprez_plan(u, huge, NULL, &err) < 0);
+    assert_true(uprez_run(u, huge, &dst, &err) < 0);
+    OK(uprez_run(u, good, &dst, &err));
+    assert_int_equal(dst->width, 64);
+    assert_int_equal(dst->height, 48);
+    uprez_picture_unref(&dst);
+    uprez_destroy(&u);
+    uprez_picture_unref(&huge);
+    uprez_picture_unref(&good);
+}
+
+static void info_outlives_its_plan(void **state)
+{
+    (void)state;
+    UprezInfo info;
+    Uprez *u = upscaler(&net2, 1, (UprezParams){0});
+    UprezPicture *a = picture("gray", 16, 12, 0), *b = picture("gray", 20, 8, 1), *dst;
+    OK(uprez_plan(u, a, &info, &err));
+    OK(uprez_send(u, b, &err));
+    assert_int_equal(uprez_plan(u, a, &info, &err), UPREZ_ERR_USAGE);
+    assert_int_equal(uprez_run(u, a, &dst, &err), UPREZ_ERR_USAGE);
+    assert_null(dst);
+    OK(uprez_receive(u, &dst, INT64_MAX, &err)); /* planned anew by the driver */
+    assert_int_equal(dst->pts, b->pts);
+    assert_string_equal(info.engine, "cpu");
+    assert_string_equal(info.precision, "fp32");
+    assert_non_null(strstr(info.numerics, "cpu/"));
+    uprez_picture_unref(&dst);
+    assert_int_equal(uprez_run(u, NULL, &dst, &err), UPREZ_ERR_USAGE);
+    OK(uprez_run(u, a, &dst, &err)); /* and it did not drain */
+    uprez_picture_unref(&dst);
+    uprez_destroy(&u);
+    uprez_picture_unref(&a);
+    uprez_picture_unref(&b);
+}
+
+/* The share of the kernel in a blend is the kernel's picture, not the final resize's. */
+static void blend_keeps_the_kernel(void **state)
+{
+    (void)state;
+    UprezModel *bicubic;
+    OK(uprez_model_load(&bicubic, ctx, "bicubic", NULL, &err));
+    UprezPicture *src = picture("gbrpf32le", 24, 20, 4);
+    UprezPicture *want = run(bicubic, (UprezParams){.scale = 3}, src);
+    UprezPicture *got = run(bicubic, (UprezParams){.scale = 3, .blend = 1e-6}, src);
+    UprezPicture *other = run(lanczos, (UprezParams){.scale = 3}, src);
+    double near = 0, far = 0;
+    for (int y = 0; y < 60; y++)
+        for (int x = 0; x < 72; x++) {
+            near = fmax(near, fabsf(sample(got, 0, x, y) - sample(want, 0, x, y)));
+            far = fmax(far, fabsf(sample(other, 0, x, y) - sample(want, 0, x, y)));
+        }
+    assert_true(far > 1e-3);
+    if (near > 1e-5) fail_msg("%g from the kernel's picture", near);
+    uprez_picture_unref(&src);
+    uprez_picture_unref(&want);
+    uprez_picture_unref(&got);
+    uprez_picture_unref(&other);
+    uprez_model_unref(&bicubic);
+}
+
+/* Gray made of a video has the video's luma, whichever matrix that is. */
+static void gray_of_a_video_is_its_luma(void **state)
+{
+    (void)state;
+    UprezFormat gray;
+    OK(uprez_format_from_name(&gray, "grayf32le"));
+    UprezModel *net1 = tiny(4, 1, 1, 9);
+    float v[2];
+    for (int i = 0; i < 2; i++) {
+        UprezPicture *src = picture("yuv444p", 8, 8, 0);
+        for (int p = 0; p < 3; p++)
+            for (int y = 0; y < 8; y++)
+                memset((char *)src->plane[p] + y * src->stride[p], p == 0 ? 120 : p == 1 ? 100 : 190, 8);
+        src->color.matrix = i ? 6 : 1;
+        UprezPicture *dst = run(net1, (UprezParams){.format = gray}, src);
+        assert_int_equal(dst->color.matrix, src->color.matrix);
+        v[i] = sample(dst, 0, 4, 4);
+        uprez_picture_unref(&src);
+        uprez_picture_unref(&dst);
+    }
+    assert_true(v[0] != v[1]);
+    uprez_model_unref(&net1);
+}
+
+typedef struct Side {
+    UprezContext *own;
+    UprezModel *model;
+    const UprezPicture *src[2], *want[2];
+    bool right;
+} Side;
+
+static void *one_side(void *arg)
+{
+    Side *s = arg;
+    UprezParams p = {.size = sizeof(p), .models = &s->model, .n_models = 1};
+    Uprez *u = NULL;
+    s->right = uprez_create(&u, s->own, &p, NULL) == 0;
+    for (int i = 0; i < 12 && s->right; i++) {
+        UprezPicture *dst = NULL;
+        s->right = uprez_run(u, s->src[i & 1], &dst, NULL) == 0;
+        for (int y = 0; s->right && y < dst->height; y++)
+            s->right = !memcmp((char *)dst->plane[0] + y * dst->stride[0],
+                               (char *)s->want[i & 1]->plane[0] + y * s->want[i & 1]->stride[0],
+                               (size_t)dst->width);
+        uprez_picture_unref(&dst);
+    }
+    uprez_destroy(&u);
+    return NULL;
+}
+
+/* Three upscalers at once on one context's workers, changing sizes all the time. */
+static void upscalers_share_a_context(void **state)
+{
+    (void)state;
+    UprezPicture *src[2] = {picture("gray", 33, 21, 1), picture("gray", 17, 29, 2)};
+    UprezModel *models[3] = {net2, net4, lanczos};
+    Side side[3];
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        side[i] = (Side){.own = ctx, .model = models[i], .src = {src[0], src[1]}};
+        Uprez *u = upscaler(&models[i], 1, (UprezParams){0});
+        for (int k = 0; k < 2; k++) {
+            UprezPicture *want;
+            OK(uprez_run(u, src[k], &want, &err));
+            side[i].want[k] = want;
+        }
+        uprez_destroy(&u);
+    }
+    for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, one_side, &side[i]), 0);
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        assert_true(side[i].right);
+        for (int k = 0; k < 2; k++) {
+            UprezPicture *want = (UprezPicture *)(uintptr_t)side[i].want[k];
+            uprez_picture_unref(&want);
+        }
+    }
+    uprez_picture_unref(&src[0]);
+    uprez_picture_unref(&src[1]);
+}
+
 static void wrong_use_is_one_sentence(void **state)
 {
     (void)state;
@@ -367,8 +516,9 @@ static void wrong_use_is_one_sentence(void **state)
     assert_non_null(strstr(err.text, "nonsense"));
     p.filter = NULL;
     UprezPicture *src = picture("gray", 16, 16, 0), *dst;
-    const char *const bad[][2] = {{"warp9", NULL}, {NULL, "cuda"}, {NULL, "cuda:x"}};
-    for (int i = 0; i < 3; i++) {
+    const char *const bad[][2] = {{"warp9", NULL}, {NULL, "cuda"}, {NULL, "cuda:x"},
+                                  {NULL, "cpu:-1"}, {NULL, "cpu:0x"}, {NULL, "cpu:99999999999"}};
+    for (int i = 0; i < UPZ_COUNT(bad); i++) {
         p.engine = bad[i][0];
         p.device = bad[i][1];
         OK(uprez_create(&u, ctx, &p, &err));
@@ -378,6 +528,20 @@ static void wrong_use_is_one_sentence(void **state)
         assert_null(dst);
         uprez_destroy(&u);
     }
+    p.engine = p.device = NULL;
+    p.scale = NAN;
+    assert_int_equal(uprez_create(&u, ctx, &p, &err), UPREZ_ERR_USAGE);
+    p.scale = 0;
+    p.blend = 0.5;
+    p.size = offsetof(UprezParams, blend); /* a caller that knows no blend: what lies there is not read */
+    OK(uprez_create(&u, ctx, &p, &err));
+    src->memory = UPREZ_MEM_CUDA;
+    assert_int_equal(uprez_send(u, src, &err), UPREZ_ERR_DEVICE);
+    assert_int_equal(uprez_plan(u, src, NULL, &err), UPREZ_ERR_DEVICE);
+    src->memory = UPREZ_MEM_HOST;
+    uprez_destroy(&u);
+    p.size = 0;
+    assert_int_equal(uprez_create(&u, ctx, &p, &err), UPREZ_ERR_USAGE);
     uprez_picture_unref(&src);
 }
 
@@ -407,6 +571,11 @@ int main(void)
         cmocka_unit_test(blend_mixes_with_the_plain_picture),
         cmocka_unit_test(tta_does_not_care_about_mirrors),
         cmocka_unit_test(alpha_goes_through_the_network_too),
+        cmocka_unit_test(a_failed_plan_does_not_fix_the_size),
+        cmocka_unit_test(info_outlives_its_plan),
+        cmocka_unit_test(blend_keeps_the_kernel),
+        cmocka_unit_test(gray_of_a_video_is_its_luma),
+        cmocka_unit_test(upscalers_share_a_context),
         cmocka_unit_test(wrong_use_is_one_sentence),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
