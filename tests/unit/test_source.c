@@ -122,7 +122,7 @@ static int ffmpeg_md5(const char *path, int stream, const char *before, const ch
 {
     char c[1200], line[300];
     snprintf(c, sizeof(c), "ffmpeg -nostdin -v quiet -noautorotate %s -i '%s' -map 0:%d "
-             "-fps_mode passthrough -autoscale 0 %s -f framemd5 -", before, path, stream, after);
+             "-fps_mode passthrough -noautoscale %s -f framemd5 -", before, path, stream, after);
     FILE *f = popen(c, "r");
     int n = 0;
     while (f && fgets(line, sizeof(line), f)) {
