@@ -84,6 +84,18 @@ UPZ_INLINE void blend(float *restrict a, const float *restrict b, float wb, int 
     for (int i = 0; i < n; i++) a[i] = a[i] * wa + b[i] * wb;
 }
 
+/* unpack of two rows and blend in one pass. */
+#define UNPACK_BLEND(name, T) \
+    UPZ_INLINE void name(float *restrict d, const T *restrict a, const T *restrict b, int shift, \
+                         float wb, int n) \
+    { \
+        float wa = 1 - wb; \
+        for (int i = 0; i < n; i++) \
+            d[i] = (float)(a[i] >> shift) * wa + (float)(b[i] >> shift) * wb; \
+    }
+UNPACK_BLEND(unpack_blend_u8, uint8_t)
+UNPACK_BLEND(unpack_blend_u16, uint16_t)
+
 /* d[f * i + k] from s[i + up_at + 1 …]: s[0] is the sample before the chunk's first. */
 UPZ_INLINE void enlarge2(float *restrict d, const float *restrict s, const UpzChromaAxis *a, int n)
 {
@@ -121,10 +133,19 @@ static void load_chroma(const UpzLoad *l, const UprezPicture *src, int comp, int
     float first[CHUNK + 2 * MARGIN] UPZ_ALIGNED(64), second[CHUNK + 2 * MARGIN] UPZ_ALIGNED(64);
     float *at = sx ? first + (from - (c0 - 1)) : d;
     size_t skip = (size_t)from * l->format.comp[comp].step;
-    unpack(at, row_of(l, src, comp, top) + skip, &l->format, comp, to - from);
-    if (bottom != top) {
-        unpack(second, row_of(l, src, comp, bottom) + skip, &l->format, comp, to - from);
-        blend(at, second, weight, to - from);
+    const uint8_t *a = row_of(l, src, comp, top) + skip, *b = row_of(l, src, comp, bottom) + skip;
+    int depth = l->format.depth, step = l->format.comp[comp].step;
+    if (bottom != top && depth == 8 && step == 1) {
+        unpack_blend_u8(at, a, b, 0, weight, to - from);
+    } else if (bottom != top && depth > 8 && depth <= 16 && step == 2) {
+        unpack_blend_u16(at, (const uint16_t *)(const void *)a, (const uint16_t *)(const void *)b,
+                         l->format.shift, weight, to - from);
+    } else {
+        unpack(at, a, &l->format, comp, to - from);
+        if (bottom != top) {
+            unpack(second, b, &l->format, comp, to - from);
+            blend(at, second, weight, to - from);
+        }
     }
     if (!sx) return;
     if (from == c0) first[0] = first[1];
@@ -157,6 +178,17 @@ UPZ_INLINE void matrix_row(float *restrict d, const float *restrict a, const flo
             d[i] = (a[i] - o0) * m0 + (b[i] - o1) * m1 + (c[i] - o2) * m2 + bias;
 }
 
+/* Calls n px from x0 on of the row after next into the cache: processors see a pattern within a
+ * row, but not from row to row. */
+static void call_ahead(const UpzLoad *l, const UprezPicture *src, int comp, int x0, int y, int n)
+{
+    int sx = comp && l->n_comp == 3 ? l->x.sub : 0, sy = comp && l->n_comp == 3 ? l->y.sub : 0;
+    int row = UPZ_MIN((y + 2) >> sy, upz_component_height(&l->format, comp, l->height) - 1);
+    size_t step = l->format.comp[comp].step, bytes = (size_t)(n >> sx) * step;
+    const uint8_t *at = row_of(l, src, comp, row) + (size_t)(x0 >> sx) * step;
+    for (size_t i = 0; i < bytes; i += 64) UPZ_PREFETCH(at + i);
+}
+
 static void load_row(const UpzLoad *l, const UprezPicture *src, int y, float *const dst[3])
 {
     float code[3][CHUNK] UPZ_ALIGNED(64);
@@ -164,6 +196,7 @@ static void load_row(const UpzLoad *l, const UprezPicture *src, int y, float *co
     for (int x = 0; x < l->width; x += CHUNK) {
         int n = UPZ_MIN(CHUNK, l->width - x);
         for (int c = 0; c < l->n_comp; c++) {
+            call_ahead(l, src, c, x, y, n);
             if (c && subsampled)
                 load_chroma(l, src, c, x, y, n, code[c]);
             else
