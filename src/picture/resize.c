@@ -1,7 +1,7 @@
 /* Planning and running the resampling of one plane.
  *
  * Rows are made in strips of columns: a strip's source rows are filtered across into a ring of
- * intermediate rows, which stays in L1, then down into output rows. */
+ * intermediate rows, which stays in the nearest caches, then down into output rows. */
 #include "picture/resize.h"
 
 #include <math.h>
@@ -174,7 +174,7 @@ static int plan_across(UpzAcross *t, const UpzAxis *a, int dst_w, int sample_byt
     int repeat = UPZ_BLOCK / gcd(a->period, UPZ_BLOCK); /* periods until blocks line up */
     t->n = a->n;
     t->pairs = (a->n + 1) / 2;
-    t->blocks = UPZ_MIN((int64_t)a->period * repeat / UPZ_BLOCK, total);
+    t->blocks = (int)UPZ_MIN((int64_t)a->period * repeat / UPZ_BLOCK, total);
     if (t->blocks < 1) t->blocks = 1;
     t->advance = a->advance * repeat;
     size_t blocks = (size_t)t->blocks, pairs = (size_t)t->pairs, n = (size_t)t->n;

@@ -37,7 +37,8 @@ void upz_resize_destroy(UpzResize **r);
 /* Scratch: bytes, 64-byte aligned. Memory: of the tables. */
 size_t upz_resize_scratch(const UpzResize *r);
 size_t upz_resize_memory(const UpzResize *r);
-/* Output rows y0 … y1-1. src and dst: the first sample of row 0. */
+/* Output rows y0 … y1-1. src and dst: the first sample of row 0. Beyond a source row, up to 128
+ * bytes towards the next one may be read (not used); beyond the last row in memory, none. */
 void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, void *dst,
                      ptrdiff_t dst_stride, int y0, int y1, void *scratch);
 
