@@ -155,7 +155,10 @@ static int pull(const char *mirror, const char *accept, UprezError *err)
 static const char *url(const char *how)
 {
     static char text[64];
-    if (!http_port) skip();
+    if (!http_port) {
+        print_message("skipped: no python3 to serve\n");
+        skip();
+    }
     snprintf(text, sizeof(text), "http://127.0.0.1:%d/%s", http_port, how);
     return text;
 }
@@ -327,7 +330,10 @@ static void elsewhere_is_refused(void **state)
 static void https_wants_a_certificate(void **state)
 {
     (void)state;
-    if (!https_port) skip();
+    if (!https_port) {
+        print_message("skipped: no openssl to make a certificate\n");
+        skip();
+    }
     char mirror[64];
     UprezError err;
     snprintf(mirror, sizeof(mirror), "https://127.0.0.1:%d/plain", https_port);
