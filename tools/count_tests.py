@@ -20,8 +20,8 @@ def main():
     for t in tests:
         text = (t.get("stdout") or "") + "\n" + (t.get("stderr") or "")
         ok = len(re.findall(r"^\[ +OK +\]", text, re.M))
-        bad = len(set(re.findall(r"^\[ +(?:FAILED|ERROR) +\] (?!\d+ test|---|tests:)(?:GROUP )?(\S+)", text, re.M)))
-        away = len(set(re.findall(r"^\[ +SKIPPED +\] (?!\d+ test|tests:)(\S+)", text, re.M)))
+        bad = len(set(re.findall(r"^\[ +FAILED +\] (\w+)\s*$", text, re.M)))
+        away = len(set(re.findall(r"^\[ +SKIPPED +\] (\w+)\s*$", text, re.M)))
         result = t["result"]
         if result == "SKIP":
             passed, skipped = passed + ok, skipped + max(away, 1)

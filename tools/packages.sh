@@ -1,9 +1,10 @@
 # The one list of Debian packages (Debian 12 and newer, and what derives from it). Sourced.
 packages_build='gcc libc6-dev meson ninja-build pkgconf libavformat-dev libavcodec-dev
     libavfilter-dev libavutil-dev libswscale-dev libswresample-dev libjpeg-dev libzip-dev zlib1g-dev
-    libcjson-dev libcurl4-openssl-dev libmd-dev'
+    libcjson-dev libcurl4-openssl-dev ca-certificates libmd-dev'
 packages_demo='ffmpeg'
-packages_test='libcmocka-dev libzimg-dev g++ ffmpeg python3 mandoc openssl'
+packages_test='libcmocka-dev libzimg-dev g++ ffmpeg python3 mandoc openssl
+    libimage-exiftool-perl'
 
 # packages_missing PACKAGE…: those of them that are not installed
 packages_missing() {
