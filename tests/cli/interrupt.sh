@@ -1,5 +1,5 @@
 #!/bin/bash
-# Ctrl-C ends cleanly: exit 130, a playable .part; a second run replaces it.
+# Ctrl-C ends cleanly: exit 130, a playable .part; resume.sh covers going on from there.
 . "$(dirname "$0")/lib.sh"
 need ffmpeg ffprobe
 ffmpeg -v error -f lavfi -i testsrc2=size=640x360:rate=25:duration=60 -f lavfi -i sine=duration=60 \
