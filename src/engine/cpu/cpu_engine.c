@@ -58,8 +58,7 @@ static bool ready(const UpzFlow *f, const UpzLane *l, int64_t frame)
     for (int i = 0; i < l->n_out; i++) {
         const UpzEdge *e = &f->edges[l->out[i]];
         const UpzLane *to = &f->lanes[e->to];
-        /* the reader's next part still looks across this part's right border */
-        if (!reached(to, frame * to->n_strips + e->release[strip], l->parts, part + 1))
+        if (!reached(to, frame * to->n_strips + e->release[strip], l->parts, part + e->back))
             return false;
     }
     return true;

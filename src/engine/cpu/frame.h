@@ -28,6 +28,7 @@ typedef struct UpzEdge {
     int from, to;
     int *need;    /* [strips of to]: last strip of `from` it reads */
     int *release; /* [strips of from]: last strip of `to` that reads what it overwrites */
+    int back;     /* parts of `to` behind a part of `from` that still look into it */
 } UpzEdge;
 
 typedef struct UpzLane {

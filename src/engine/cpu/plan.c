@@ -79,6 +79,24 @@ static bool strip_need(const UpzFlow *f, const UpzEdge *e, int view, int strip, 
     return true;
 }
 
+/* How many parts after part p of `from` a part of `to` may still look back across its right border:
+ * 1 for neighbours, more where `to` lags far behind. */
+static int parts_back(const UpzFlow *f, const UpzEdge *e, int view)
+{
+    const UpzStage *s = &f->program->stages[e->to];
+    const UpzLane *from = &f->lanes[e->from], *to = &f->lanes[e->to];
+    int back = 0;
+    if (from->parts == 1 || to->parts == 1) return 0;
+    for (int q = 1; q < to->parts; q++) {
+        int first, last, p = q;
+        if (to->bound[q] == to->bound[q + 1]) continue;
+        upz_stage_need(f->program, s, view, 0, to->bound[q], &first, &last);
+        while (p > 0 && from->bound[p] > first) p--; /* the part that holds `first` */
+        back = UPZ_MAX(back, q - p);
+    }
+    return back;
+}
+
 /* Edges, in the order of stages and views, and for every strip of the reader the first row it needs
  * (kept in `release` until the rings' depths are known). */
 static int make_edges(UpzFlow *f, int **firsts, UprezError *err)
@@ -117,6 +135,7 @@ static int make_edges(UpzFlow *f, int **firsts, UprezError *err)
         UpzEdge *e = &f->edges[i];
         UpzLane *from = &f->lanes[e->from], *to = &f->lanes[e->to];
         from->out[from->n_out++] = i;
+        e->back = parts_back(f, e, i - to->in0);
         for (int s = 0; s < to->n_strips; s++, at++) {
             int first = 0, last = -1;
             e->need[s] = -1;

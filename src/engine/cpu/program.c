@@ -332,6 +332,10 @@ static int build_virtual(Build *b, int node)
     for (int k = 0; k < n->n_src; k++) {
         const Value *src = &b->values[n->src[k]];
         if (v->n + src->n > UPZ_MAX_SRC || !is_whole(b->p, src)) return build_rows(b, node);
+        /* whole vectors are read: they must not reach into the next pixel */
+        if (n->op == UPZ_OP_SLICE && n->first + upz_pixel_pitch(n->channels) >
+                                         b->p->stages[src->views[0].stage].pitch)
+            return build_rows(b, node);
         memcpy(v->views + v->n, src->views, (size_t)src->n * sizeof(*src->views));
         v->n += src->n;
     }
