@@ -207,7 +207,9 @@ static void like_ffmpeg(void **state)
                          seen[k].pts, reference[k]);
         m = ffmpeg_md5(path, stream, clips[i].before, "", sums, MAX_FRAMES);
         if (m != n) fail_msg("%s: %d frames, ffmpeg has %d", clips[i].file, n, m);
-        for (int k = 0; k < n; k++)
+        /* a file cut off inside its last picture: FFmpeg 7 fills the rest by chance */
+        int whole = n - !strcmp(clips[i].file, "mpeg2_pal_field_coded.ts");
+        for (int k = 0; k < whole; k++)
             if (strcmp(sums[k], seen[k].md5))
                 fail_msg("%s: frame %d has other pixels than ffmpeg's", clips[i].file, k);
     }
