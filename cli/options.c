@@ -27,6 +27,46 @@ static const UpzOption *find(const UpzOption *o, int n, const char *name, size_t
     return NULL;
 }
 
+/* Insertions, deletions and replacements between two names of at most 31 characters. */
+static int distance(const char *a, size_t na, const char *b, size_t nb)
+{
+    int row[32];
+    for (size_t j = 0; j <= nb; j++) row[j] = (int)j;
+    for (size_t i = 1; i <= na; i++) {
+        int diagonal = row[0];
+        row[0] = (int)i;
+        for (size_t j = 1; j <= nb; j++) {
+            int up = row[j], swap = diagonal + (a[i - 1] != b[j - 1]);
+            row[j] = UPZ_MIN(swap, UPZ_MIN(up, row[j - 1]) + 1);
+            diagonal = up;
+        }
+    }
+    return row[nb];
+}
+
+/* The long option that a mistyped one begins or nearly is; its length, 0 when there is none. */
+static size_t nearest(const UpzOption *o, int n, const char *name, size_t len, const char **found)
+{
+    int best = 3;
+    size_t best_len = 0;
+    if (len < 5 || len > 31 || name[1] != '-') return 0;
+    for (int i = 0; i < n; i++)
+        for (const char *p = o[i].names; *p; p += strspn(p, " |")) {
+            size_t k = strcspn(p, " ");
+            bool begins = k > len && !strncmp(p, name, len);
+            if (k > 3 && k < 32) {
+                int d = begins ? 0 : distance(name, len, p, k);
+                if (d < best && d * 3 <= (int)len - 2) {
+                    best = d;
+                    best_len = k;
+                    *found = p;
+                }
+            }
+            p += k;
+        }
+    return best_len;
+}
+
 static int number(const char *text, double lo, double hi, bool whole, double *out)
 {
     char *end;
@@ -152,18 +192,31 @@ int upz_options_parse(const UpzOption *o, int n, int argc, char **argv, const ch
             if (opt->kind == UPZ_OPT_FLAG) opt = NULL;
             else value = a + 2, len = 2;
         }
-        if (!opt)
+        if (!opt) {
+            const char *meant = NULL;
+            size_t k = nearest(o, n, a, len, &meant);
+            if (k)
+                return upz_fail(err, UPREZ_ERR_USAGE, "there is no option %.*s here; is %.*s meant?",
+                                (int)len, a, (int)k, meant);
             return upz_fail(err, UPREZ_ERR_USAGE, "there is no option %.*s here; see 'uprez --help'",
                             (int)len, a);
+        }
         char name[64];
         snprintf(name, sizeof(name), "%.*s", (int)UPZ_MIN(len, sizeof(name) - 1), a);
         if (opt->kind == UPZ_OPT_FLAG) {
             if (value) return upz_fail(err, UPREZ_ERR_USAGE, "%s takes no value", name);
         } else if (!value) {
-            if (i + 1 == argc ||
-                (argv[i + 1][0] == '-' && argv[i + 1][1] && !negative_number(argv[i + 1])))
+            if (i + 1 == argc)
                 return upz_fail(err, UPREZ_ERR_USAGE, "%s needs a value (%s)", name, opt->arg);
-            value = argv[++i];
+            const char *next = argv[++i];
+            if (next[0] == '-' && next[1] && !negative_number(next))
+                return strstr(opt->arg, "FILE")
+                           ? upz_fail(err, UPREZ_ERR_USAGE,
+                                      "%s needs a value (%s); a file named %s is written ./%s", name,
+                                      opt->arg, next, next)
+                           : upz_fail(err, UPREZ_ERR_USAGE, "%s needs a value (%s), not %s", name,
+                                      opt->arg, next);
+            value = next;
         }
         int r = store(opt, name, value, err);
         if (r < 0) return r;

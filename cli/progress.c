@@ -48,7 +48,8 @@ static void json(const UpzProgressView *v, const UpzProgress *p)
     if (p->eta_s >= 0) cJSON_AddNumberToObject(o, "eta_s", p->eta_s);
     else cJSON_AddNullToObject(o, "eta_s");
     cJSON_AddNumberToObject(o, "reused", (double)p->reused);
-    if (p->bottleneck) cJSON_AddStringToObject(o, "bottleneck", p->bottleneck);
+    const char *bottleneck = p->frame ? p->bottleneck : NULL; /* nothing is known before the first */
+    if (bottleneck) cJSON_AddStringToObject(o, "bottleneck", bottleneck);
     else cJSON_AddNullToObject(o, "bottleneck");
     if (p->file) cJSON_AddStringToObject(o, "file", p->file);
     char *text = cJSON_PrintUnformatted(o);
@@ -68,6 +69,11 @@ void upz_progress_show(void *view, const UpzProgress *p)
     int64_t now = upz_now_ns();
     const int64_t every = v->kind == UPZ_PROGRESS_BAR ? 100000000
                           : v->kind == UPZ_PROGRESS_JSON ? 500000000 : 5000000000;
+    if (v->kind == UPZ_PROGRESS_PLAIN && !v->last_ns) { /* short runs have the summary only */
+        v->last_ns = now;
+        return;
+    }
+    if (v->kind == UPZ_PROGRESS_PLAIN) end = end && v->said;
     if (!end && v->last_ns && now - v->last_ns < every) return;
     v->last_ns = now;
     if (v->kind == UPZ_PROGRESS_JSON) {
@@ -82,6 +88,7 @@ void upz_progress_show(void *view, const UpzProgress *p)
                          (long long)p->frame, of, p->fps, eta,
                          p->bottleneck ? ", limited by " : "", p->bottleneck ? p->bottleneck : "");
         put(v->fd, line, (size_t)UPZ_MIN(n, (int)sizeof(line) - 1));
+        v->said = true;
         return;
     }
     char bar[31];
@@ -91,7 +98,8 @@ void upz_progress_show(void *view, const UpzProgress *p)
     memset(bar, '=', (size_t)filled);
     if (filled < 30) bar[filled] = p->total > 0 ? '>' : ' ';
     int n = snprintf(line, sizeof(line), "\r[%s] %lld%s  %.2f fps  %s left  %s\033[K", bar,
-                     (long long)p->frame, of, p->fps, eta, p->bottleneck ? p->bottleneck : "");
+                     (long long)p->frame, of, p->fps, eta,
+                     p->frame && p->bottleneck ? p->bottleneck : "");
     put(v->fd, line, (size_t)UPZ_MIN(n, (int)sizeof(line) - 1));
     v->drawn = true;
 }

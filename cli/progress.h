@@ -12,6 +12,7 @@ typedef struct UpzProgressView {
     int fd;          /* where it goes */
     int64_t last_ns; /* of the last output */
     bool drawn;      /* a bar is on the line */
+    bool said;       /* a plain line was written */
 } UpzProgressView;
 
 /* name: auto, bar, plain, json, none. fd < 0 = stderr. */
