@@ -10,7 +10,10 @@ usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '/^set/d'; }
 case ${1-} in -h | --help) usage; exit 0 ;; -*) usage >&2; exit 2 ;; esac
 [ $# -le 2 ] || { usage >&2; exit 2; }
 # names are meant from where the user stands
-absolute() { case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s\n' "$PWD/$1" ;; esac; }
+absolute() {
+    at=$(cd -- "$(dirname -- "$1")" 2>/dev/null && pwd) || at=$PWD/$(dirname -- "$1")
+    printf '%s/%s\n' "${at%/}" "${1##*/}"
+}
 input=${1:+$(absolute "$1")} output=${2:+$(absolute "$2")}
 if [ -n "$input" ] && [ ! -f "$input" ]; then
     echo "quickstart: $1: there is no such file" >&2
