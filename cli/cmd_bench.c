@@ -39,7 +39,8 @@ static int compare_ns(const void *a, const void *b)
 static void paint(UprezPicture *p)
 {
     for (int i = 0; i < p->format.n_plane; i++) {
-        int w = p->width >> (i ? p->format.sub_x : 0), h = p->height >> (i ? p->format.sub_y : 0);
+        int w = (p->width + (i ? p->format.sub_x : 0)) >> (i ? p->format.sub_x : 0);
+        int h = (p->height + (i ? p->format.sub_y : 0)) >> (i ? p->format.sub_y : 0);
         for (int y = 0; y < h; y++) {
             unsigned char *row = (unsigned char *)p->plane[i] + y * p->stride[i];
             for (int x = 0; x < w; x++)

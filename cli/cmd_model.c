@@ -103,9 +103,10 @@ static cJSON *info_json(const UprezModelFacts *f)
 
 static void info_text(const UprezModelFacts *f, const UpzRegistryEntry *known)
 {
-    printf("%s\n", f->path);
-    printf("  architecture  %s%s%s\n", f->architecture, f->detail && *f->detail ? ": " : "",
-           f->detail ? f->detail : "");
+    upz_cli_plain(stdout, f->path);
+    printf("\n  architecture  %s%s", f->architecture, f->detail && *f->detail ? ": " : "");
+    upz_cli_plain(stdout, f->detail ? f->detail : "");
+    putchar('\n');
     if (f->container && *f->container)
         printf("  file          %s%s\n", f->container, f->half ? ", weights in 16 bits" : "");
     printf("  scale         %g\n", (double)f->scale_num / f->scale_den);

@@ -114,7 +114,7 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
     if (!a->input && at < n) a->input = positional[at++];
     if (!a->output && at < n) a->output = positional[at++];
     if (at < n) return upz_fail(err, UPREZ_ERR_USAGE, "'%s' is one file too many", positional[at]);
-    if (!a->input || !a->output)
+    if (!a->input || !a->output || !*a->output)
         return upz_fail(err, UPREZ_ERR_USAGE, "%s is missing; see 'uprez --help'",
                         a->input ? "the output" : "the input");
     if (a->size[0]) {
@@ -149,6 +149,9 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
     j->n_encoder_options = a->encoder_options.n;
     if (a->resume && j->no_resume)
         return upz_fail(err, UPREZ_ERR_USAGE, "--resume and --no-resume contradict each other");
+    if (!strcmp(a->output, "-") && (a->json || a->progress_fd == STDOUT_FILENO))
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s and the video would both go to standard output",
+                        a->json ? "--json" : "--progress-fd 1");
     if (a->quiet && a->verbose)
         return upz_fail(err, UPREZ_ERR_USAGE, "-q and -v contradict each other");
     return 0;
@@ -190,13 +193,18 @@ static void summary_json(const Args *a, const UpzJobResult *r, int exit_code, co
 
 static void summary_text(const UpzJobResult *r)
 {
-    fprintf(stderr, "uprez: %s: ", r->output);
+    fputs("uprez: ", stderr);
+    upz_cli_plain(stderr, r->output);
+    fputs(": ", stderr);
     if (r->files > 1) fprintf(stderr, "%d files, ", r->files);
     fprintf(stderr, "%lld frame%s of %dx%d in %.1f s (%.2f frames/s)", (long long)r->frames_out,
             r->frames_out == 1 ? "" : "s", r->width, r->height, r->seconds,
             r->seconds > 0 ? (double)r->frames_out / r->seconds : 0);
     if (r->bottleneck) fprintf(stderr, ", limited by %s", r->bottleneck);
-    if (r->model[0]) fprintf(stderr, "; model %s", r->model);
+    if (r->model[0]) {
+        fputs("; model ", stderr);
+        upz_cli_plain(stderr, r->model);
+    }
     fputc('\n', stderr);
 }
 

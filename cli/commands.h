@@ -5,6 +5,7 @@
 #define UPZ_COMMANDS_H
 
 #include <stdbool.h>
+#include <stdio.h>
 #include "base/context.h"
 
 int upz_cmd_upscale(int argc, char **argv);
@@ -12,6 +13,8 @@ int upz_cmd_model(int argc, char **argv);   /* list | info | pull | verify */
 int upz_cmd_bench(int argc, char **argv);
 int upz_cmd_devices(int argc, char **argv);
 
+/* Text that comes from files or names: control characters become '?'. */
+void upz_cli_plain(FILE *to, const char *text);
 /* Log lines on stderr: verbosity -1 errors only, 0 warnings and notes, 1 also debug. */
 void upz_cli_log(void *verbosity, int level, const char *line);
 /* Prints `uprez: SENTENCE` on stderr and returns the exit code for err->code. */

@@ -1,4 +1,5 @@
 /* Entry: signals, the log on stderr, and which command runs. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,12 @@ int upz_cli_exit_code(int code)
     return code >= -8 ? -code : 1;
 }
 
+void upz_cli_plain(FILE *to, const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
+        fputc(*c < 0x20 || *c == 0x7f ? '?' : *c, to);
+}
+
 int upz_cli_error(const UprezError *err)
 {
     fprintf(stderr, "uprez: %s\n", err->text[0] ? err->text : uprez_strerror(err->code));
@@ -46,13 +53,8 @@ static void on_signal(int sig)
     upz_cli_signal = sig;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    struct sigaction sa = {.sa_handler = on_signal};
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
-
     if (argc > 1) {
         for (int i = 0; i < UPZ_COUNT(commands); i++)
             if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 1, argv + 1);
@@ -62,4 +64,17 @@ int main(int argc, char **argv)
         }
     }
     return upz_cmd_upscale(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
+
+    int code = run(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+    fprintf(stderr, "uprez: standard output cannot be written: %s\n", strerror(errno));
+    return code ? code : 7;
 }

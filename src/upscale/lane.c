@@ -64,7 +64,7 @@ static int choose_engine(const UpzEngineOps **out, UpzDevice *device, const UpzL
     if (!is_auto(p->device)) {
         const char *colon = strchr(p->device, ':');
         size_t n = colon ? (size_t)(colon - p->device) : strlen(p->device);
-        if (n >= sizeof(kind))
+        if (!n || n >= sizeof(kind))
             return upz_fail(err, UPREZ_ERR_USAGE, "'%s' is no device; give auto, cpu or cuda:0",
                             p->device);
         memcpy(kind, p->device, n);

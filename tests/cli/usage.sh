@@ -60,4 +60,13 @@ lines = [json.loads(l) for l in open(sys.argv[1])]
 assert lines and all({"frame", "total", "fps", "eta_s", "reused", "bottleneck"} <= set(l) for l in lines)
 assert lines[-1]["frame"] == 5 and lines[-1]["total"] == 5, lines[-1]
 P
+# what goes to standard output must arrive there, alone
+expect 2 "$UPREZ" --json "$tmp/a.mp4" -; said "standard output"
+expect 2 "$UPREZ" --progress-fd 1 "$tmp/a.mp4" -; said "standard output"
+expect 7 sh -c '"$0" model list >/dev/full' "$UPREZ"; said "cannot be written"
+expect 2 "$UPREZ" "$tmp/a.mp4" ""; said "output is missing"
+# names cannot steer the terminal
+odd=$tmp/$(printf 'a\033[31m.mp4')
+expect 0 "$UPREZ" "$tmp/a.mp4" "$odd"
+grep -q "$(printf '\033')" "$tmp/err" && bad "a control character was printed"
 finish
