@@ -169,6 +169,11 @@ int upz_folder_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, U
                         p->input);
     if (upz_exists(p->output) && !upz_is_dir(p->output))
         return upz_fail(err, UPREZ_ERR_USAGE, "%s is a folder and %s is a file", p->input, p->output);
+    struct stat in, out;
+    if (!p->suffix && stat(p->input, &in) == 0 && stat(p->output, &out) == 0 &&
+        in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s is the input; write into another folder, or give "
+                        "the outputs a --suffix", p->output);
     if (mkdir(p->output, 0777) < 0 && errno != EEXIST)
         return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be created: %s", p->output, strerror(errno));
     Names names = {0};

@@ -55,6 +55,9 @@ int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *res
     if (strcmp(params->input, "-") && upz_is_dir(params->input)) {
         r = upz_folder_job(&s, params, result, err);
     } else {
+        if (params->suffix || params->ext)
+            return upz_fail(err, UPREZ_ERR_USAGE, "%s is for folders; the output's name here is %s",
+                            params->suffix ? "--suffix" : "--ext", params->output);
         if (strcmp(params->output, "-")) {
             r = upz_check_output(params->input, params->output, params->overwrite, err);
             if (r < 0) return r;

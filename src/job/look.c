@@ -44,6 +44,7 @@ void upz_look(UpzLook *look, const UprezPicture *p)
         }
     }
     double mean = n ? sum / n : 0, var = n ? squares / n - mean * mean : 0;
+    look->n = n;
     look->mean = (float)mean;
     look->spread = var > 0 ? (float)sqrt(var) : 0;
 }
@@ -52,6 +53,7 @@ void upz_look(UpzLook *look, const UprezPicture *p)
 bool upz_look_plausible(const UpzLook *in, const UpzLook *out)
 {
     if (!(out->max - out->min >= 0)) return false; /* NaN */
+    if (out->n < 64) return true; /* a few pixels may well be one colour */
     if (in->spread > 0.03f && out->max - out->min < 0.004f) return false;
     /* limited-range black is 16/255 = 0.063; a lit picture does not end there */
     return !(in->mean > 0.15f && in->spread > 0.02f && out->mean < 0.07f && out->max < 0.1f);

@@ -7,6 +7,7 @@
 #include "uprez/picture.h"
 
 typedef struct UpzLook {
+    int n;                        /* samples */
     float min, max, mean, spread; /* of luma (or green), 0..1 of the code range, at sampled
                                      places; spread: standard deviation */
 } UpzLook;

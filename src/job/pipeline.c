@@ -31,7 +31,7 @@ typedef struct Pipeline {
     int code;             /* the first error of any stage */
     UprezError error;
     bool stop;            /* interrupted: end with what is there */
-    int64_t frames_in, frames_out, decode_ns, encode_ns;
+    int64_t frames_in, frames_out, decode_ns, upscale_ns, encode_ns;
     UpzSinkResult stream;
     char engine[64], device[32];
 } Pipeline;
@@ -338,7 +338,7 @@ static const char *bottleneck(Pipeline *l, int64_t wall, UpzPipelineResult *res)
     upz_queue_waits(l->decoded, &dec_push, &dec_pop);
     upz_queue_waits(l->upscaled, &enc_push, &enc_pop);
     double d = (double)((l->decode_ns ? l->decode_ns : wall) - dec_push) / 1e9;
-    double u = (double)(wall - dec_pop - enc_push) / 1e9;
+    double u = (double)((l->upscale_ns ? l->upscale_ns : wall) - dec_pop - enc_push) / 1e9;
     double e = (double)((l->encode_ns ? l->encode_ns : wall) - enc_pop) / 1e9;
     if (res) {
         res->decode_s = UPZ_MAX(d, 0);
@@ -428,6 +428,7 @@ int upz_pipeline_run(const UpzPipelineParams *params, UpzPipelineResult *result,
     if (r >= 0) {
         UprezError e = {0};
         int s = upscale_all(l, &meter, before, &e);
+        l->upscale_ns = upz_now_ns() - t; /* what follows is the encoder's */
         if (s < 0) fail(l, s, &e);
     }
     if (l->upscaled) upz_queue_close(l->upscaled);

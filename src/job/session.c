@@ -66,6 +66,11 @@ int upz_session_load(UpzSession *s, double *scale, UprezError *err)
     if (n > UPZ_CHAIN_MAX)
         return upz_fail(err, UPREZ_ERR_USAGE, "a chain of %d models; at most %d are possible", n,
                         UPZ_CHAIN_MAX);
+    bool network = false;
+    for (int i = 0; i < n; i++) network |= !is_kernel(name_of(s->params, i));
+    if (!network && (s->params->denoise >= 0 || s->params->upscale.tta))
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s needs a network; %s is none: give one with -m",
+                        s->params->denoise >= 0 ? "--denoise" : "--tta", name_of(s->params, 0));
     if (!s->loaded) {
         for (int i = 0; i < n && r >= 0; i++) r = load_one(s, i, err);
         if (r < 0) {
@@ -75,12 +80,10 @@ int upz_session_load(UpzSession *s, double *scale, UprezError *err)
         }
         s->loaded = true;
     }
-    bool network = false;
     double f = 1;
     for (int i = 0; i < s->n_models; i++) {
         const UprezModelFacts *facts = uprez_model_facts(s->models[i]);
         if (!strcmp(facts->architecture, "kernel")) continue;
-        network = true;
         f *= (double)facts->scale_num / UPZ_MAX(facts->scale_den, 1);
     }
     *scale = network ? f : 2;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/queue.h"
 #include "look.h"
+#include "picture/convert.h"
 #include "size.h"
 #include "video/still.h"
 
@@ -43,6 +44,11 @@ static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const 
         r = upz_session_upscaler(s, src, &format, &color, size.width, size.height, err);
     if (r < 0) return r;
     upz_session_describe(s, result);
+    float alpha;
+    if (src->format.alpha && !format.alpha && !(upz_picture_alpha_constant(src, &alpha) && alpha >= 1)) {
+        upz_warn(s->ctx, "transparency is lost: %s cannot hold it; use .png, .webp or .tif", p->output);
+        result->warnings++;
+    }
     int64_t t = upz_now_ns();
     r = uprez_run(s->upscaler, src, &dst, err);
     if (r < 0) {

@@ -197,15 +197,28 @@ static int judge_damage(VideoJob *j, UprezError *err)
                     "(--tolerate-damage accepts that)", j->params->input, text, res->output);
 }
 
+/* Frames in finished segments: what a later run need not make again. */
+static int64_t kept(const VideoJob *j)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < j->units.n; i++)
+        if (j->units.items[i].done) n += j->units.items[i].frames;
+    return is_pipe(j->params->input) ? 0 : n;
+}
+
 static int interrupted(VideoJob *j, bool playable, UprezError *err)
 {
-    long long n = j->result->frames_out, total = j->selection.total;
+    long long n = j->result->frames_out, total = j->selection.total, keep = kept(j);
     char of[32] = "";
     if (total >= 0) snprintf(of, sizeof(of), " of %lld", total);
     if (!playable)
         return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %lld%s frames", n, of);
+    if (!keep)
+        return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %lld%s frames; %s can be "
+                        "played; no segment was finished, so the same command begins anew", n, of,
+                        j->part);
     return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %lld%s frames; %s can be played, "
-                    "and the same command goes on from there", n, of, j->part);
+                    "and the same command goes on from frame %lld", n, of, j->part, keep);
 }
 
 /* y4m: straight to a pipe or into OUTPUT.part. */
@@ -300,7 +313,7 @@ static int run_segments(VideoJob *j, UprezError *err)
 
     r = run_pipeline(j, NULL, err);
     if (r < 0) {
-        upz_store_close(&j->store, !j->run.frames_out && !j->run.resumed);
+        upz_store_close(&j->store, !kept(j));
         return r;
     }
     if (!j->run.interrupted && j->run.frames_out != j->run.frames_in)
@@ -314,7 +327,7 @@ static int run_segments(VideoJob *j, UprezError *err)
     remove_partial(j);
     if (j->run.interrupted) {
         snprintf(j->result->output, sizeof(j->result->output), "%s", frames ? j->part : p->output);
-        upz_store_close(&j->store, !j->result->frames_out);
+        upz_store_close(&j->store, !kept(j));
         return r < 0 ? r : interrupted(j, frames > 0, err);
     }
     UpzCheck check;

@@ -102,7 +102,9 @@ int upz_registry_locate(const char *name, char **path, const UpzRegistryEntry **
         if (!*path) *path = look(dirs, name, true);
     }
     int r = 0;
-    if (!*path && known)
+    if (!*path && upz_is_dir(name))
+        r = upz_fail(err, UPREZ_ERR_MODEL, "%s is a folder; give a model's file in it", name);
+    else if (!*path && known)
         r = upz_fail(err, UPREZ_ERR_MODEL,
                      "the model %s is not installed; get it with 'uprez model pull %s' (looked in %s)",
                      known->name, known->name, dirs);

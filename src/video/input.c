@@ -25,12 +25,15 @@ static int interrupted(void *cancel)
     return *(volatile int *)cancel != 0;
 }
 
-static int open_error(int r, const char *url, volatile int *cancel, UprezError *err)
+static int open_error(int r, const char *url, bool pipe, volatile int *cancel, UprezError *err)
 {
     char why[UPZ_AV_ERROR];
     if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "opening the input");
     if (r == AVERROR_EXIT || (cancel && *cancel))
         return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while opening %s", url);
+    if (pipe)
+        return upz_fail(err, UPREZ_ERR_INPUT, "standard input is no YUV4MPEG2 stream; make one with "
+                        "'ffmpeg -i FILE -f yuv4mpegpipe -'");
     return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be opened: %s", url, upz_av_error(r, why));
 }
 
@@ -66,7 +69,7 @@ int upz_input_open(AVFormatContext **out, const char *url, const char *format,
     av_dict_free(&options);
     if (r < 0) {
         avformat_close_input(&fmt);
-        return open_error(r, pipe ? "standard input" : url, cancel, err);
+        return open_error(r, pipe ? "standard input" : url, pipe, cancel, err);
     }
     *out = fmt;
     return 0;
