@@ -14,5 +14,7 @@ for kind in "${@:-asan}"; do
     [ -d "build-$kind" ] || meson setup "build-$kind" --buildtype=debugoptimized $flags
     ninja -C "build-$kind"
     [ "$kind" = clang ] || UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+        LSAN_OPTIONS=suppressions=$PWD/tests/slow/lsan.supp:print_suppressions=0 \
+        TSAN_OPTIONS=suppressions=$PWD/tests/slow/tsan.supp \
         meson test -C "build-$kind" --suite unit --print-errorlogs --timeout-multiplier 10
 done
