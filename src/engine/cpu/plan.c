@@ -195,9 +195,11 @@ static int find_depths(UpzFlow *f, int *firsts, UprezError *err)
     Sim m = {.f = f};
     m.first = upz_calloc((size_t)f->n_edges, sizeof(*m.first));
     m.next = upz_calloc((size_t)f->program->n_stages, sizeof(*m.next));
-    if (!m.first || !m.next) {
+    int *slack = upz_calloc((size_t)f->program->n_stages, sizeof(*slack)); /* strips */
+    if (!m.first || !m.next || !slack) {
         upz_free(m.first);
         upz_free(m.next);
+        upz_free(slack);
         return upz_fail_memory(err, (size_t)f->n_edges * sizeof(*m.first), "the schedule");
     }
     for (int i = 0; i < f->n_edges; i++) {
@@ -207,7 +209,17 @@ static int find_depths(UpzFlow *f, int *firsts, UprezError *err)
     for (int i = 0; i < f->program->n_stages; i++) f->lanes[i].depth = f->lanes[i].strip;
     for (int i = f->program->n_stages - 1; i >= 0;)
         i = sim_ready(&m, i) ? sim_run(&m, i) : i - 1;
+    /* One worker needs no more. Several run about two stages apart, each a strip ahead of the one
+     * before: what is read again far down must not be overwritten that soon. */
+    for (int i = 0; i < f->n_edges; i++) {
+        const UpzEdge *e = &f->edges[i];
+        int ahead = UPZ_MIN(f->workers - 1, (e->to - e->from) / 2);
+        slack[e->from] = UPZ_MAX(slack[e->from], ahead);
+    }
+    for (int i = 0; i < f->program->n_stages; i++)
+        f->lanes[i].depth += slack[i] * f->lanes[i].strip;
     f->lanes[f->program->n_stages - 1].depth = 0;
+    upz_free(slack);
     upz_free(m.first);
     upz_free(m.next);
     return 0;
