@@ -31,7 +31,8 @@ typedef struct Pipeline {
     int code;             /* the first error of any stage */
     UprezError error;
     bool stop;            /* interrupted: end with what is there */
-    int64_t frames_in, frames_out, decode_ns, upscale_ns, encode_ns;
+    int64_t frames_in, frames_out;
+    _Atomic int64_t decode_ns, upscale_ns, encode_ns; /* read by who shows progress */
     UpzSinkResult stream;
     char engine[64], device[32];
 } Pipeline;
