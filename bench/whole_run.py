@@ -54,3 +54,6 @@ with tempfile.TemporaryDirectory() as tmp:
     print(f"{clip} {width}x{height}, {frames} frames, {model}, {rounds} rounds")
     for k, v in rows.items():
         print(f"{k:8} median {statistics.median(v):8.3f}   min {min(v):8.3f}   max {max(v):8.3f}")
+    middle = {k: statistics.median(v) for k, v in rows.items()}
+    print(f"whole / (decode + upscale + encode), of the medians: "
+          f"{middle['whole'] / (middle['decode'] + middle['upscale'] + middle['encode']):.3f}")

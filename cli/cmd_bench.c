@@ -23,9 +23,9 @@ static const char usage[] =
 
 typedef struct BenchArgs {
     UpzStringList models;
-    const char *engine, *device, *precision, *cpu;
+    const char *engine, *device, *precision, *cpu, *runtime_path;
     double scale, seconds;
-    int size[2], threads, runs;
+    int size[2], threads, runs, tile, batch;
     bool json;
 } BenchArgs;
 
@@ -108,9 +108,12 @@ static int bench_model(UprezContext *ctx, const BenchArgs *a, const char *name, 
     UprezInfo info = {0};
     double ms = 0, cpu_ms = 0;
     int r = upz_registry_locate(name, &path, NULL, err);
-    if (r >= 0) r = uprez_model_load(&model, ctx, path, NULL, err);
+    UprezModelParams mp = {.size = sizeof(mp), .denoise = -1, .engine = a->engine,
+                           .device = a->device, .runtime_path = a->runtime_path};
+    if (r >= 0) r = uprez_model_load(&model, ctx, path, &mp, err);
     UprezParams p = {.size = sizeof(p), .models = &model, .n_models = 1, .scale = a->scale,
-                     .engine = a->engine, .device = a->device, .precision = a->precision};
+                     .engine = a->engine, .device = a->device, .precision = a->precision, .tile = a->tile,
+                     .batch = a->batch, .runtime_path = a->runtime_path};
     if (r >= 0) r = uprez_create(&u, ctx, &p, err);
     UprezFormat f;
     if (r >= 0) r = uprez_format_from_name(&f, "yuv420p");
@@ -162,9 +165,13 @@ int upz_cmd_bench(int argc, char **argv)
         {"-m --model", UPZ_OPT_LIST, "NAME|FILE", &a.models, 0, 0, "may be repeated", "Options"},
         {"--size", UPZ_OPT_SIZE, "WxH", a.size, 0, 0, "of the input; default 640x360", NULL},
         {"-s --scale", UPZ_OPT_DOUBLE, "F", &a.scale, 0.01, 64, "default: the model's own", NULL},
-        {"-d --device", UPZ_OPT_STRING, "auto|cpu", &a.device, 0, 0, "where to compute", NULL},
-        {"--engine", UPZ_OPT_STRING, "auto|cpu", &a.engine, 0, 0, "what to compute with", NULL},
-        {"--precision", UPZ_OPT_CHOICE, "auto|fp32", &a.precision, 0, 0, "arithmetic", NULL},
+        {"-d --device", UPZ_OPT_STRING, "auto|cpu|cuda[:N]", &a.device, 0, 0, "where to compute", NULL},
+        {"--engine", UPZ_OPT_STRING, "auto|NAME", &a.engine, 0, 0, "what to compute with", NULL},
+        {"--precision", UPZ_OPT_CHOICE, "auto|fp32|fp16|bf16", &a.precision, 0, 0, "arithmetic", NULL},
+        {"--runtime-path", UPZ_OPT_STRING, "DIR", &a.runtime_path, 0, 0,
+         "where to look first for runtimes' libraries", NULL},
+        {"-t --tile", UPZ_OPT_INT, "N", &a.tile, 0, 65536, "side of a tile in source pixels", NULL},
+        {"--batch", UPZ_OPT_INT, "N", &a.batch, 1, 64, "pictures or tiles a run", NULL},
         {"--threads", UPZ_OPT_INT, "N", &a.threads, 1, 256, "worker threads", NULL},
         {"--cpu", UPZ_OPT_CHOICE, "c|avx2|avx512", &a.cpu, 0, 0, "highest processor level", NULL},
         {"--seconds", UPZ_OPT_DOUBLE, "S", &a.seconds, 0.01, 3600, "measure at least so long; default 3",

@@ -47,7 +47,8 @@ int upz_cmd_devices(int argc, char **argv)
     for (int i = 0; upz_engines[i]; i++) {
         const UpzEngineOps *ops = upz_engines[i];
         UpzDeviceList list = {.n = 0};
-        if (!ops->missing) ops->probe(&list);
+        UprezError why = {0};
+        if (!ops->missing) ops->probe(NULL, &list, &why);
         if (json) {
             add_json(all, ops, &list);
             continue;

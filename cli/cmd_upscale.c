@@ -28,8 +28,8 @@ typedef struct Args {
     bool tta, fp32, resume, json, verbose, quiet, help_version;
 } Args;
 
-#define DEVICES "auto|cpu"
-#define ENGINES "auto|cpu"
+#define DEVICES "auto|cpu|cuda[:N]"
+#define ENGINES "auto|NAME"
 
 static int parse(Args *a, int argc, char **argv, UprezError *err)
 {
@@ -62,9 +62,15 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"-x --tta", UPZ_OPT_FLAG, NULL, &a->tta, 0, 0,
          "average over 8 flips and turns: 8 times slower, slightly better", NULL},
         {"-d --device", UPZ_OPT_STRING, DEVICES, &u->device, 0, 0, "where to compute", "How"},
-        {"--engine", UPZ_OPT_STRING, ENGINES, &u->engine, 0, 0, "what to compute with", NULL},
-        {"--precision", UPZ_OPT_CHOICE, "auto|fp32", &u->precision, 0, 0, "arithmetic of the network",
-         NULL},
+        {"--engine", UPZ_OPT_STRING, ENGINES, &u->engine, 0, 0, "what to compute with: see 'uprez devices'", NULL},
+        {"--precision", UPZ_OPT_CHOICE, "auto|fp32|fp16|bf16", &u->precision, 0, 0,
+         "arithmetic of the network", NULL},
+        {"--runtime-path", UPZ_OPT_STRING, "DIR", &u->runtime_path, 0, 0,
+         "where to look first for the libraries of ONNX Runtime, OpenVINO, LibTorch", NULL},
+        {"-t --tile | --tile-size", UPZ_OPT_INT, "N", &u->tile, 0, 65536,
+         "side of a tile in source pixels, for those engines; 0 = by itself", NULL},
+        {"--batch", UPZ_OPT_INT, "N", &u->batch, 1, 64,
+         "pictures or tiles a run, for those engines", NULL},
         {"--threads", UPZ_OPT_INT, "N", &a->threads, 1, 256, "worker threads; default: all cores",
          NULL},
         {"--cpu", UPZ_OPT_CHOICE, "c|avx2|avx512", &a->cpu, 0, 0,

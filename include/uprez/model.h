@@ -40,6 +40,8 @@ typedef struct UprezModelParams {
     size_t size;
     double denoise; /* 0..1: mix with `twin` (1 = all of the model, 0 = all of the twin); < 0 off */
     const char *twin; /* path of the twin's file, needed with denoise */
+    /* for files that only a runtime understands (TorchScript, TensorRT): as in UprezParams */
+    const char *engine, *device, *runtime_path;
 } UprezModelParams;
 
 /* Loads a file, or makes a kernel when `name` is "bicubic", "lanczos" or "spline36". params may be

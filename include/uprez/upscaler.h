@@ -32,6 +32,9 @@ typedef struct UprezParams {
     double blend;              /* 0..1: share of the plain resized source in the result */
     int tta;                   /* average over the 8 flips and turns */
     int depth;                 /* pictures in flight, 0 = the engine's own */
+    int tile;                  /* side of a tile in source px, for tensor runtimes; 0 = auto */
+    int batch;                 /* tiles or pictures a run, for tensor runtimes; 0 = auto */
+    const char *runtime_path;  /* folder to look in for runtimes' libraries first; NULL = none */
 } UprezParams;
 
 typedef struct UprezInfo {

@@ -7,7 +7,7 @@
 #include "uprez/picture.h"
 #include "model/model.h"
 
-#define UPZ_ENGINE_ABI 1
+#define UPZ_ENGINE_ABI 2
 
 typedef struct UpzEngine UpzEngine; /* the engine's own; its first member is UpzEngineBase */
 typedef struct UpzEngineOps UpzEngineOps;
@@ -15,8 +15,11 @@ typedef struct UpzEngineOps UpzEngineOps;
 typedef struct UpzDevice {
     char kind[16];  /* "cpu", "cuda" */
     int index;
-    char name[128]; /* for people */
-    size_t memory;  /* bytes, 0 = unknown */
+    char name[128];    /* for people */
+    size_t memory;     /* bytes, 0 = unknown */
+    char runtime[512]; /* the foreign library's file that was taken, "" for our own kernels */
+    char version[64];  /* of that library */
+    char can[128];     /* what it offers here: precisions, providers; "" */
     void *native_context, *native_stream; /* CUcontext and CUstream to join, or NULL */
 } UpzDevice;
 
@@ -27,8 +30,8 @@ typedef struct UpzDeviceList {
 
 typedef struct UpzEngineParams {
     const char *precision; /* "auto", "fp32", … */
-    int tile, batch;       /* 0 = the engine's choice */
-    const char *runtime_path;
+    int tile, batch;       /* 0 = the engine's choice; tile: source px, side of a square */
+    const char *runtime_path; /* folder to look in for foreign libraries first, or NULL */
     int out_w, out_h;      /* size of the result: kernels have no scale of their own */
 } UpzEngineParams;
 
@@ -64,7 +67,13 @@ struct UpzEngineOps {
     unsigned abi;
     const char *name, *about;
     const char *missing; /* NULL, or the sentence why this build has none of it */
-    int (*probe)(UpzDeviceList *list); /* appends; cheap, cannot fault */
+    /* Appends the devices found; cheap, cannot fault. None and `why` filled: what is missing and how
+     * to get it. runtime_path: as in UpzEngineParams. */
+    int (*probe)(const char *runtime_path, UpzDeviceList *list, UprezError *why);
+    /* NULL, or: fills facts (scale, channels, align, reach) of a model whose graph only this
+     * runtime understands (model->foreign). The model is not shared yet. */
+    int (*look)(UprezContext *ctx, UprezModel *model, const UpzDevice *device,
+                const UpzEngineParams *params, UprezError *err);
     /* 0, or an UprezErr and the reason: can it run this model so? */
     int (*supports)(const UprezModel *model, const UpzEngineParams *params, UprezError *why);
     int (*open)(UpzEngine **out, UprezContext *ctx, UprezModel *model, const UpzDevice *device,
@@ -80,6 +89,21 @@ struct UpzEngineOps {
 typedef struct UpzEngineBase {
     const UpzEngineOps *ops;
 } UpzEngineBase;
+
+/* "cpu", "cuda:1"; of the size UPZ_DEVICE_NAME. */
+#define UPZ_DEVICE_NAME 32
+void upz_device_name(const UpzDevice *device, char name[UPZ_DEVICE_NAME]);
+
+/* The first engine of the list that is the one asked for (NULL, "auto": any), finds the device (NULL,
+ * "auto": any; "cuda", "cuda:1") and supports the model. A kernel goes to its own engine whatever was
+ * asked for. MODEL, DEVICE or USAGE, and why. */
+int upz_engine_choose(const UpzEngineOps **ops, UpzDevice *device, const char *engine,
+                      const char *device_name, const UprezModel *model,
+                      const UpzEngineParams *params, UprezError *err);
+
+/* Asks the engines in turn to look at a foreign model; 0 at once for any other. */
+int upz_engine_look(UprezContext *ctx, UprezModel *model, const char *engine,
+                    const char *device_name, const char *runtime_path, UprezError *err);
 
 extern const UpzEngineOps *const upz_engines[]; /* engine_list.c: preferred first, ends with NULL */
 const UpzEngineOps *upz_engine_find(const char *name);

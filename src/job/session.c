@@ -41,7 +41,9 @@ static int load_one(UpzSession *s, int i, UprezError *err)
     const UpzJobParams *p = s->params;
     const UpzRegistryEntry *entry = NULL;
     char *path = NULL, *twin = NULL;
-    UprezModelParams mp = {.size = sizeof(mp), .denoise = -1};
+    UprezModelParams mp = {.size = sizeof(mp), .denoise = -1, .engine = p->upscale.engine,
+                           .device = p->upscale.device,
+                           .runtime_path = p->upscale.runtime_path};
     int r = upz_registry_locate(name_of(p, i), &path, &entry, err);
     if (r >= 0 && p->denoise >= 0 && !is_kernel(path)) {
         if (entry && entry->twin) {

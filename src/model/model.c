@@ -58,6 +58,7 @@ typedef struct Loading {
     const char *name; /* for messages */
     UpzTensorSet set;
     const UpzArch *arch;
+    const char *foreign;
 } Loading;
 
 static const UpzReader *find_reader(const UpzModelFile *f)
@@ -162,7 +163,16 @@ static int read_model(Loading *l, UpzGraph *g, UprezModelFacts *facts, char **de
 {
     const UpzReader *reader = find_reader(&l->file);
     if (!reader) return unknown_file(l, err);
-    if (reader->read_graph) {
+    if (reader->foreign && g) {
+        l->foreign = reader->foreign;
+        facts->architecture = reader->foreign;
+        facts->container = reader->name;
+        facts->input = UPREZ_INPUT_RGB;
+        facts->scale_den = facts->align = 1;
+        *detail = upz_asprintf("a program that only %s runs", reader->runtime);
+        return *detail ? 0 : upz_fail_memory(err, 64, "a model's description");
+    }
+    if (reader->read_graph || reader->foreign) {
         if (!g)
             return upz_fail(
                 err, UPREZ_ERR_MODEL,
@@ -300,6 +310,7 @@ static int load(UprezModel **out, UprezContext *ctx, Loading *l, const UprezMode
         }
         unload(&twin);
     }
+    if (l->foreign) snprintf(m->foreign, sizeof(m->foreign), "%s", l->foreign);
     if (r >= 0 && l->arch) r = name_file(l, build(l, &m->graph, &m->facts, &detail, err), err);
     if (r >= 0 && !m->facts.sha256[0]) upz_sha256(l->file.data, l->file.size, m->facts.sha256);
     if (r >= 0 && set_strings(m, l, detail, extra) < 0)
@@ -350,8 +361,8 @@ static int load_kernel(UprezModel **out, int k, const UprezModelParams *params, 
     return 0;
 }
 
-int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,
-                     const UprezModelParams *params, UprezError *err)
+int upz_model_load(UprezModel **out, UprezContext *ctx, const char *name,
+                   const UprezModelParams *params, UprezError *err)
 {
     UprezError local;
     if (!err) err = &local;
@@ -385,6 +396,7 @@ void uprez_model_unref(UprezModel **pmodel)
     if (!m || atomic_fetch_sub(&m->refs, 1) != 1) return;
     upz_graph_free(&m->graph);
     for (int i = 0; i < UPZ_COUNT(m->strings); i++) upz_free(m->strings[i]);
+    upz_free(m->foreign_why);
     upz_free(m);
 }
 

@@ -15,6 +15,10 @@ struct UprezModel {
     UpzKernel kernel;      /* not NONE: no graph, a resampling kernel */
     UpzGraph graph;
     UprezModelFacts facts; /* its strings are owned by the model */
+    /* Not "": no graph here, only that runtime can run facts.path: "torchscript", "onnx" or
+     * "tensorrt". facts.scale_num is 0 until an engine has looked at it (upz_engine_look). */
+    char foreign[16];
+    char *foreign_why;     /* why there is no graph of ours, a sentence; or NULL */
     char *strings[4];
 };
 
@@ -34,6 +38,8 @@ typedef struct UpzReader {
     int (*read_tensors)(const UpzModelFile *f, UpzTensorSet *set, UprezError *err);
     int (*read_graph)(const UpzModelFile *f, UpzGraph *g, UprezModelFacts *facts, char **detail,
                       UprezError *err);
+    /* not NULL: nothing is read, a runtime (its name, for people) runs the file; UprezModel.foreign */
+    const char *foreign, *runtime;
 } UpzReader;
 extern const UpzReader *const upz_readers[]; /* reader_list.c: one line each, ends with NULL */
 
@@ -47,6 +53,10 @@ typedef struct UpzArch {
                  UprezError *err);
 } UpzArch;
 extern const UpzArch *const upz_archs[]; /* arch_list.c: one line each, ends with NULL */
+
+/* uprez_model_load without asking runtimes about foreign files. */
+int upz_model_load(UprezModel **out, UprezContext *ctx, const char *name,
+                   const UprezModelParams *params, UprezError *err);
 
 /* From memory; the fuzz targets' entry. name is for messages and for choosing the reader. */
 int upz_model_load_memory(UprezModel **out, UprezContext *ctx, const char *name, const void *data,

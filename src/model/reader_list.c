@@ -2,8 +2,9 @@
 #include "model/model.h"
 
 extern const UpzReader upz_reader_torch_zip, upz_reader_torch_legacy, upz_reader_safetensors,
-    upz_reader_ncnn, upz_reader_onnx;
+    upz_reader_ncnn, upz_reader_onnx, upz_reader_torchscript, upz_reader_tensorrt;
 
-const UpzReader *const upz_readers[] = {&upz_reader_torch_zip, &upz_reader_torch_legacy,
+const UpzReader *const upz_readers[] = {&upz_reader_torchscript, &upz_reader_tensorrt,
+                                        &upz_reader_torch_zip, &upz_reader_torch_legacy,
                                         &upz_reader_safetensors, &upz_reader_ncnn,
                                         &upz_reader_onnx, NULL};

@@ -1,10 +1,7 @@
 #include "upscale/lane.h"
 
-#include <ctype.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -40,7 +37,7 @@ struct UpzLane {
     UprezPicture *own[MAX_PICTURES];
     int n_own, depth;
     size_t memory;
-    char numerics[256], engine[32], precision[16];
+    char numerics[256], engine[32], precision[16], device[UPZ_DEVICE_NAME];
     /* in flight, oldest first */
     struct Flight {
         const UprezPicture *src;
@@ -52,61 +49,6 @@ struct UpzLane {
 };
 
 static const UpzEngineOps *ops_of(UpzEngine *e) { return ((UpzEngineBase *)e)->ops; }
-
-static bool is_auto(const char *s) { return !s || !*s || !strcmp(s, "auto"); }
-
-/* The first engine in the list that is asked for, has the device and takes the model. */
-static int choose_engine(const UpzEngineOps **out, UpzDevice *device, const UpzLaneParams *p,
-                         const UprezModel *model, const UpzEngineParams *ep, UprezError *err)
-{
-    char kind[16] = "";
-    int index = -1;
-    if (!is_auto(p->device)) {
-        const char *colon = strchr(p->device, ':');
-        size_t n = colon ? (size_t)(colon - p->device) : strlen(p->device);
-        if (!n || n >= sizeof(kind))
-            return upz_fail(err, UPREZ_ERR_USAGE, "'%s' is no device; give auto, cpu or cuda:0",
-                            p->device);
-        memcpy(kind, p->device, n);
-        char *end = NULL;
-        long number = colon && isdigit((unsigned char)colon[1]) ? strtol(colon + 1, &end, 10) : -1;
-        index = number > INT_MAX ? INT_MAX : (int)number;
-        if (colon && (!end || *end))
-            return upz_fail(err, UPREZ_ERR_USAGE, "'%s' has no device number behind the colon",
-                            p->device);
-    }
-    bool named = !is_auto(p->engine);
-    if (named && !upz_engine_find(p->engine))
-        return upz_fail(err, UPREZ_ERR_DEVICE,
-                        "there is no engine '%s' in this program; see 'uprez devices'", p->engine);
-    UprezError why = {0};
-    for (int i = 0; upz_engines[i]; i++) {
-        const UpzEngineOps *ops = upz_engines[i];
-        /* kernels need no network: whatever engine was named, they run on the planes */
-        bool kernels = model->kernel && !strcmp(ops->name, "resample");
-        if (named && strcmp(ops->name, p->engine) && !kernels) continue;
-        if (ops->missing) {
-            upz_fail(&why, UPREZ_ERR_DEVICE, "%s", ops->missing);
-            continue;
-        }
-        UpzDeviceList list = {.n = 0};
-        int r = ops->probe(&list);
-        int found = -1;
-        for (int d = 0; r >= 0 && d < list.n && found < 0; d++)
-            if ((!*kind || !strcmp(list.items[d].kind, kind)) &&
-                (index < 0 || list.items[d].index == index))
-                found = d;
-        if (found < 0) continue;
-        if (ops->supports(model, ep, &why) < 0) continue;
-        *out = ops;
-        *device = list.items[found];
-        return 0;
-    }
-    if (why.code) return upz_fail(err, why.code, "%s", why.text);
-    return upz_fail(err, UPREZ_ERR_DEVICE,
-                    "no engine here can use device '%s'; see 'uprez devices', or give -d cpu",
-                    p->device ? p->device : "auto");
-}
 
 static UprezPicture *slot(UpzLane *l, int i, const struct Flight *f)
 {
@@ -158,10 +100,13 @@ static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const Upr
 {
     const UpzEngineOps *ops;
     UpzDevice device;
-    UpzEngineParams ep = {.precision = is_auto(l->params.precision) ? "auto" : l->params.precision,
+    UpzEngineParams ep = {.precision = l->params.precision ? l->params.precision : "auto",
+                          .tile = l->params.tile,
+                          .batch = l->params.batch,
+                          .runtime_path = l->params.runtime_path,
                           .out_w = dst->width,
                           .out_h = dst->height};
-    int r = choose_engine(&ops, &device, &l->params, model, &ep, err);
+    int r = upz_engine_choose(&ops, &device, l->params.engine, l->params.device, model, &ep, err);
     if (r < 0) return r;
     r = ops->open(out, l->ctx, model, &device, &ep, err);
     if (r < 0) return r;
@@ -176,6 +121,7 @@ static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const Upr
     if (!l->engine[0] || strcmp(ops->name, "resample")) {
         snprintf(l->engine, sizeof(l->engine), "%s", ops->name);
         snprintf(l->precision, sizeof(l->precision), "%s", plan->precision);
+        upz_device_name(&device, l->device);
     }
     return 0;
 }
@@ -426,6 +372,7 @@ int upz_lane_depth(const UpzLane *l) { return l->depth; }
 size_t upz_lane_memory(const UpzLane *l) { return l->memory; }
 const char *upz_lane_numerics(const UpzLane *l) { return l->numerics; }
 const char *upz_lane_engine(const UpzLane *l) { return l->engine; }
+const char *upz_lane_device(const UpzLane *l) { return l->device; }
 const char *upz_lane_precision(const UpzLane *l) { return l->precision; }
 
 /* The sentence of a task that failed, whether or not the engine wrote one. */

@@ -16,6 +16,8 @@ typedef struct UpzLaneParams {
     UprezModel *const *models; /* referenced by the engines */
     int n_models;
     const char *engine, *device, *precision; /* NULL = auto */
+    int tile, batch;           /* as in UprezParams, and runtime_path */
+    const char *runtime_path;
     UpzResizeKernel filter;
     double blend;
     int tta;
@@ -33,6 +35,7 @@ int upz_lane_depth(const UpzLane *lane);
 size_t upz_lane_memory(const UpzLane *lane);
 const char *upz_lane_numerics(const UpzLane *lane);
 const char *upz_lane_engine(const UpzLane *lane);
+const char *upz_lane_device(const UpzLane *lane);
 const char *upz_lane_precision(const UpzLane *lane);
 
 /* Begins one picture; never waits for compute when depth > 1. Both pictures stay the caller's and

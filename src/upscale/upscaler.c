@@ -36,14 +36,14 @@ typedef struct Slot {
 /* What an UprezInfo points to: outlives the plan it describes. */
 typedef struct Names {
     struct Names *next;
-    char engine[32], precision[16], numerics[256];
+    char engine[32], device[UPZ_DEVICE_NAME], precision[16], numerics[256];
 } Names;
 
 struct Uprez {
     UprezContext *ctx;
     UprezParams params;
     UprezModel *models[MAX_MODELS];
-    char *strings[4]; /* engine, device, precision, filter: the caller's may go away */
+    char *strings[5]; /* engine, device, precision, filter, runtime_path: the caller's may go away */
     UpzResizeKernel filter;
     Names *names;     /* the caller's thread only */
 
@@ -113,6 +113,7 @@ int uprez_create(Uprez **out, UprezContext *ctx, const UprezParams *params, Upre
     if (r >= 0) r = copy_string(u, 1, &u->params.device, err);
     if (r >= 0) r = copy_string(u, 2, &u->params.precision, err);
     if (r >= 0) r = copy_string(u, 3, &u->params.filter, err);
+    if (r >= 0) r = copy_string(u, 4, &u->params.runtime_path, err);
     if (r >= 0 && u->params.filter) {
         int i = 0;
         while (i < UPZ_COUNT(filters) && strcmp(filters[i].name, u->params.filter)) i++;
@@ -211,7 +212,9 @@ static int make_plan(Uprez *u, const UprezPicture *picture, UprezError *err)
 
     UpzLaneParams lp = {.models = u->models, .n_models = u->params.n_models,
                         .engine = u->params.engine, .device = u->params.device,
-                        .precision = u->params.precision, .filter = u->filter,
+                        .precision = u->params.precision, .tile = u->params.tile,
+                        .batch = u->params.batch, .runtime_path = u->params.runtime_path,
+                        .filter = u->filter,
                         .blend = u->params.blend, .tta = u->params.tta};
     int r = upz_lane_create(&u->color, u->ctx, &lp, &src, &dst, err);
     if (r < 0) return r;
@@ -238,11 +241,12 @@ static const Names *names_of(Uprez *u)
 {
     Names now = {0};
     snprintf(now.engine, sizeof(now.engine), "%s", upz_lane_engine(u->color));
+    snprintf(now.device, sizeof(now.device), "%s", upz_lane_device(u->color));
     snprintf(now.precision, sizeof(now.precision), "%s", upz_lane_precision(u->color));
     snprintf(now.numerics, sizeof(now.numerics), "%s", upz_lane_numerics(u->color));
     for (Names *n = u->names; n; n = n->next)
         if (!strcmp(n->engine, now.engine) && !strcmp(n->precision, now.precision) &&
-            !strcmp(n->numerics, now.numerics))
+            !strcmp(n->device, now.device) && !strcmp(n->numerics, now.numerics))
             return n;
     Names *n = upz_calloc(1, sizeof(*n));
     if (!n) return NULL;
@@ -270,7 +274,7 @@ int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *
         const Names *names = names_of(u);
         if (names)
             *info = (UprezInfo){.width = u->result.width, .height = u->result.height,
-                                .engine = names->engine, .device = "cpu",
+                                .engine = names->engine, .device = names->device,
                                 .precision = names->precision, .numerics = names->numerics,
                                 .memory = upz_lane_memory(u->color) +
                                           (u->alpha ? upz_lane_memory(u->alpha) : 0),

@@ -246,7 +246,7 @@ static void kernels_need_no_file(void **state)
     static const char *const names[] = {"bicubic", "lanczos", "spline36"};
     for (int i = 0; i < 3; i++) {
         UprezModel *m;
-        assert_int_equal(uprez_model_load(&m, NULL, names[i], NULL, NULL), 0);
+        assert_int_equal(upz_model_load(&m, NULL, names[i], NULL, NULL), 0);
         assert_int_equal(m->kernel, UPZ_KERNEL_BICUBIC + i);
         assert_string_equal(uprez_model_facts(m)->architecture, "kernel");
         UprezModel *again = uprez_model_ref(m);
@@ -257,10 +257,10 @@ static void kernels_need_no_file(void **state)
     }
     UprezError err = {0};
     UprezModel *m;
-    assert_int_equal(uprez_model_load(&m, NULL, "nowhere.pth", NULL, &err), UPREZ_ERR_MODEL);
+    assert_int_equal(upz_model_load(&m, NULL, "nowhere.pth", NULL, &err), UPREZ_ERR_MODEL);
     assert_non_null(strstr(err.text, "nowhere.pth"));
     UprezModelParams p = {sizeof(p), 0.5, NULL};
-    assert_int_equal(uprez_model_load(&m, NULL, "lanczos", &p, &err), UPREZ_ERR_USAGE);
+    assert_int_equal(upz_model_load(&m, NULL, "lanczos", &p, &err), UPREZ_ERR_USAGE);
 }
 
 /* A tiny SRVGGNetCompact in a temporary file. */
@@ -288,9 +288,9 @@ static void denoise_mixes_every_tensor(void **state)
     UprezModel *ma, *mb, *mixed;
     UprezError err = {0};
     UprezModelParams p = {sizeof(p), 0.3, b};
-    assert_int_equal(uprez_model_load(&ma, NULL, a, NULL, &err), 0);
-    assert_int_equal(uprez_model_load(&mb, NULL, b, NULL, &err), 0);
-    if (uprez_model_load(&mixed, NULL, a, &p, &err) < 0) fail_msg("%s", err.text);
+    assert_int_equal(upz_model_load(&ma, NULL, a, NULL, &err), 0);
+    assert_int_equal(upz_model_load(&mb, NULL, b, NULL, &err), 0);
+    if (upz_model_load(&mixed, NULL, a, &p, &err) < 0) fail_msg("%s", err.text);
     for (size_t i = 0; i < ma->graph.n_tensors; i++)
         for (int64_t k = 0; k < ma->graph.tensors[i].count; k++) {
             double want = 0.3 * (double)ma->graph.tensors[i].data[k] +
@@ -300,15 +300,15 @@ static void denoise_mixes_every_tensor(void **state)
     assert_non_null(strstr(uprez_model_facts(mixed)->detail, "denoise 0.3"));
     uprez_model_unref(&mixed);
     p.denoise = 1; /* all of the model */
-    assert_int_equal(uprez_model_load(&mixed, NULL, a, &p, &err), 0);
+    assert_int_equal(upz_model_load(&mixed, NULL, a, &p, &err), 0);
     assert_memory_equal(mixed->graph.tensors[0].data, ma->graph.tensors[0].data,
                         (size_t)ma->graph.tensors[0].count * sizeof(float));
     uprez_model_unref(&mixed);
     p.twin = other;
-    assert_int_equal(uprez_model_load(&mixed, NULL, a, &p, &err), UPREZ_ERR_MODEL);
+    assert_int_equal(upz_model_load(&mixed, NULL, a, &p, &err), UPREZ_ERR_MODEL);
     assert_non_null(strstr(err.text, "cannot be mixed"));
     p.denoise = 1.5;
-    assert_int_equal(uprez_model_load(&mixed, NULL, a, &p, &err), UPREZ_ERR_USAGE);
+    assert_int_equal(upz_model_load(&mixed, NULL, a, &p, &err), UPREZ_ERR_USAGE);
     uprez_model_unref(&ma);
     uprez_model_unref(&mb);
     remove(a);

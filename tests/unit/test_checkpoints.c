@@ -33,7 +33,7 @@ static void facts_are_the_manifests(void **state)
         {"pytorch/espcn_2x.pth", "espcn", "sigmoid", 2, UPREZ_INPUT_Y_FULL, 21284},
         {"safetensors/realesr-animevideov3.safetensors", "srvgg", "PReLU", 4, 0, 621424},
         {"pytorch/unsupported_span_ch28_slim_x4.pth", NULL, "collapsed variant", 0, 0, 0},
-        {"torchscript/realesr-animevideov3.torchscript.pt", NULL, "TorchScript", 0, 0, 0},
+        {"torchscript/realesr-animevideov3.torchscript.pt", "torchscript", "LibTorch", 0, 0, 0},
         {"tensorflow/FSRCNN_x2.pb", NULL, "unknown format", 0, 0, 0},
     };
     char path[1024];
@@ -41,7 +41,7 @@ static void facts_are_the_manifests(void **state)
         snprintf(path, sizeof(path), "%s/models/%s", getenv("SHARED"), t[i].file);
         UprezModel *m;
         UprezError err = {0};
-        int r = uprez_model_load(&m, NULL, path, NULL, &err);
+        int r = upz_model_load(&m, NULL, path, NULL, &err);
         if (!t[i].arch) {
             assert_int_equal(r, UPREZ_ERR_MODEL);
             if (!strstr(err.text, t[i].say)) fail_msg("%s: %s", t[i].file, err.text);
@@ -73,7 +73,7 @@ static void general_mixes_with_its_twin(void **state)
     UprezModelParams p = {sizeof(p), 0.25, b};
     UprezModel *mixed;
     UprezError err = {0};
-    if (uprez_model_load(&mixed, NULL, a, &p, &err) < 0) fail_msg("%s", err.text);
+    if (upz_model_load(&mixed, NULL, a, &p, &err) < 0) fail_msg("%s", err.text);
     UpzTensorSet sa = {0}, sb = {0};
     assert_int_equal(read_tensors(a, &sa, &err), 0);
     assert_int_equal(read_tensors(b, &sb, &err), 0);

@@ -39,7 +39,7 @@ static void check_seed(const char *path, const char *want)
 {
     UprezModel *m;
     UprezError err = {0};
-    int r = uprez_model_load(&m, NULL, path, NULL, &err);
+    int r = upz_model_load(&m, NULL, path, NULL, &err);
     if (!strcmp(want, "ok")) {
         if (r < 0) fail_msg("%s: %s", path, err.text);
         uprez_model_unref(&m);
@@ -136,7 +136,7 @@ static void ncnn_partner_is_found(void **state)
         UprezModel *m;
         UprezError err;
         snprintf(to, sizeof(to), "%s/%s", dir, names[i]);
-        if (uprez_model_load(&m, NULL, to, NULL, &err) < 0) fail_msg("%s", err.text);
+        if (upz_model_load(&m, NULL, to, NULL, &err) < 0) fail_msg("%s", err.text);
         assert_string_equal(uprez_model_facts(m)->architecture, "ncnn");
         assert_int_equal(uprez_model_facts(m)->scale_num, 3);
         assert_int_equal(uprez_model_facts(m)->scale_den, 2);

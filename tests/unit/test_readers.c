@@ -53,7 +53,7 @@ static void check_seed(const char *path, const char *want, int seed)
     (void)seed;
     UprezModel *m;
     UprezError err = {0};
-    int r = uprez_model_load(&m, NULL, path, NULL, &err);
+    int r = upz_model_load(&m, NULL, path, NULL, &err);
     if (!strncmp(want, "ok ", 3)) {
         if (r < 0) fail_msg("%s: %s", path, err.text);
         assert_string_equal(uprez_model_facts(m)->architecture, want + 3);

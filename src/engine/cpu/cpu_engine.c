@@ -101,8 +101,9 @@ static UpzStep step(void *arg, int worker)
 
 /* ---- the table ---- */
 
-static int probe(UpzDeviceList *list)
+static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
 {
+    (void)runtime_path, (void)why;
     if (list->n >= UPZ_COUNT(list->items)) return 0;
     UpzDevice *d = &list->items[list->n++];
     *d = (UpzDevice){.kind = "cpu"};
@@ -115,6 +116,9 @@ static int supports(const UprezModel *model, const UpzEngineParams *params, Upre
     if (model->kernel != UPZ_KERNEL_NONE)
         return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine runs networks; '%s' is a kernel",
                         model->facts.path ? model->facts.path : "this");
+    if (model->foreign[0])
+        return upz_fail(why, UPREZ_ERR_MODEL, "%s", model->foreign_why ? model->foreign_why :
+                        "only the runtime it was made for runs this file, not engine cpu");
     if (params && params->precision && strcmp(params->precision, "auto") &&
         strcmp(params->precision, "fp32"))
         return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in fp32, not in %s; use "

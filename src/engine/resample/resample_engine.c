@@ -27,8 +27,9 @@ struct UpzEngine {
     Slot slots[DEPTH];
 };
 
-static int probe(UpzDeviceList *list)
+static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
 {
+    (void)runtime_path, (void)why;
     if (list->n == UPZ_COUNT(list->items)) return 0;
     UpzDevice *d = &list->items[list->n++];
     *d = (UpzDevice){.kind = "cpu"};

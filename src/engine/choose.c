@@ -1,0 +1,144 @@
+/* Which engine and device a model goes to. */
+#include <ctype.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "engine/engine.h"
+
+/* A device as asked for. */
+typedef struct Wanted {
+    char kind[16]; /* "": any */
+    int index;     /* -1: any */
+} Wanted;
+
+static bool is_auto(const char *s) { return !s || !*s || !strcmp(s, "auto"); }
+
+static int parse_device(Wanted *w, const char *name, UprezError *err)
+{
+    *w = (Wanted){.index = -1};
+    if (is_auto(name)) return 0;
+    const char *colon = strchr(name, ':');
+    size_t n = colon ? (size_t)(colon - name) : strlen(name);
+    if (!n || n >= sizeof(w->kind))
+        return upz_fail(err, UPREZ_ERR_USAGE, "'%s' is no device; give auto, cpu or cuda:0", name);
+    memcpy(w->kind, name, n);
+    if (!colon) return 0;
+    char *end = NULL;
+    long number = isdigit((unsigned char)colon[1]) ? strtol(colon + 1, &end, 10) : -1;
+    if (!end || *end)
+        return upz_fail(err, UPREZ_ERR_USAGE, "'%s' has no device number behind the colon", name);
+    w->index = number > INT_MAX ? INT_MAX : (int)number;
+    return 0;
+}
+
+void upz_device_name(const UpzDevice *d, char name[UPZ_DEVICE_NAME])
+{
+    if (!strcmp(d->kind, "cpu")) snprintf(name, UPZ_DEVICE_NAME, "cpu");
+    else snprintf(name, UPZ_DEVICE_NAME, "%s:%d", d->kind, d->index);
+}
+
+/* The wanted device of one engine: 0, or DEVICE and why not. */
+static int find_device(const UpzEngineOps *ops, const Wanted *w, const char *runtime_path,
+                       UpzDevice *device, UprezError *why)
+{
+    if (ops->missing) return upz_fail(why, UPREZ_ERR_DEVICE, "%s", ops->missing);
+    UpzDeviceList list = {.n = 0};
+    UprezError own = {0};
+    ops->probe(runtime_path, &list, &own);
+    for (int i = 0; i < list.n; i++)
+        if ((!*w->kind || !strcmp(list.items[i].kind, w->kind)) &&
+            (w->index < 0 || list.items[i].index == w->index)) {
+            *device = list.items[i];
+            return 0;
+        }
+    if (own.code) return upz_fail(why, UPREZ_ERR_DEVICE, "%s", own.text);
+    return upz_fail(why, UPREZ_ERR_DEVICE,
+                    "engine %s finds no device '%s' here; see 'uprez devices', or give -d cpu",
+                    ops->name, *w->kind ? w->kind : "auto");
+}
+
+static int check_name(const char *engine, UprezError *err)
+{
+    if (is_auto(engine) || upz_engine_find(engine)) return 0;
+    return upz_fail(err, UPREZ_ERR_DEVICE,
+                    "there is no engine '%s' in this program; see 'uprez devices'", engine);
+}
+
+int upz_engine_choose(const UpzEngineOps **out, UpzDevice *device, const char *engine,
+                      const char *device_name, const UprezModel *model,
+                      const UpzEngineParams *params, UprezError *err)
+{
+    Wanted w;
+    int r = parse_device(&w, device_name, err);
+    if (r >= 0) r = check_name(engine, err);
+    if (r < 0) return r;
+    UprezError first = {0};
+    for (int i = 0; upz_engines[i]; i++) {
+        const UpzEngineOps *ops = upz_engines[i];
+        UprezError why = {0};
+        /* kernels need no network: whatever engine was named, they run on the planes */
+        bool kernels = model->kernel && !strcmp(ops->name, "resample");
+        if (!is_auto(engine) && strcmp(ops->name, engine) && !kernels) continue;
+        r = ops->supports(model, params, &why); /* before probe, which may load a library */
+        if (r >= 0) r = find_device(ops, &w, params->runtime_path, device, &why);
+        if (r >= 0) {
+            *out = ops;
+            return 0;
+        }
+        /* of several reasons, that of the engine that would have taken the model says most */
+        if (!first.code || (first.code != UPREZ_ERR_MODEL && why.code == UPREZ_ERR_MODEL) ||
+            !strcmp(ops->name, "cpu"))
+            first = why;
+    }
+    if (first.code && (!is_auto(engine) || !*w.kind || !strcmp(w.kind, "cpu")))
+        return upz_fail(err, first.code, "%s", first.text);
+    return upz_fail(err, UPREZ_ERR_DEVICE,
+                    "no engine here can use device '%s'; see 'uprez devices', or give -d cpu",
+                    device_name ? device_name : "auto");
+}
+
+int upz_engine_look(UprezContext *ctx, UprezModel *model, const char *engine,
+                    const char *device_name, const char *runtime_path, UprezError *err)
+{
+    if (!model->foreign[0] || model->facts.scale_num) return 0;
+    UpzEngineParams params = {.precision = "auto", .runtime_path = runtime_path};
+    Wanted w;
+    int r = parse_device(&w, device_name, err);
+    if (r >= 0) r = check_name(engine, err);
+    if (r < 0) return r;
+    UprezError first = {0};
+    for (int i = 0; upz_engines[i]; i++) {
+        const UpzEngineOps *ops = upz_engines[i];
+        UprezError why = {0};
+        UpzDevice device;
+        if (!ops->look || (!is_auto(engine) && strcmp(ops->name, engine))) continue;
+        if (ops->supports(model, &params, &why) < 0) continue;
+        r = find_device(ops, &w, runtime_path, &device, &why);
+        if (r >= 0) r = ops->look(ctx, model, &device, &params, &why);
+        if (r >= 0) return 0;
+        if (!first.code) first = why;
+    }
+    if (first.code && (!model->foreign_why || first.code == UPREZ_ERR_MODEL))
+        return upz_fail(err, first.code, "%s", first.text);
+    if (model->foreign_why)
+        return upz_fail(err, UPREZ_ERR_MODEL, "%s%s%s", model->foreign_why,
+                        first.code ? "; " : "", first.text);
+    return upz_fail(err, UPREZ_ERR_DEVICE, "no engine%s%s runs %s files; see 'uprez devices'",
+                    is_auto(engine) ? "" : " ", is_auto(engine) ? "" : engine, model->foreign);
+}
+
+/* The public form: reads the file, and asks a runtime about what only a runtime understands. */
+int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,
+                     const UprezModelParams *params, UprezError *err)
+{
+    UprezModelParams own = {.size = sizeof(own), .denoise = -1};
+    if (params) memcpy(&own, params, params->size < sizeof(own) ? params->size : sizeof(own));
+    int r = upz_model_load(out, ctx, name, &own, err);
+    if (r >= 0) r = upz_engine_look(ctx, *out, own.engine, own.device, own.runtime_path, err);
+    if (r < 0 && *out) uprez_model_unref(out);
+    return r;
+}
