@@ -1,0 +1,30 @@
+/* A model's graph written out, for other runtimes and programs.
+ *
+ * Whoever writes gets bytes (upz_free) and puts them into files itself. Every writer refuses, in
+ * one sentence and with UPREZ_ERR_MODEL, what its format has no form for: a resampling kernel, a
+ * model without a graph of ours, a layer the format lacks, a weight no half can hold, more than
+ * 2 GB.
+ *
+ * Threads: safe; the model is only read. */
+#ifndef UPZ_WRITE_H
+#define UPZ_WRITE_H
+
+#include "model.h"
+
+typedef struct UpzOnnxParams {
+    int opset;    /* 16 … 23; 0: 16, or 20 for a network with GELU (which 16 has to spell out) */
+    bool half;    /* weights and arithmetic in fp16 */
+    bool half_io; /* with half: the input and output are fp16 too, else they are cast inside */
+    /* Sizes that are no multiple of facts.align are padded inside (as facts and pad mode say) and
+     * the result is cropped. false: the caller gives multiples only. */
+    bool pad;
+    int fixed_batch, fixed_height, fixed_width; /* 0: any, the axis is named */
+} UpzOnnxParams;
+
+/* ONNX, one input "input" and one output "output", N x C x H x W; unnamed axes are "batch",
+ * "height" and "width". params NULL: all zero. A fixed size that is no multiple of facts.align
+ * without `pad`, or an opset not written, is UPREZ_ERR_USAGE. */
+int upz_write_onnx_memory(const UprezModel *model, const UpzOnnxParams *params, uint8_t **data,
+                          size_t *size, UprezError *err);
+
+#endif
