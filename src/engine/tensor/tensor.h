@@ -48,12 +48,17 @@ typedef struct UpzRuntimeOps {
     int (*open)(UpzRuntime **out, UprezContext *ctx, UprezModel *model, const UpzDevice *device,
                 const UpzEngineParams *params, UpzRuntimeFacts *facts, UprezError *err);
     /* Buffers for `slots` runs of one shape, freeing those of the shape before. UPREZ_ERR_MEMORY:
-     * the adapter comes back with less. */
+     * the adapter comes back with less. slots is at most facts.slots + 1 (one is filled or emptied
+     * while the others run) and at most UPZ_TENSOR_SLOTS; no more than facts.slots run at once. */
     int (*prepare)(UpzRuntime *rt, const UpzTensorShape *shape, int slots,
                    UpzTensorBuffers *buffers, UprezError *err);
     /* Blocking: slot's input to its output, all of the batch. UPREZ_ERR_MEMORY as in prepare. */
     int (*run)(UpzRuntime *rt, int slot, UprezError *err);
     void (*close)(UpzRuntime **rt); /* accepts pointer to NULL */
+    /* For foreign models, NULL if there are none: what comes out for an input of shape->batch,
+     * channels, height and width, into shape->out_*. May run the model on zeros. Not between prepare
+     * and run. MODEL when it does not take such an input. */
+    int (*output_shape)(UpzRuntime *rt, UpzTensorShape *shape, UprezError *err);
 } UpzRuntimeOps;
 
 /* UpzEngineOps.open of a runtime's engine ends here; `ops` is the engine's own table. The other
