@@ -301,10 +301,44 @@ static void onnx_comes_back(void **state)
     }
 }
 
+static void ncnn_comes_back(void **state)
+{
+    (void)state;
+    for (int i = 0; i < UPZ_COUNT(cases); i++) {
+        UprezModel m;
+        UprezError err = {0};
+        uint8_t *param, *bin;
+        size_t n_param, n_bin;
+        build(&m, &cases[i]);
+        int r = upz_write_ncnn_memory(&m, false, &param, &n_param, &bin, &n_bin, &err);
+        if (cases[i].flags & NO_NCNN) {
+            assert_int_equal(r, UPREZ_ERR_MODEL);
+            assert_non_null(strstr(err.text, "ncnn"));
+            assert_true(!param && !bin);
+        } else {
+            if (r < 0) fail_msg("%s: %s", cases[i].name, err.text);
+            dump(cases[i].name, ".param", param, n_param);
+            dump(cases[i].name, ".bin", bin, n_bin);
+            UpzGraph g = {0};
+            UprezModelFacts f = {0};
+            char *detail = NULL;
+            if (upz_ncnn_read("test.param", param, n_param, bin, n_bin, &g, &f, &detail, &err) < 0)
+                fail_msg("%s: %s", cases[i].name, err.text);
+            same_output("ncnn", &m, &g, &f, TOLERANCE);
+            upz_free(detail);
+            upz_graph_free(&g);
+        }
+        upz_free(param);
+        upz_free(bin);
+        upz_graph_free(&m.graph);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(onnx_comes_back),
+        cmocka_unit_test(ncnn_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

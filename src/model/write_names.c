@@ -1,0 +1,338 @@
+/* A graph read from ONNX or ncnn has lost its checkpoint's names, but its layers say what it is: it
+ * is walked from the output back, as SRVGGNetCompact and as RRDBNet, the two whose files people
+ * exchange. Scalings may stand alone or within additions, as exporters leave them. */
+#include "model/write_names.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+#define NEAR 1e-4f /* a fifth in fp16 is 0.19995 */
+
+enum { MOST_BLOCKS = 256, DENSE = 5, PER_BLOCK = 3 * DENSE, MOST_UPS = 4 };
+
+typedef struct Walk {
+    UpzNames *names;
+    const UpzGraph *g;
+    int r; /* the first error */
+    UprezError *err;
+} Walk;
+
+static const UpzNode *at(const Walk *w, int value) { return &w->g->nodes[value]; }
+
+/* ---- adding names ---- */
+
+static UpzNamed *add(Walk *w, int n_dims, const int64_t *dims, const char *fmt, va_list ap)
+{
+    UpzNames *l = w->names;
+    if (w->r < 0) return NULL;
+    if (!upz_grow(&l->items, &l->cap, l->n + 1, sizeof(*l->items), UPZ_TENSORS_MAX)) {
+        w->r = upz_fail_memory(w->err, sizeof(*l->items), "a list of names");
+        return NULL;
+    }
+    UpzNamed *t = &l->items[l->n++];
+    *t = (UpzNamed){.n_dims = n_dims, .count = 1};
+    for (int i = 0; i < n_dims; i++) t->count *= t->dims[i] = dims[i];
+    vsnprintf(t->name, sizeof(t->name), fmt, ap);
+    return t;
+}
+
+static void add_tensor(Walk *w, int tensor, const char *fmt, ...) UPZ_PRINTF(3, 4);
+static void add_tensor(Walk *w, int tensor, const char *fmt, ...)
+{
+    const UpzTensor *t = &w->g->tensors[tensor];
+    va_list ap;
+    va_start(ap, fmt);
+    UpzNamed *n = add(w, t->n_dims, t->dims, fmt, ap);
+    if (n) n->data = t->data;
+    va_end(ap);
+}
+
+/* A row of one value. */
+static void add_constant(Walk *w, int count, float value, const char *fmt, ...) UPZ_PRINTF(4, 5);
+static void add_constant(Walk *w, int count, float value, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    UpzNamed *n = add(w, 1, (int64_t[]){count}, fmt, ap);
+    va_end(ap);
+    if (!n) return;
+    n->made = upz_alloc_aligned((size_t)count * sizeof(float));
+    n->data = n->made;
+    if (!n->made) w->r = upz_fail_memory(w->err, (size_t)count * sizeof(float), "a bias");
+    for (int i = 0; n->made && i < count; i++) n->made[i] = value;
+}
+
+/* Weights and bias of a convolution; a bias that is not there is zero. */
+static void add_conv(Walk *w, int value, const char *name)
+{
+    const UpzNode *n = at(w, value);
+    add_tensor(w, n->weights, "%s.weight", name);
+    if (n->bias != UPZ_NO_TENSOR) add_tensor(w, n->bias, "%s.bias", name);
+    else add_constant(w, n->channels, 0, "%s.bias", name);
+}
+
+/* ---- recognising layers ---- */
+
+static bool is_conv3(const Walk *w, int value)
+{
+    const UpzNode *n = at(w, value);
+    return n->op == UPZ_OP_CONV && n->kernel_w == 3 && n->kernel_h == 3 && n->pad_x == 1 &&
+           n->pad_y == 1 && n->stride == 1 && n->groups == 1;
+}
+
+static bool is_plain_conv(const Walk *w, int value)
+{
+    return is_conv3(w, value) && at(w, value)->act == UPZ_ACT_NONE;
+}
+
+static bool is_leaky_conv(const Walk *w, int value)
+{
+    const UpzNode *n = at(w, value);
+    return is_conv3(w, value) && n->act == UPZ_ACT_LEAKY && fabsf(n->slope - 0.2f) <= NEAR;
+}
+
+/* The factor of a nearest-neighbour enlargement, or 0. */
+static int enlarges(const Walk *w, int value)
+{
+    const UpzNode *n = at(w, value);
+    if (n->op == UPZ_OP_NEAREST) return n->factor;
+    bool near = n->op == UPZ_OP_RESIZE && n->filter == UPZ_FILTER_NEAREST;
+    return near && n->resize_den == 1 ? n->resize_num : 0;
+}
+
+/* value = factor[0] * src[0] + factor[1] * src[1] */
+typedef struct Sum {
+    int src[2];
+    float factor[2];
+} Sum;
+
+static bool sum_of(const Walk *w, int value, Sum *s)
+{
+    const UpzNode *n = at(w, value);
+    if (n->op != UPZ_OP_ADD || n->act != UPZ_ACT_NONE) return false;
+    for (int i = 0; i < 2; i++) {
+        const UpzNode *p = at(w, n->src[i]);
+        bool scales = p->op == UPZ_OP_AFFINE && p->act == UPZ_ACT_NONE && p->alpha[1] == 0 &&
+                      p->weights == UPZ_NO_TENSOR && p->bias == UPZ_NO_TENSOR;
+        s->src[i] = scales ? p->src[0] : n->src[i];
+        s->factor[i] = n->alpha[i] * (scales ? p->alpha[0] : 1);
+    }
+    return true;
+}
+
+/* A residual: `inner` times `factor` on top of `outer`. A factor of 1 leaves open which is which;
+ * pick 0 or 1 chooses. */
+static bool residual(const Walk *w, int value, float factor, int pick, int *inner, int *outer)
+{
+    Sum s;
+    if (!sum_of(w, value, &s)) return false;
+    int i = factor != 1 ? fabsf(s.factor[0] - factor) > NEAR : pick;
+    *inner = s.src[i], *outer = s.src[1 - i];
+    return fabsf(s.factor[i] - factor) <= NEAR && s.factor[1 - i] == 1;
+}
+
+/* ---- SRVGGNetCompact ---- */
+
+static void add_activation(Walk *w, int value, int i)
+{
+    const UpzNode *n = at(w, value);
+    const UpzTensor *t = n->act == UPZ_ACT_PRELU ? &w->g->tensors[n->slopes] : NULL;
+    /* slopes 0 and equal ones are what the other activations are */
+    if (t && t->count == n->channels && t->n_dims == 1)
+        add_tensor(w, n->slopes, "body.%d.weight", i);
+    else if (t && t->count == 1)
+        add_constant(w, n->channels, t->data[0], "body.%d.weight", i);
+    else if (t) {
+        add_constant(w, n->channels, 0, "body.%d.weight", i);
+        if (w->r >= 0)
+            memcpy(w->names->items[w->names->n - 1].made, t->data,
+                   (size_t)t->count * sizeof(float));
+    } else
+        add_constant(w, n->channels, n->act == UPZ_ACT_LEAKY ? n->slope : 0, "body.%d.weight", i);
+}
+
+static bool find_srvgg(Walk *w)
+{
+    enum { MOST = 1024 };
+    int chain[MOST], n = 0, scale = 1, v = -1;
+    for (int pick = 0; pick < 2 && v < 0; pick++) {
+        int body, base;
+        if (!residual(w, w->g->output, 1, pick, &body, &base)) continue;
+        scale = base == 0 ? 1 : enlarges(w, base);
+        if (scale > 1 && at(w, base)->src[0] != 0) continue;
+        const UpzNode *b = at(w, body);
+        bool shuffles = b->op == UPZ_OP_SHUFFLE && b->factor == scale && !b->dcr;
+        if (scale > 1 && shuffles) v = b->src[0];
+        else if (scale == 1) v = body;
+    }
+    if (v < 0 || !is_plain_conv(w, v)) return false;
+    int width = 0;
+    for (; v != 0 && n < MOST; v = at(w, v)->src[0]) {
+        UpzAct act = at(w, v)->act;
+        bool fits = act == UPZ_ACT_PRELU || act == UPZ_ACT_LEAKY || act == UPZ_ACT_RELU;
+        if (!is_conv3(w, v) || fits != (n > 0)) return false;
+        if (n == 1) width = at(w, v)->channels;
+        if (n > 0 && at(w, v)->channels != width) return false;
+        chain[n++] = v;
+    }
+    if (v != 0 || n < 2) return false;
+    for (int i = 0; i < n; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "body.%d", 2 * i);
+        add_conv(w, chain[n - 1 - i], name);
+        if (i < n - 1) add_activation(w, chain[n - 1 - i], 2 * i + 1);
+    }
+    w->names->architecture = "srvgg";
+    return true;
+}
+
+/* ---- RRDBNet ---- */
+
+typedef struct Dense {
+    int conv[MOST_BLOCKS][PER_BLOCK]; /* the last block first */
+} Dense;
+
+/* The maps a concatenation (of concatenations) joins, at most DENSE; one map is itself. */
+static int maps_of(const Walk *w, int value, int *maps)
+{
+    const UpzNode *n = at(w, value);
+    if (n->op != UPZ_OP_CONCAT) {
+        maps[0] = value;
+        return 1;
+    }
+    int count = 0;
+    for (int i = 0; i < n->n_src; i++) {
+        int part[DENSE], k = maps_of(w, n->src[i], part);
+        if (!k || count + k > DENSE) return 0;
+        memcpy(maps + count, part, (size_t)k * sizeof(*maps));
+        count += k;
+    }
+    return count;
+}
+
+/* Five convolutions, each of all maps before it; returns the block's source, or -1. */
+static int dense_block(const Walk *w, int value, int conv[DENSE])
+{
+    int x, last, maps[DENSE], before[DENSE];
+    if (!residual(w, value, 0.2f, 0, &last, &x) || !is_plain_conv(w, last)) return -1;
+    if (maps_of(w, at(w, last)->src[0], maps) != DENSE || maps[0] != x) return -1;
+    conv[DENSE - 1] = last;
+    for (int c = 1; c < DENSE; c++) {
+        if (!is_leaky_conv(w, maps[c]) || maps_of(w, at(w, maps[c])->src[0], before) != c ||
+            memcmp(before, maps, (size_t)c * sizeof(*maps)) != 0)
+            return -1;
+        conv[c - 1] = maps[c];
+    }
+    return x;
+}
+
+static int blocks_of(const Walk *w, int v, int features, Dense *dense)
+{
+    int n = 0;
+    for (; v != features; n++) {
+        int inner, outer;
+        if (n == MOST_BLOCKS || !residual(w, v, 0.2f, 0, &inner, &outer)) return 0;
+        for (int rdb = 2; rdb >= 0 && inner >= 0; rdb--)
+            inner = dense_block(w, inner, dense->conv[n] + rdb * DENSE);
+        if (inner != outer) return 0;
+        v = outer;
+    }
+    return n;
+}
+
+static bool find_rrdbnet(Walk *w, Dense *dense)
+{
+    int last = w->g->output, hr = at(w, last)->n_src ? at(w, last)->src[0] : 0;
+    int up[MOST_UPS], ups = 0, v;
+    if (!is_plain_conv(w, last) || !is_leaky_conv(w, hr)) return false;
+    for (v = at(w, hr)->src[0]; is_leaky_conv(w, v) && ups < MOST_UPS; ups++) {
+        up[ups] = v;
+        int near = at(w, v)->src[0];
+        if (enlarges(w, near) != 2) return false;
+        v = at(w, near)->src[0];
+    }
+    int body = -1, features = -1, blocks = 0;
+    for (int pick = 0; pick < 2 && !blocks; pick++) {
+        if (!residual(w, v, 1, pick, &body, &features)) return false;
+        if (is_plain_conv(w, body) && is_plain_conv(w, features))
+            blocks = blocks_of(w, at(w, body)->src[0], features, dense);
+    }
+    if (!blocks) return false;
+    const UpzNode *front = at(w, at(w, features)->src[0]);
+    bool unshuffles = front->op == UPZ_OP_UNSHUFFLE && !front->dcr && front->src[0] == 0 &&
+                      (front->factor == 2 || front->factor == 4);
+    if (front->op != UPZ_OP_INPUT && !unshuffles) return false;
+    add_conv(w, features, "conv_first");
+    for (int b = 0; b < blocks; b++)
+        for (int c = 0; c < PER_BLOCK; c++) {
+            char name[48];
+            snprintf(name, sizeof(name), "body.%d.rdb%d.conv%d", b, c / DENSE + 1, c % DENSE + 1);
+            add_conv(w, dense->conv[blocks - 1 - b][c], name);
+        }
+    add_conv(w, body, "conv_body");
+    for (int i = 0; i < ups; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "conv_up%d", i + 1);
+        add_conv(w, up[ups - 1 - i], name);
+    }
+    add_conv(w, hr, "conv_hr");
+    add_conv(w, last, "conv_last");
+    w->names->architecture = "rrdbnet";
+    return true;
+}
+
+/* ---- the names a checkpoint had ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    const UpzNamed *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+/* Weights made from others (a SPAN's collapsed layers) have no names. */
+static bool keep_names(Walk *w, const UprezModel *m)
+{
+    static const char *const kept[] = {"srvgg", "rrdbnet", "espcn", "fsrcnn"};
+    bool known = false;
+    for (int i = 0; i < UPZ_COUNT(kept); i++) known |= !strcmp(m->facts.architecture, kept[i]);
+    for (size_t i = 0; known && i < w->g->n_tensors; i++) {
+        const UpzTensor *t = &w->g->tensors[i];
+        if (!t->name || strlen(t->name) >= sizeof(w->names->items->name) || t->n_dims > 4)
+            return false;
+        add_tensor(w, (int)i, "%s", t->name);
+    }
+    if (!known || w->r < 0) return false;
+    UpzNames *l = w->names;
+    qsort(l->items, l->n, sizeof(*l->items), by_name);
+    for (size_t i = 1; i < l->n; i++)
+        if (!strcmp(l->items[i].name, l->items[i - 1].name)) return false;
+    l->architecture = m->facts.architecture;
+    return true;
+}
+
+int upz_names_find(UpzNames *names, const UprezModel *model, UprezError *err)
+{
+    *names = (UpzNames){0};
+    Walk w = {.names = names, .g = &model->graph, .err = err};
+    if (keep_names(&w, model)) return 1;
+    if (w.r < 0) return w.r;
+    upz_names_free(names);
+    Dense *dense = upz_calloc(1, sizeof(*dense));
+    if (!dense) return upz_fail_memory(err, sizeof(*dense), "a list of layers");
+    bool found = find_srvgg(&w) || find_rrdbnet(&w, dense);
+    upz_free(dense);
+    return w.r < 0 ? w.r : found;
+}
+
+void upz_names_free(UpzNames *names)
+{
+    for (size_t i = 0; i < names->n; i++) upz_free_aligned(names->items[i].made);
+    upz_free(names->items);
+    *names = (UpzNames){0};
+}
