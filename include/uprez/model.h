@@ -44,8 +44,8 @@ typedef struct UprezModelParams {
     const char *engine, *device, *runtime_path;
 } UprezModelParams;
 
-/* Loads a file, or makes a kernel when `name` is "bicubic", "lanczos" or "spline36". params may be
- * NULL. Fails with MODEL (sentence names file, what was found, what was expected) or MEMORY. */
+/* Loads a file, or a model of the registry by its name when its file is in the search path, or makes
+ * a kernel when `name` is "bicubic", "lanczos" or "spline36". params may be NULL. Fails with MODEL (sentence names file, what was found, what was expected) or MEMORY. */
 UPREZ_API int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,
                                const UprezModelParams *params, UprezError *err);
 UPREZ_API UprezModel *uprez_model_ref(UprezModel *model);

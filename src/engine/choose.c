@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "engine/engine.h"
+#include "model/registry.h"
 
 /* A device as asked for. */
 typedef struct Wanted {
@@ -131,13 +133,24 @@ int upz_engine_look(UprezContext *ctx, UprezModel *model, const char *engine,
                     is_auto(engine) ? "" : " ", is_auto(engine) ? "" : engine, model->foreign);
 }
 
-/* The public form: reads the file, and asks a runtime about what only a runtime understands. */
+/* The public form: finds the file of a name, reads it, and asks a runtime about what only a runtime
+ * understands. */
 int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,
                      const UprezModelParams *params, UprezError *err)
 {
     UprezModelParams own = {.size = sizeof(own), .denoise = -1};
     if (params) memcpy(&own, params, params->size < sizeof(own) ? params->size : sizeof(own));
-    int r = upz_model_load(out, ctx, name, &own, err);
+    char *path = NULL, *twin = NULL;
+    const UpzRegistryEntry *entry = NULL;
+    *out = NULL;
+    int r = upz_registry_locate(name, &path, &entry, err);
+    if (r >= 0 && own.denoise >= 0 && !own.twin && entry && entry->twin) {
+        r = upz_registry_locate(entry->twin, &twin, NULL, err);
+        own.twin = twin;
+    }
+    if (r >= 0) r = upz_model_load(out, ctx, path, &own, err);
+    upz_free(path);
+    upz_free(twin);
     if (r >= 0) r = upz_engine_look(ctx, *out, own.engine, own.device, own.runtime_path, err);
     if (r < 0 && *out) uprez_model_unref(out);
     return r;
