@@ -73,7 +73,7 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
          "pictures or tiles a run, for those engines", NULL},
         {"--threads", UPZ_OPT_INT, "N", &a->threads, 1, 256, "worker threads; default: all cores",
          NULL},
-        {"--cpu", UPZ_OPT_CHOICE, "c|avx2|avx512", &a->cpu, 0, 0,
+        {"--cpu", UPZ_OPT_CHOICE, "c|avx2|avx512|avx512vnni", &a->cpu, 0, 0,
          "highest processor level to use; default: the best here", NULL},
         {"-c --encoder", UPZ_OPT_STRING, "NAME", &j->encoder, 0, 0,
          "video encoder as FFmpeg names it; default: libx264, libx265 for more than 8 bits", "Output"},

@@ -16,7 +16,8 @@ int uprez_context_create(UprezContext **out, const UprezContextParams *params, U
         int l = upz_cpu_from_name(params->cpu);
         if (l < 0)
             return upz_fail(err, UPREZ_ERR_USAGE,
-                            "'%s' is no processor level; known are c, avx2, avx512", params->cpu);
+                            "'%s' is no processor level; known are c, avx2, avx512, avx512vnni",
+                            params->cpu);
         if (l > (int)best)
             return upz_fail(err, UPREZ_ERR_DEVICE,
                             "this processor has no %s; the best level here is %s", params->cpu,

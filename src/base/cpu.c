@@ -12,7 +12,7 @@
 #endif
 
 /* To add a level: an enum value, a row here, a gate in upz_cpu_detect(), a meson library. */
-static const char *const names[UPZ_CPU_COUNT] = {"c", "avx2", "avx512"};
+static const char *const names[UPZ_CPU_COUNT] = {"c", "avx2", "avx512", "avx512vnni"};
 
 const char *upz_cpu_name(UpzCpuLevel level) { return names[level]; }
 
@@ -38,7 +38,9 @@ UpzCpuLevel upz_cpu_detect(void)
     if ((b & (avx2 | bmi2)) != (avx2 | bmi2)) return UPZ_CPU_C;
     const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31; /* F DQ CD BW VL */
     if ((b & avx512) != avx512 || (lo & 0xe6) != 0xe6) return UPZ_CPU_AVX2;
-    return UPZ_CPU_AVX512;
+    const unsigned vbmi = 1u << 1, vnni = 1u << 11;
+    if ((c & (vbmi | vnni)) != (vbmi | vnni)) return UPZ_CPU_AVX512;
+    return UPZ_CPU_AVX512VNNI;
 #else
     return UPZ_CPU_C;
 #endif

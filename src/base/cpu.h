@@ -6,6 +6,7 @@ typedef enum UpzCpuLevel {
     UPZ_CPU_C,      /* plain C */
     UPZ_CPU_AVX2,   /* AVX2, FMA, F16C, BMI2 */
     UPZ_CPU_AVX512, /* + AVX-512 F BW DQ VL CD */
+    UPZ_CPU_AVX512VNNI, /* + AVX-512 VNNI VBMI */
     UPZ_CPU_COUNT
 } UpzCpuLevel;
 

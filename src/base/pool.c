@@ -62,6 +62,7 @@ static void *worker_main(void *arg)
 {
     struct UpzWorker *me = arg;
     UpzPool *p = me->pool;
+    upz_float_enter();
     pthread_mutex_lock(&p->lock);
     while (!p->quit) {
         uint64_t seen = p->generation;
@@ -166,6 +167,37 @@ int upz_pool_wait(UpzPool *p, UpzWork *w, int64_t timeout_ns)
     return r;
 }
 
+/* What upz_pool_run gives to the workers: the caller sits on the last one's seat. */
+typedef struct Shared {
+    UpzStepFn step;
+    void *arg;
+    int seat;
+} Shared;
+
+static UpzStep shared_step(void *arg, int worker)
+{
+    const Shared *s = arg;
+    return worker == s->seat ? UPZ_STEP_IDLE : s->step(s->arg, worker);
+}
+
+void upz_pool_run(UpzPool *p, UpzStepFn step, void *arg)
+{
+    Shared s = {step, arg, p->n_threads - 1};
+    UpzWork w;
+    UpzStep r;
+    if (s.seat > 0) upz_pool_submit(p, &w, shared_step, &s);
+    unsigned mode = upz_float_enter();
+    while ((r = step(arg, s.seat)) == UPZ_STEP_DID) {}
+    upz_float_leave(mode);
+    if (s.seat == 0) return;
+    if (r == UPZ_STEP_DONE) {
+        pthread_mutex_lock(&p->lock);
+        finish(p, &w);
+        pthread_mutex_unlock(&p->lock);
+    }
+    upz_pool_wait(p, &w, -1);
+}
+
 typedef struct ForLoop {
     void (*fn)(void *, int, int);
     void *arg;
@@ -189,7 +221,5 @@ void upz_pool_for(UpzPool *p, int n, void (*fn)(void *, int, int), void *arg)
 {
     if (n <= 0) return;
     ForLoop l = {.fn = fn, .arg = arg, .n = n};
-    UpzWork w;
-    upz_pool_submit(p, &w, for_step, &l);
-    upz_pool_wait(p, &w, -1);
+    upz_pool_run(p, for_step, &l);
 }

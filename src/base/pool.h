@@ -5,7 +5,9 @@
  * its own lock or atomics), so layers and frames overlap without barriers: when the oldest work has
  * nothing ready, workers take pieces of the next one.
  *
- * Threads: submit and wait from any thread except a worker. */
+ * Workers compute in the float mode of base/thread.h.
+ *
+ * Threads: submit, wait, run and for from any thread except a worker. */
 #ifndef UPZ_POOL_H
 #define UPZ_POOL_H
 
@@ -41,7 +43,11 @@ void upz_pool_submit(UpzPool *pool, UpzWork *work, UpzStepFn step, void *arg); /
 /* 0 when done; UPREZ_AGAIN after timeout_ns (< 0: none). */
 int upz_pool_wait(UpzPool *pool, UpzWork *work, int64_t timeout_ns);
 
-/* fn(arg, i, worker) for i in 0 … n-1, blocking. */
+/* Blocking, for steps whose pieces do not wait for each other: the calling thread does pieces too,
+ * in the place of the last worker, whose index it has. Scratch memory must be the work's own. */
+void upz_pool_run(UpzPool *pool, UpzStepFn step, void *arg);
+
+/* The same with fn(arg, i, worker) for i in 0 … n-1. */
 void upz_pool_for(UpzPool *pool, int n, void (*fn)(void *arg, int i, int worker), void *arg);
 
 #endif

@@ -1,6 +1,9 @@
 #include "base/thread.h"
 
 #include <signal.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 int upz_thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
 {
@@ -11,3 +14,18 @@ int upz_thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return r;
 }
+
+#if defined(__x86_64__)
+unsigned upz_float_enter(void)
+{
+    const unsigned masked = 0x1f80, flush_to_zero = 1u << 15, denormals_are_zero = 1u << 6;
+    unsigned before = _mm_getcsr();
+    _mm_setcsr(masked | flush_to_zero | denormals_are_zero);
+    return before;
+}
+
+void upz_float_leave(unsigned before) { _mm_setcsr(before); }
+#else
+unsigned upz_float_enter(void) { return 0; }
+void upz_float_leave(unsigned before) { (void)before; }
+#endif

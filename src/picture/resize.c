@@ -16,12 +16,13 @@ enum {
     SLACK = 256,     /* bytes row kernels may read or write beyond a row */
     OVER_READ = 128, /* … and of a picture's row, where they read it in place */
     CHUNK = 16,      /* blocks between two calls for source rows to come */
-    AHEAD = 2        /* source rows */
+    AHEAD = 2,       /* source rows */
+    UNITS_MAX = 64   /* times pairs of taps: 16 KB of tables */
 };
 
 struct UpzResize {
     UpzResizeParams p;
-    const UpzResizeDSP *dsp;
+    UpzResizeDSP dsp;
     UpzAxis x, y;
     UpzAcross across;
     bool fixed, in_place; /* in_place: the row kernels read the picture itself where they can */
@@ -99,7 +100,7 @@ static int plan_axis(UpzAxis *a, UpzResizeKernel k, int src, int dst, const int 
     int num = ratio[0] ? ratio[0] : src, den = ratio[0] ? ratio[1] : dst, g = gcd(num, den);
     num /= g;
     den /= g;
-    a->period = UPZ_MIN(den, dst + UPZ_BLOCK); /* the last block ends beyond the row */
+    a->period = UPZ_MIN(den, dst + 2 * UPZ_BLOCK); /* the last blocks end beyond the row */
     a->advance = num;
     double step = (double)num / den, widen = UPZ_MAX(step, 1), reach = radius(k) * widen;
     if (reach > MAX_TAPS / 2 - 2)
@@ -165,6 +166,45 @@ static void free_across(UpzAcross *t)
     upz_free_aligned(t->fixed);
     upz_free_aligned(t->index);
     upz_free_aligned(t->weight);
+    upz_free_aligned(t->unit_first);
+    upz_free_aligned(t->unit_bytes);
+    upz_free_aligned(t->unit_fixed);
+}
+
+static int plan_units(UpzAcross *t, const UpzAxis *a, int dst_w, int sample_bytes, size_t *memory,
+                      UprezError *err)
+{
+    const int outputs = 2 * UPZ_BLOCK;
+    int repeat = outputs / gcd(a->period, outputs);
+    int units = (int)UPZ_MIN((int64_t)a->period * repeat / outputs, (dst_w + outputs - 1) / outputs);
+    units = UPZ_MAX(units, 1);
+    if (units > UNITS_MAX / t->pairs) return 0;
+    for (int u = 0; u < units; u++)
+        if (position(a, (u + 1) * outputs - 1) + a->n - position(a, u * outputs) > 64 / sample_bytes)
+            return 0;
+    size_t cells = (size_t)units * 2 * (size_t)t->pairs;
+    t->unit_first = upz_alloc_aligned((size_t)units * sizeof(*t->unit_first));
+    t->unit_bytes = upz_alloc_aligned(cells * 64);
+    t->unit_fixed = upz_alloc_aligned(cells * 64);
+    if (!t->unit_first || !t->unit_bytes || !t->unit_fixed)
+        return upz_fail_memory(err, cells * 128, "the resampler's tables");
+    *memory += cells * 128 + (size_t)units * sizeof(*t->unit_first);
+    t->units = units;
+    t->unit_advance = a->advance * repeat;
+    for (int i = 0; i < units * outputs; i++) {
+        int u = i / outputs, o = i % outputs, v = o / 4 % 2, lane = o / 8 * 4 + o % 4;
+        t->unit_first[u] = position(a, u * outputs);
+        for (int k = 0; k < 2 * t->pairs; k++) {
+            bool used = k < t->n;
+            int at = ((u * 2 + v) * t->pairs + k / 2) * UPZ_BLOCK + lane;
+            int byte = used ? (position(a, i) - t->unit_first[u] + k) * sample_bytes : 0;
+            uint8_t *b = t->unit_bytes + at * 4 + k % 2 * 2;
+            b[0] = (uint8_t)byte;
+            b[1] = (uint8_t)(byte + 1); /* of bytes the kernel makes zero */
+            t->unit_fixed[at * 2 + k % 2] = used ? a->fixed[i % a->period * a->n + k] : 0;
+        }
+    }
+    return 0;
 }
 
 static int plan_across(UpzAcross *t, const UpzAxis *a, int dst_w, int sample_bytes, size_t *memory,
@@ -215,7 +255,7 @@ static int plan_across(UpzAcross *t, const UpzAxis *a, int dst_w, int sample_byt
             t->fixed[at * 2 + k % 2] = k < t->n ? a->fixed[i % a->period * a->n + k] : 0;
         }
     }
-    return 0;
+    return plan_units(t, a, dst_w, sample_bytes, memory, err);
 }
 
 /* The widest distance within a group of 4 of n outputs, in samples. */
@@ -262,15 +302,18 @@ static bool can_be_fixed(const UpzResize *r)
     return yp * high + ym * low + rounding < 32767 && yp * low + ym * high + rounding < 32767;
 }
 
-static const UpzResizeDSP *choose(UpzCpuLevel cpu)
+static UpzResizeDSP choose(UpzCpuLevel cpu, const UpzAcross *a)
 {
+    UpzResizeDSP dsp = upz_resize_c;
 #if defined(__x86_64__)
-    if (cpu >= UPZ_CPU_AVX512) return &upz_resize_avx512;
-    if (cpu >= UPZ_CPU_AVX2) return &upz_resize_avx2;
+    if (cpu >= UPZ_CPU_AVX2) dsp = upz_resize_avx2;
+    if (cpu >= UPZ_CPU_AVX512) dsp = upz_resize_avx512;
+    if (cpu >= UPZ_CPU_AVX512VNNI && a->units && !a->halving)
+        dsp.across_fixed = upz_resize_across_units;
 #else
-    (void)cpu;
+    (void)cpu, (void)a;
 #endif
-    return &upz_resize_c;
+    return dsp;
 }
 
 /* Source samples b0 … b1-1 blocks need: from *origin on. */
@@ -278,6 +321,11 @@ static int under(const UpzResize *r, int b0, int b1, int *origin)
 {
     *origin = position(&r->x, b0 * UPZ_BLOCK);
     return position(&r->x, b1 * UPZ_BLOCK - 1) + r->x.n - *origin;
+}
+
+static int row_blocks(const UpzResizeParams *p)
+{
+    return (p->dst_w + 2 * UPZ_BLOCK - 1) / (2 * UPZ_BLOCK) * 2;
 }
 
 static bool plausible(const UpzResizeParams *p)
@@ -305,7 +353,6 @@ int upz_resize_create(UpzResize **out, const UpzResizeParams *params, UpzCpuLeve
     UpzResize *r = upz_calloc(1, sizeof(*r));
     if (!r) return upz_fail_memory(err, sizeof(*r), "a resampler");
     r->p = *params;
-    r->dsp = choose(cpu);
     r->memory = sizeof(*r);
     int bytes_src = params->depth_src == 32 ? 4 : params->depth_src > 8 ? 2 : 1;
     int bytes_dst = params->depth_dst == 32 ? 4 : params->depth_dst > 8 ? 2 : 1;
@@ -330,7 +377,8 @@ int upz_resize_create(UpzResize **out, const UpzResizeParams *params, UpzCpuLeve
         upz_resize_destroy(&r);
         return e;
     }
-    int blocks = (params->dst_w + UPZ_BLOCK - 1) / UPZ_BLOCK, origin;
+    r->dsp = choose(cpu, &r->across);
+    int blocks = row_blocks(params), origin;
     for (int b = 0; b < blocks; b += UPZ_STRIP) {
         int samples = under(r, b, UPZ_MIN(b + UPZ_STRIP, blocks), &origin);
         r->source_samples = UPZ_MAX(r->source_samples, samples);
@@ -379,11 +427,11 @@ static void fetch(const UpzResize *r, const uint8_t *row, int origin, int count,
     const uint16_t *s16 = (const uint16_t *)(const void *)s;
     if (!r->fixed) {
         float *d = dst;
-        r->dsp->load_float(d + at, s, p->depth_src, p->step_src, p->shift_bits_src, n);
+        r->dsp.load_float(d + at, s, p->depth_src, p->step_src, p->shift_bits_src, n);
         for (int i = 0; i < count; i++) {
             if (i == at) i += n;
             if (i >= count) break;
-            r->dsp->load_float(d + i, row + (size_t)mirror(origin + i, p->src_w) *
+            r->dsp.load_float(d + i, row + (size_t)mirror(origin + i, p->src_w) *
                                (size_t)p->step_src, p->depth_src, p->step_src, p->shift_bits_src,
                                1);
         }
@@ -414,30 +462,54 @@ static void fetch(const UpzResize *r, const uint8_t *row, int origin, int count,
     }
 }
 
-/* Blocks b0 … b1-1 of a row: from left to right-1 their windows lie inside the picture, and what
- * is read beyond them too when the row is the last in memory. */
+/* Blocks b0 … b1-1 of a strip's row and the source samples under them. inside: their windows lie
+ * inside the picture, and what is read beyond them too when the row is the last in memory. */
+typedef struct Piece {
+    int b0, b1, origin, count;
+    bool inside;
+    size_t ahead, ahead_end; /* bytes of a row: to be called for the row to come */
+} Piece;
+
 typedef struct Strip {
-    int b0, left, right, b1;
+    int b0, n;
+    Piece pieces[UPZ_STRIP / CHUNK + 3];
 } Strip;
 
-static Strip divide(const UpzResize *r, int b0, int b1, bool last_row)
+static void add_piece(const UpzResize *r, Strip *s, int b0, int b1, bool inside)
 {
-    Strip s = {b0, b1, b1, b1};
-    if (!r->in_place) return s;
-    int last = r->p.src_w - r->x.n - (last_row ? OVER_READ / r->p.step_src : 0);
-    s.left = b0;
-    while (s.left < b1 && position(&r->x, s.left * UPZ_BLOCK) < 0) s.left++;
-    while (s.right > s.left && position(&r->x, s.right * UPZ_BLOCK - 1) > last) s.right--;
-    return s;
+    if (b0 >= b1) return;
+    Piece *p = &s->pieces[s->n++];
+    *p = (Piece){.b0 = b0, .b1 = b1, .inside = inside};
+    p->count = under(r, b0, b1, &p->origin);
+    size_t step = (size_t)r->p.step_src;
+    p->ahead = (size_t)UPZ_CLAMP(p->origin, 0, r->p.src_w) * step;
+    p->ahead_end = (size_t)UPZ_CLAMP(p->origin + p->count, 0, r->p.src_w) * step;
+}
+
+static void divide(const UpzResize *r, Strip *s, int b0, int b1, bool last_row)
+{
+    s->b0 = b0;
+    s->n = 0;
+    int left = b1, right = b1;
+    if (r->in_place) {
+        int last = r->p.src_w - r->x.n - (last_row ? OVER_READ / r->p.step_src : 0);
+        left = b0;
+        while (left < b1 && position(&r->x, left * UPZ_BLOCK) < 0) left += 2;
+        while (right > left && position(&r->x, right * UPZ_BLOCK - 1) > last) right -= 2;
+    }
+    add_piece(r, s, b0, left, false);
+    for (int b = left; b < right; b += CHUNK)
+        add_piece(r, s, b, UPZ_MIN(b + CHUNK, right), true);
+    add_piece(r, s, right, b1, false);
 }
 
 static void across(const UpzResize *r, const void *src, int origin, int b0, int b1, void *dst)
 {
     if (r->fixed)
-        r->dsp->across_fixed(&r->across, src, r->p.depth_src > 8 ? 2 : 1, origin, b0, b1,
+        r->dsp.across_fixed(&r->across, src, r->p.depth_src > 8 ? 2 : 1, origin, b0, b1,
                              r->p.depth_src, dst);
     else
-        r->dsp->across_float(&r->across, src, origin, b0, b1, dst);
+        r->dsp.across_float(&r->across, src, origin, b0, b1, dst);
 }
 
 /* One intermediate row of a strip. Meanwhile the same part of row `ahead` is called into the cache:
@@ -446,20 +518,15 @@ static void across_strip(const UpzResize *r, const Strip *strip, const uint8_t *
                          const uint8_t *ahead, void *source, uint8_t *dst)
 {
     size_t block_bytes = (size_t)UPZ_BLOCK * (r->fixed ? 2 : 4), step = (size_t)r->p.step_src;
-    for (int b = strip->b0, end; b < strip->b1; b = end) {
-        bool inside = b >= strip->left && b < strip->right;
-        end = b < strip->left ? strip->left : inside ? strip->right : strip->b1;
-        if (inside) end = UPZ_MIN(end, b + CHUNK);
-        int origin, count = under(r, b, end, &origin);
-        int from = UPZ_CLAMP(origin, 0, r->p.src_w), to = UPZ_CLAMP(origin + count, 0, r->p.src_w);
-        for (size_t i = (size_t)from * step; i < (size_t)to * step; i += 64) UPZ_PREFETCH(ahead + i);
-        void *d = dst + (size_t)(b - strip->b0) * block_bytes;
-        if (inside) {
-            across(r, row + (size_t)origin * step, origin, b, end, d);
-        } else {
-            fetch(r, row, origin, count, source);
-            across(r, source, origin, b, end, d);
+    for (const Piece *p = strip->pieces; p < strip->pieces + strip->n; p++) {
+        for (size_t i = p->ahead; i < p->ahead_end; i += 64) UPZ_PREFETCH(ahead + i);
+        void *d = dst + (size_t)(p->b0 - strip->b0) * block_bytes;
+        const void *from = row + (p->inside ? step * (size_t)p->origin : 0);
+        if (!p->inside) {
+            fetch(r, row, p->origin, p->count, source);
+            from = source;
         }
+        across(r, from, p->origin, p->b0, p->b1, d);
     }
 }
 
@@ -488,14 +555,14 @@ static void finish_row(const UpzResize *r, const void *const *rows, int y, void 
     const UpzResizeParams *p = &r->p;
     int n = r->y.n, at = y % r->y.period * n;
     if (!r->fixed) {
-        r->dsp->down_float((const float *const *)rows, r->y.weight + at, n, sums, count);
-        r->dsp->finish(sums, dst, p->depth_dst, p->shift_bits_dst, (float)p->gain, (float)p->bias,
+        r->dsp.down_float((const float *const *)rows, r->y.weight + at, n, sums, count);
+        r->dsp.finish(sums, dst, p->depth_dst, p->shift_bits_dst, (float)p->gain, (float)p->bias,
                        r->lo, r->hi, count);
     } else if (p->depth_dst == 8) {
-        r->dsp->down_u8((const int16_t *const *)rows, r->y.fixed + at, n, 14 - p->depth_src,
+        r->dsp.down_u8((const int16_t *const *)rows, r->y.fixed + at, n, 14 - p->depth_src,
                         (int)r->lo, (int)r->hi, dst, count);
     } else {
-        r->dsp->down_u16((const int16_t *const *)rows, r->y.fixed + at, n, 14 - p->depth_src,
+        r->dsp.down_u16((const int16_t *const *)rows, r->y.fixed + at, n, 14 - p->depth_src,
                          (int)r->lo, (int)r->hi, p->shift_bits_dst, dst, count);
     }
 }
@@ -506,7 +573,7 @@ void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, 
     const UpzResizeParams *p = &r->p;
     uint8_t *source = scratch, *sums = source + r->source_bytes, *packed = sums + r->out_bytes;
     uint8_t *ring = packed + r->out_bytes;
-    int blocks = (p->dst_w + UPZ_BLOCK - 1) / UPZ_BLOCK, n = r->y.n;
+    int blocks = row_blocks(p), n = r->y.n;
     int bytes_dst = p->depth_dst == 32 ? 4 : p->depth_dst > 8 ? 2 : 1;
     int last_line = src_stride > 0 ? p->src_h - 1 : 0;
     bool narrow = src_stride < OVER_READ && src_stride > -OVER_READ;
@@ -515,8 +582,10 @@ void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, 
     for (int b0 = 0; b0 < blocks; b0 += UPZ_STRIP) {
         int b1 = UPZ_MIN(b0 + UPZ_STRIP, blocks), x = b0 * UPZ_BLOCK;
         int width = UPZ_MIN(b1 * UPZ_BLOCK, p->dst_w) - x;
-        Strip strips[2] = {divide(r, b0, b1, false), divide(r, b0, b1, true)};
-        int next = position(&r->y, y0); /* first row not in the ring */
+        Strip strips[2];
+        divide(r, &strips[0], b0, b1, false);
+        divide(r, &strips[1], b0, b1, true);
+        int next = position(&r->y, y0), slot = 0; /* first row not in the ring, its place there */
         for (int y = y0; y < y1; y++) {
             int top = position(&r->y, y);
             for (next = UPZ_MAX(next, top); next < top + n; next++) {
@@ -525,10 +594,12 @@ void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, 
                 const uint8_t *ahead =
                     (const uint8_t *)src + src_stride * mirror(next + AHEAD, p->src_h);
                 across_strip(r, &strips[narrow || line == last_line], from, ahead, source,
-                             ring + (size_t)((next % n + n) % n) * r->row_bytes);
+                             ring + (size_t)slot * r->row_bytes);
+                slot = slot + 1 == n ? 0 : slot + 1;
             }
-            for (int k = 0; k < n; k++)
-                rows[k] = ring + (size_t)(((top + k) % n + n) % n) * r->row_bytes;
+            /* the ring is full: the slot to be written next holds the oldest row, which is `top` */
+            for (int k = 0, at = slot; k < n; k++, at = at + 1 == n ? 0 : at + 1)
+                rows[k] = ring + (size_t)at * r->row_bytes;
             uint8_t *to = (uint8_t *)dst + dst_stride * y + (size_t)x * (size_t)p->step_dst;
             /* whole steps of the kernels straight into the picture; then the last step again, ending
              * at the last sample. Less than a step, or samples with gaps, goes by way of `packed`. */

@@ -4,6 +4,24 @@
 #endif
 #include <immintrin.h>
 
+#include "base/compiler.h"
+
+#define V16 __m256i
+UPZ_INLINE V16 v16_load(const int16_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+UPZ_INLINE void v16_store(void *p, V16 v) { _mm256_storeu_si256((__m256i *)p, v); }
+UPZ_INLINE V16 v16_set(int16_t x) { return _mm256_set1_epi16(x); }
+UPZ_INLINE V16 v16_add(V16 a, V16 b) { return _mm256_add_epi16(a, b); }
+UPZ_INLINE V16 v16_mulhrs(V16 a, V16 b) { return _mm256_mulhrs_epi16(a, b); }
+UPZ_INLINE V16 v16_min(V16 a, V16 b) { return _mm256_min_epi16(a, b); }
+UPZ_INLINE V16 v16_max(V16 a, V16 b) { return _mm256_max_epi16(a, b); }
+UPZ_INLINE V16 v16_sra(V16 a, int by) { return _mm256_sra_epi16(a, _mm_cvtsi32_si128(by)); }
+UPZ_INLINE V16 v16_sll(V16 a, int by) { return _mm256_sll_epi16(a, _mm_cvtsi32_si128(by)); }
+/* both to bytes, in order */
+UPZ_INLINE V16 v16_pack(V16 a, V16 b)
+{
+    return _mm256_permute4x64_epi64(_mm256_packus_epi16(a, b), 0xd8);
+}
+
 #include "picture/resize_tmpl.h"
 
 UPZ_INLINE __m256i windows(const uint8_t *a, const uint8_t *b)
@@ -133,68 +151,6 @@ static void across_float(const UpzAcross *a, const float *src, int origin, int b
             at += a->advance;
         }
     }
-}
-
-UPZ_INLINE __m256i load(const int16_t *p)
-{
-    return _mm256_loadu_si256((const __m256i *)(const void *)p);
-}
-
-UPZ_INLINE void store(void *p, __m256i v) { _mm256_storeu_si256((__m256i *)p, v); }
-
-/* 32 outputs at a time. n is a constant where this is inlined, so the weights stay in registers. */
-UPZ_INLINE void down_n(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo,
-                       int hi, int left, bool bytes, void *dst, int count)
-{
-    __m256i weight[12], half = _mm256_set1_epi16((int16_t)(1 << shift >> 1));
-    __m256i low = _mm256_set1_epi16((int16_t)lo), high = _mm256_set1_epi16((int16_t)hi);
-    __m128i by = _mm_cvtsi32_si128(shift), up = _mm_cvtsi32_si128(left);
-    for (int k = 0; k < n && k < 12; k++) weight[k] = _mm256_set1_epi16(w[k]);
-    for (int x = 0; x < count; x += 32) {
-        __m256i a = half, b = half;
-        for (int k = 0; k < n; k++) {
-            __m256i c = k < 12 ? weight[k] : _mm256_set1_epi16(w[k]);
-            a = _mm256_add_epi16(a, _mm256_mulhrs_epi16(load(rows[k] + x), c));
-            b = _mm256_add_epi16(b, _mm256_mulhrs_epi16(load(rows[k] + x + 16), c));
-        }
-        a = _mm256_min_epi16(_mm256_max_epi16(_mm256_sra_epi16(a, by), low), high);
-        b = _mm256_min_epi16(_mm256_max_epi16(_mm256_sra_epi16(b, by), low), high);
-        if (bytes) {
-            a = _mm256_permute4x64_epi64(_mm256_packus_epi16(a, b), 0xd8);
-            store((uint8_t *)dst + x, a);
-        } else {
-            store((uint16_t *)dst + x, _mm256_sll_epi16(a, up));
-            store((uint16_t *)dst + x + 16, _mm256_sll_epi16(b, up));
-        }
-    }
-}
-
-static void down_u8(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo, int hi,
-                    uint8_t *dst, int count)
-{
-    switch (n) {
-    case 1: down_n(rows, w, 1, shift, lo, hi, 0, true, dst, count); return;
-    case 2: down_n(rows, w, 2, shift, lo, hi, 0, true, dst, count); return;
-    case 4: down_n(rows, w, 4, shift, lo, hi, 0, true, dst, count); return;
-    case 6: down_n(rows, w, 6, shift, lo, hi, 0, true, dst, count); return;
-    case 8: down_n(rows, w, 8, shift, lo, hi, 0, true, dst, count); return;
-    case 12: down_n(rows, w, 12, shift, lo, hi, 0, true, dst, count); return;
-    }
-    down_n(rows, w, n, shift, lo, hi, 0, true, dst, count);
-}
-
-static void down_u16(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo, int hi,
-                     int left, uint16_t *dst, int count)
-{
-    switch (n) {
-    case 1: down_n(rows, w, 1, shift, lo, hi, left, false, dst, count); return;
-    case 2: down_n(rows, w, 2, shift, lo, hi, left, false, dst, count); return;
-    case 4: down_n(rows, w, 4, shift, lo, hi, left, false, dst, count); return;
-    case 6: down_n(rows, w, 6, shift, lo, hi, left, false, dst, count); return;
-    case 8: down_n(rows, w, 8, shift, lo, hi, left, false, dst, count); return;
-    case 12: down_n(rows, w, 12, shift, lo, hi, left, false, dst, count); return;
-    }
-    down_n(rows, w, n, shift, lo, hi, left, false, dst, count);
 }
 
 const UpzResizeDSP upz_resize_avx2 = {across_fixed, across_float, down_u8, down_u16,

@@ -8,7 +8,7 @@
 
 /* Outputs made together across a row, in groups of 4 that fill a 128-bit lane. */
 enum {
-    UPZ_BLOCK = 16,
+    UPZ_BLOCK = 16, /* rows are made in even numbers of these */
     UPZ_GROUP = 4,
     UPZ_STRIP = 128, /* blocks: a strip's rows stay near */
     UPZ_DOWN = 64   /* outputs down makes together */
@@ -40,6 +40,14 @@ typedef struct UpzAcross {
     /* float */
     int32_t *index;   /* [blocks][16]: of the first tap, from first[block][0] */
     float *weight;    /* [blocks][n][16] */
+    /* Fixed point where 64 bytes hold all samples under 32 outputs and the tables stay near; else
+     * units is 0. A unit is two vectors: outputs 0-3, 8-11, 16-19, 24-27 and 4-7, 12-15, 20-23,
+     * 28-31, so that packing both puts them in order. After `units` positions repeat,
+     * unit_advance samples further on. */
+    int units, unit_advance;
+    int32_t *unit_first;  /* [units]: sample under byte 0 */
+    uint8_t *unit_bytes;  /* [units][2][pairs][64]: which bytes make 16-bit pairs */
+    int16_t *unit_fixed;  /* [units][2][pairs][32] */
 } UpzAcross;
 
 typedef struct UpzResizeDSP {
@@ -62,5 +70,9 @@ typedef struct UpzResizeDSP {
 } UpzResizeDSP;
 
 extern const UpzResizeDSP upz_resize_c, upz_resize_avx2, upz_resize_avx512;
+
+/* across_fixed for tables with units, level avx512vnni. b0 is even, b1 is taken as even. */
+void upz_resize_across_units(const UpzAcross *a, const void *src, int sample_bytes, int origin,
+                             int b0, int b1, int shift, int16_t *dst);
 
 #endif

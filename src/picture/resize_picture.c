@@ -190,10 +190,8 @@ UpzStep upz_resize_picture_step(void *arg, int worker)
 
 void upz_resize_picture_run(UpzResizePicture *r, const UprezPicture *src, UprezPicture *dst)
 {
-    UpzWork work;
     upz_resize_picture_begin(r, src, dst);
-    upz_pool_submit(r->ctx->pool, &work, upz_resize_picture_step, r);
-    upz_pool_wait(r->ctx->pool, &work, -1);
+    upz_pool_run(r->ctx->pool, upz_resize_picture_step, r);
 }
 
 /* ---- conversion at the same size ---- */

@@ -1,4 +1,6 @@
-/* The parts of the resampler that compilers turn into vectors; compiled once per level. */
+/* The parts of the resampler that compilers turn into vectors; compiled once per level. Levels that
+ * define V16, a vector of 16-bit integers, and its v16_ functions get the column pass too. */
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/compiler.h"
@@ -110,3 +112,61 @@ static void finish(const float *src, void *dst, int depth, int left, float gain,
         for (int i = 0; i < count; i++) d[i] = s[i] * gain + bias;
     }
 }
+
+#ifdef V16
+/* Two vectors of outputs at a time. n is a constant where this is inlined, so the weights stay in
+ * registers. */
+UPZ_INLINE void down_n(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo,
+                       int hi, int left, bool bytes, void *dst, int count)
+{
+    enum { LANES = (int)(sizeof(V16) / 2) };
+    V16 weight[12], half = v16_set((int16_t)(1 << shift >> 1));
+    V16 low = v16_set((int16_t)lo), high = v16_set((int16_t)hi);
+    for (int k = 0; k < n && k < 12; k++) weight[k] = v16_set(w[k]);
+    for (int x = 0; x < count; x += 2 * LANES) {
+        V16 a = half, b = half;
+        for (int k = 0; k < n; k++) {
+            V16 c = k < 12 ? weight[k] : v16_set(w[k]);
+            a = v16_add(a, v16_mulhrs(v16_load(rows[k] + x), c));
+            b = v16_add(b, v16_mulhrs(v16_load(rows[k] + x + LANES), c));
+        }
+        a = v16_min(v16_max(v16_sra(a, shift), low), high);
+        b = v16_min(v16_max(v16_sra(b, shift), low), high);
+        if (bytes) {
+            v16_store((uint8_t *)dst + x, v16_pack(a, b));
+        } else {
+            v16_store((uint16_t *)dst + x, left ? v16_sll(a, left) : a);
+            v16_store((uint16_t *)dst + x + LANES, left ? v16_sll(b, left) : b);
+        }
+    }
+}
+
+UPZ_INLINE void down_any(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo,
+                         int hi, int left, bool bytes, void *dst, int count)
+{
+    switch (n) {
+    case 1: down_n(rows, w, 1, shift, lo, hi, left, bytes, dst, count); return;
+    case 2: down_n(rows, w, 2, shift, lo, hi, left, bytes, dst, count); return;
+    case 4: down_n(rows, w, 4, shift, lo, hi, left, bytes, dst, count); return;
+    case 6: down_n(rows, w, 6, shift, lo, hi, left, bytes, dst, count); return;
+    case 8: down_n(rows, w, 8, shift, lo, hi, left, bytes, dst, count); return;
+    case 12: down_n(rows, w, 12, shift, lo, hi, left, bytes, dst, count); return;
+    }
+    down_n(rows, w, n, shift, lo, hi, left, bytes, dst, count);
+}
+
+static void down_u8(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo, int hi,
+                    uint8_t *dst, int count)
+{
+    down_any(rows, w, n, shift, lo, hi, 0, true, dst, count);
+}
+
+static void down_u16(const int16_t *const *rows, const int16_t *w, int n, int shift, int lo, int hi,
+                     int left, uint16_t *dst, int count)
+{
+    if (left)
+        down_any(rows, w, n, shift, lo, hi, left, false, dst, count);
+    else
+        down_any(rows, w, n, shift, lo, hi, 0, false, dst, count);
+}
+#endif

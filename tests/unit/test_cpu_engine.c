@@ -418,7 +418,7 @@ static void every_op_as_the_reference(void **state)
 
 static void same_bytes(const Net *net, int w, int h)
 {
-    static const char *const levels[] = {"c", "avx2", "avx512"};
+    static const char *const levels[] = {"c", "avx2", "avx512", "avx512vnni"};
     static const int threads[] = {1, 2, 5};
     enum { FRAMES = 5 };
     UprezFormat rgb;
