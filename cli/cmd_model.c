@@ -1,4 +1,4 @@
-/* uprez model list | info | verify | pull. */
+/* uprez model list | info | verify | pull | convert. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +12,10 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "job/fetch.h"
+#include "job/job.h"
 #include "model/model.h"
 #include "model/registry.h"
+#include "model/write.h"
 
 static void print_json(cJSON *o)
 {
@@ -257,11 +259,125 @@ static int cmd_pull(UprezContext *ctx, int argc, char **argv, UprezError *err)
     return r;
 }
 
+/* ---- convert ---- */
+
+static const char convert_usage[] =
+    "usage: uprez model convert IN OUT [options]\n\n"
+    "Writes a model for other programs. OUT's name says how: .onnx, .safetensors (for PyTorch and\n"
+    "spandrel), .param (ncnn, with its .bin beside it), .pt (TorchScript).\n";
+
+/* TorchScript is LibTorch's own format: its engine writes it. */
+static int write_torchscript(UprezModel *model, const char *out, const UpzWriteParams *params,
+                             UprezError *err)
+{
+    (void)model;
+    (void)params;
+    return upz_fail(err, UPREZ_ERR_DEVICE, "%s: TorchScript is written through LibTorch, and this "
+                    "program has no engine for it; write .safetensors or .onnx instead", out);
+}
+
+/* With denoise >= 0 mixed with its twin. */
+static int load_for_convert(UprezContext *ctx, const char *name, double denoise, UprezModel **model,
+                            UprezError *err)
+{
+    char *path = NULL, *twin = NULL;
+    const UpzRegistryEntry *entry = NULL;
+    UprezModelParams mp = {.size = sizeof(mp), .denoise = denoise};
+    int r = upz_registry_locate(name, &path, &entry, err);
+    if (r >= 0 && denoise >= 0) {
+        r = entry && entry->twin
+                ? upz_registry_locate(entry->twin, &twin, NULL, err)
+                : upz_fail(err, UPREZ_ERR_USAGE, "--denoise needs a model with a twin, such as "
+                           "realesr-general-x4v3; %s has none", name);
+        mp.twin = twin;
+    }
+    if (r >= 0) r = upz_model_load(model, ctx, path, &mp, err);
+    upz_free(path);
+    upz_free(twin);
+    return r;
+}
+
+/* The output, and the other file of an ncnn pair, must not be there. */
+static int check_convert_output(const char *in, const char *out, bool overwrite, UprezError *err)
+{
+    int r = upz_check_output(in, out, overwrite, err);
+    bool param = !strcasecmp(upz_extension(out), "param");
+    if (r < 0 || (!param && strcasecmp(upz_extension(out), "bin") != 0)) return r;
+    char *other = upz_asprintf("%.*s%s", (int)(upz_extension(out) - out), out,
+                               param ? "bin" : "param");
+    if (!other) return upz_fail_memory(err, strlen(out), "a file name");
+    r = upz_check_output(in, other, overwrite, err);
+    upz_free(other);
+    return r;
+}
+
+static void convert_notes(const UprezModelFacts *f, const char *out)
+{
+    const char *ext = upz_extension(out);
+    bool checkpoint = !strcasecmp(ext, "safetensors"), onnx = !strcasecmp(ext, "onnx");
+    if (f->input == UPREZ_INPUT_Y_STUDIO && !checkpoint)
+        fprintf(stderr, "uprez: note: the network takes luma in studio range (16/255 is black), "
+                "which %s\n", onnx ? "only the file's metadata says" : "ncnn files cannot say");
+    if (f->align > 1 && !onnx && !checkpoint)
+        fprintf(stderr, "uprez: note: the written network takes sizes that are multiples of %d\n",
+                f->align);
+}
+
+static int cmd_convert(UprezContext *ctx, int argc, char **argv, UprezError *err)
+{
+    bool half = false, full = false, half_io = false, overwrite = false, quiet = false;
+    int opset = 0, batch = 0, size[2] = {0, 0};
+    double denoise = -1;
+    const UpzOption options[] = {
+        {"--fp16", UPZ_OPT_FLAG, NULL, &half, 0, 0, "weights in 16 bits; for .onnx also the arithmetic",
+         "Options"},
+        {"--fp32", UPZ_OPT_FLAG, NULL, &full, 0, 0, "in 32 bits, whatever IN has (default)", NULL},
+        {"--fp16-io", UPZ_OPT_FLAG, NULL, &half_io, 0, 0, ".onnx: input and output in 16 bits too",
+         NULL},
+        {"--opset", UPZ_OPT_INT, "N", &opset, 16, 23, ".onnx: operator set, 16 to 23 (default 16)",
+         NULL},
+        {"--size", UPZ_OPT_SIZE, "WxH", size, 0, 0, ".onnx: for pictures of this size only", NULL},
+        {"--batch", UPZ_OPT_INT, "N", &batch, 1, 4096, ".onnx: for this many at a time only", NULL},
+        {"-dn --denoise", UPZ_OPT_DOUBLE, "0..1", &denoise, 0, 1,
+         "mix with the model's twin: 1 is the model itself", NULL},
+        {"-y --overwrite", UPZ_OPT_FLAG, NULL, &overwrite, 0, 0, "replace an existing OUT", NULL},
+        {"-q --quiet", UPZ_OPT_FLAG, NULL, &quiet, 0, 0, "say errors only", NULL},
+    };
+    const char *names[2];
+    int n = upz_options_parse(options, UPZ_COUNT(options), argc, argv, names, 2, convert_usage, err);
+    if (n < 0) return n;
+    if (n < 2)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s to what? uprez model convert IN OUT.onnx",
+                        n ? names[0] : "convert what");
+    if (half && full) return upz_fail(err, UPREZ_ERR_USAGE, "--fp16 and --fp32 exclude each other");
+    if (half_io && full) return upz_fail(err, UPREZ_ERR_USAGE, "--fp16-io goes with --fp16");
+    const char *out = names[1], *ext = upz_extension(out);
+    bool script = !strcasecmp(ext, "pt") || !strcasecmp(ext, "ts");
+    UpzWriteParams p = {.onnx = {.opset = opset, .half = half || half_io, .half_io = half_io,
+                                 .pad = true, .fixed_batch = batch, .fixed_width = size[0],
+                                 .fixed_height = size[1]}};
+    int r = script ? 0 : upz_write_check_params(out, &p, err);
+    if (r >= 0) r = check_convert_output(names[0], out, overwrite, err);
+    UprezModel *m = NULL;
+    if (r >= 0) r = load_for_convert(ctx, names[0], denoise, &m, err);
+    if (r >= 0) r = script ? write_torchscript(m, out, &p, err) : upz_write_file(m, out, &p, err);
+    if (r >= 0 && !quiet) {
+        const UprezModelFacts *f = uprez_model_facts(m);
+        convert_notes(f, out);
+        upz_cli_plain(stdout, out);
+        printf(": %s, scale %g, %s\n", f->architecture, (double)f->scale_num / f->scale_den,
+               p.onnx.half ? "fp16" : "fp32");
+    }
+    uprez_model_unref(&m);
+    return r;
+}
+
 static const char model_usage[] =
     "usage: uprez model list [--json]              known models\n"
     "       uprez model info FILE|NAME … [--json]  what a file holds\n"
     "       uprez model verify [NAME …]            installed files against their hashes\n"
-    "       uprez model pull NAME …                get one\n";
+    "       uprez model pull NAME …                get one\n"
+    "       uprez model convert IN OUT             write one for other programs\n";
 
 int upz_cmd_model(int argc, char **argv)
 {
@@ -280,8 +396,10 @@ int upz_cmd_model(int argc, char **argv)
         else if (!strcmp(argv[1], "info")) r = cmd_info(ctx, argc - 1, argv + 1, &err);
         else if (!strcmp(argv[1], "verify")) r = cmd_verify(argc - 1, argv + 1, &err);
         else if (!strcmp(argv[1], "pull")) r = cmd_pull(ctx, argc - 1, argv + 1, &err);
+        else if (!strcmp(argv[1], "convert")) r = cmd_convert(ctx, argc - 1, argv + 1, &err);
         else r = upz_fail(&err, UPREZ_ERR_USAGE,
-                          "there is no 'uprez model %s'; there are list, info, verify and pull", argv[1]);
+                          "there is no 'uprez model %s'; there are list, info, verify, pull and "
+                          "convert", argv[1]);
         uprez_context_destroy(&ctx);
     }
     return r < 0 && r != UPREZ_EOF ? upz_cli_error(&err) : 0;

@@ -38,4 +38,16 @@ int upz_write_ncnn_memory(const UprezModel *model, bool half, uint8_t **param, s
 int upz_write_safetensors_memory(const UprezModel *model, bool half, uint8_t **data, size_t *size,
                                  UprezError *err);
 
+typedef struct UpzWriteParams {
+    UpzOnnxParams onnx; /* its `half` counts for every format */
+} UpzWriteParams;
+
+/* Writes path by its extension: .onnx, .safetensors, or .param (or .bin) for ncnn's pair beside each
+ * other. What was there is replaced in one step; on failure it is untouched (OUTPUT, or as above).
+ * Fixed axes, opset or half_io for another format than ONNX, or an unknown extension: USAGE. */
+int upz_write_file(const UprezModel *model, const char *path, const UpzWriteParams *params,
+                   UprezError *err);
+/* Only the part that needs no model: USAGE or 0. */
+int upz_write_check_params(const char *path, const UpzWriteParams *params, UprezError *err);
+
 #endif
