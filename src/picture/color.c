@@ -218,7 +218,8 @@ int upz_convert_setup(UpzLoad *l, const UprezFormat *format, const UprezColor *c
         /* gray from RGB rows takes their luma; RGB from one luma row repeats it */
         if (gray && rows == UPZ_ROWS_RGB) {
             int code = color->matrix;
-            r = forward_matrix(m, code == M_IDENTITY || code == M_UNSPECIFIED ? M_709 : code, err);
+            if (code == M_IDENTITY || code == M_UNSPECIFIED || forward_matrix(m, code, NULL) < 0)
+                r = forward_matrix(m, M_709, err);
             if (r < 0) return r;
         } else if (format->model == UPREZ_RGB && luma_rows) {
             for (int i = 0; i < 9; i++) m[i / 3][i % 3] = i % 3 == 0;

@@ -51,7 +51,9 @@ int upz_store_rows(const UpzStore *s, const float *const *const rows[3], int y, 
                    void *scratch)
 {
     (void)scratch;
-    return s->dsp->store_rows(s, rows, y, dst);
+    int bad = s->dsp->store_rows(s, rows, y, dst);
+    upz_picture_fill_pair(dst, y, UPZ_MIN(y + upz_store_group(s), s->height));
+    return bad;
 }
 
 void upz_picture_component(UprezPicture *view, const UprezPicture *picture, int component)
@@ -69,6 +71,21 @@ void upz_picture_component(UprezPicture *view, const UprezPicture *picture, int 
     view->stride[0] = picture->stride[c->plane];
     if (f->alpha && component == f->n_comp - 1) view->color.range = UPREZ_RANGE_FULL;
     view->buffer = NULL;
+}
+
+void upz_picture_fill_pair(UprezPicture *p, int y0, int y1)
+{
+    const UprezFormat *f = &p->format;
+    const UprezComponent *c = &f->comp[0];
+    bool pairs = f->model == UPREZ_YUV && f->n_comp >= 3 && f->sub_x == 1 &&
+                 c->plane == f->comp[1].plane;
+    if (!pairs || p->width % 2 == 0) return;
+    size_t bytes = f->depth == 32 ? 4 : f->depth > 8 ? 2 : 1;
+    for (int y = y0; y < y1; y++) {
+        uint8_t *last = (uint8_t *)p->plane[c->plane] + p->stride[c->plane] * y + c->offset +
+                        (size_t)(p->width - 1) * c->step;
+        memcpy(last + c->step, last, bytes);
+    }
 }
 
 void upz_picture_fill_alpha(UprezPicture *p)

@@ -49,10 +49,10 @@ typedef struct UpzLoad {
 
 typedef UpzLoad UpzStore;
 
-/* USAGE when the pair of format and colour cannot be converted: constant luminance, ICtCp and other
+/* USAGE when the pair of format and colour cannot be converted: YUV of constant luminance, ICtCp and other
  * matrices that are not a matrix on R'G'B'. Unspecified colour fields must have been resolved
  * (upz_color_resolve) before. Luma or Y U V rows of an RGB picture (and gray from RGB rows) use
- * color->matrix, BT.709 when that is 0 or unspecified. */
+ * color->matrix, BT.709 when that is 0 or unspecified, for gray also when it is no such matrix. */
 int upz_load_init(UpzLoad *l, const UprezFormat *format, const UprezColor *color, int width,
                   int height, UpzRows rows, UpzCpuLevel cpu, UprezError *err);
 /* Row y of all planes into dst[0..2], each width floats with room for UPZ_LOAD_SLACK more.
@@ -83,6 +83,10 @@ bool upz_color_resolve(UprezColor *color, const UprezFormat *format, int width, 
 /* A one-component gray view (no copy) of a picture's luma (component 0) or alpha (the last): same
  * memory, full range for alpha. The view does not hold a reference. */
 void upz_picture_component(UprezPicture *view, const UprezPicture *picture, int component);
+
+/* Packed 4:2:2 of odd width: rows y0 … y1-1 end with a luma sample beyond the picture; it becomes
+ * the last one. Nothing in other formats. */
+void upz_picture_fill_pair(UprezPicture *picture, int y0, int y1);
 
 /* Fills the alpha component with opaque. */
 void upz_picture_fill_alpha(UprezPicture *picture);

@@ -57,8 +57,16 @@ void upz_resize_picture_run(UpzResizePicture *r, const UprezPicture *src, UprezP
 void upz_resize_picture_begin(UpzResizePicture *r, const UprezPicture *src, UprezPicture *dst);
 UpzStep upz_resize_picture_step(void *r, int worker);
 
-/* Converts a picture to another format and colour of the same size (any pair convert.h can load and
- * store; alpha is carried over), on the pool, blocking. */
+/* Conversion to another format and colour of the same size: any pair convert.h can load and store;
+ * alpha is carried over. Planned once for shapes (size, format, colour), run on the context's pool,
+ * blocking, one picture at a time. */
+typedef struct UpzConvertPlan UpzConvertPlan;
+int upz_convert_plan_create(UpzConvertPlan **out, UprezContext *ctx, const UprezPicture *src_like,
+                            const UprezPicture *dst_like, UprezError *err);
+void upz_convert_plan_destroy(UpzConvertPlan **plan);
+size_t upz_convert_plan_memory(const UpzConvertPlan *plan);
+void upz_convert_plan_run(UpzConvertPlan *plan, const UprezPicture *src, UprezPicture *dst);
+/* All of it for one picture. */
 int upz_convert_picture(UprezContext *ctx, const UprezPicture *src, UprezPicture *dst,
                         UprezError *err);
 

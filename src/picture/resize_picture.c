@@ -1,4 +1,4 @@
-/* Resampling and conversion of whole pictures as work for the pool: bands of rows of a plane. */
+/* Resampling of whole pictures as work for the pool: bands of rows of a plane. */
 #include "picture/resize.h"
 
 #include <math.h>
@@ -168,6 +168,7 @@ static void piece(UpzResizePicture *r, int index, int worker)
             upz_picture_fill_alpha(&band);
         }
     }
+    if (plane == 0) upz_picture_fill_pair(r->dst, y0, y1);
 }
 
 void upz_resize_picture_begin(UpzResizePicture *r, const UprezPicture *src, UprezPicture *dst)
@@ -192,98 +193,4 @@ void upz_resize_picture_run(UpzResizePicture *r, const UprezPicture *src, UprezP
 {
     upz_resize_picture_begin(r, src, dst);
     upz_pool_run(r->ctx->pool, upz_resize_picture_step, r);
-}
-
-/* ---- conversion at the same size ---- */
-
-typedef struct Conversion {
-    UpzLoad load;
-    UpzStore store;
-    const UprezPicture *src;
-    UprezPicture *dst;
-    uint8_t *scratch;
-    size_t each, row; /* bytes of a worker's scratch; floats of a row */
-    int band;
-} Conversion;
-
-static void convert_band(void *arg, int index, int worker)
-{
-    const Conversion *c = arg;
-    int group = upz_store_group(&c->store), reach = upz_store_reach(&c->store);
-    int n = group + 2 * reach, height = c->dst->height;
-    uint8_t *mine = c->scratch + c->each * (size_t)worker;
-    float *ring = (float *)(void *)(mine + UPZ_ROUND_UP(upz_store_scratch(&c->store), (size_t)64));
-    const float *at[3][16];
-    const float *const *rows[3] = {at[0], at[1], at[2]};
-    int y0 = index * c->band, y1 = UPZ_MIN(y0 + c->band, height);
-    int next = UPZ_MAX(y0 - reach, 0);
-    for (int y = y0; y < y1; y += group) {
-        for (; next < UPZ_MIN(y + group + reach, height); next++) {
-            float *dst[3];
-            for (int p = 0; p < 3; p++) dst[p] = ring + (size_t)(next % n * 3 + p) * c->row;
-            upz_load_row(&c->load, c->src, next, dst);
-        }
-        for (int i = 0; i < n; i++) {
-            int row = UPZ_CLAMP(y - reach + i, 0, height - 1);
-            for (int p = 0; p < 3; p++) at[p][i] = ring + (size_t)(row % n * 3 + p) * c->row;
-        }
-        upz_store_rows(&c->store, (const float *const *const *)rows, y, c->dst, mine);
-    }
-}
-
-int upz_convert_picture(UprezContext *ctx, const UprezPicture *src, UprezPicture *dst,
-                        UprezError *err)
-{
-    if (src->width != dst->width || src->height != dst->height)
-        return upz_fail(err, UPREZ_ERR_BUG, "a conversion cannot change %dx%d into %dx%d",
-                        src->width, src->height, dst->width, dst->height);
-    UprezColor sc = src->color, dc = dst->color;
-    upz_color_resolve(&sc, &src->format, src->width, src->height);
-    upz_color_resolve(&dc, &dst->format, dst->width, dst->height);
-    bool yuv_pair = src->format.model == UPREZ_YUV && dst->format.model == UPREZ_YUV;
-    if (src->format.model == dst->format.model && (!yuv_pair || sc.matrix == dc.matrix)) {
-        /* component by component: chroma that need not be resampled stays as it is */
-        UprezPicture from = *src, to = *dst;
-        from.color = sc;
-        to.color = dc;
-        UpzResizePicture *r;
-        int e = upz_resize_picture_create(&r, ctx, UPZ_RESIZE_BILINEAR, &from, &to, err);
-        if (e < 0) return e;
-        upz_resize_picture_run(r, src, dst);
-        upz_resize_picture_destroy(&r);
-        return 0;
-    }
-    bool rgb = src->format.model == UPREZ_RGB || dst->format.model == UPREZ_RGB || yuv_pair;
-    UpzRows rows = rgb ? UPZ_ROWS_RGB : UPZ_ROWS_YUV;
-    Conversion c = {.src = src, .dst = dst};
-    int e = upz_load_init(&c.load, &src->format, &sc, src->width, src->height, rows, ctx->cpu, err);
-    if (e >= 0)
-        e = upz_store_init(&c.store, &dst->format, &dc, dst->width, dst->height, rows, ctx->cpu,
-                           err);
-    if (e < 0) return e;
-    int n = upz_store_group(&c.store) + 2 * upz_store_reach(&c.store);
-    c.row = UPZ_ROUND_UP((size_t)src->width + UPZ_LOAD_SLACK, (size_t)16);
-    c.each = UPZ_ROUND_UP(upz_store_scratch(&c.store), (size_t)64) +
-             c.row * 3 * (size_t)n * sizeof(float);
-    c.band = 64;
-    size_t bytes = c.each * (size_t)upz_pool_size(ctx->pool);
-    c.scratch = upz_alloc_aligned(bytes);
-    if (!c.scratch) return upz_fail_memory(err, bytes, "converting a picture");
-    upz_pool_for(ctx->pool, (src->height + c.band - 1) / c.band, convert_band, &c);
-    upz_free_aligned(c.scratch);
-
-    if (!dst->format.alpha) return 0;
-    if (!src->format.alpha) {
-        upz_picture_fill_alpha(dst);
-        return 0;
-    }
-    UprezPicture from, to;
-    upz_picture_component(&from, src, src->format.n_comp - 1);
-    upz_picture_component(&to, dst, dst->format.n_comp - 1);
-    UpzResizePicture *alpha;
-    e = upz_resize_picture_create(&alpha, ctx, UPZ_RESIZE_BILINEAR, &from, &to, err);
-    if (e < 0) return e;
-    upz_resize_picture_run(alpha, &from, &to);
-    upz_resize_picture_destroy(&alpha);
-    return 0;
 }

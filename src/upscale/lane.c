@@ -25,6 +25,7 @@ typedef struct Step {
     UpzEngine *engine;        /* ENGINE, TTA */
     UpzEngine *turned;        /* TTA: planned for the transposed size */
     UpzResizePicture *resize; /* RESIZE */
+    UpzConvertPlan *convert;  /* CONVERT */
     int tmp[4];               /* TTA: turned input and output, both orientations */
 } Step;
 
@@ -187,7 +188,12 @@ static int add_resize(UpzLane *l, int src, int dst, UprezError *err)
 
 static int add_convert(UpzLane *l, int src, int dst, UprezError *err)
 {
-    return add_step(l, STEP_CONVERT, src, dst, err) ? 0 : UPREZ_ERR_USAGE;
+    Step *s = add_step(l, STEP_CONVERT, src, dst, err);
+    if (!s) return UPREZ_ERR_USAGE;
+    int r = upz_convert_plan_create(&s->convert, l->ctx, shape(l, src), shape(l, dst), err);
+    if (r < 0) return r;
+    l->memory += upz_convert_plan_memory(s->convert);
+    return 0;
 }
 
 /* The resampler goes from a to b by itself: ranges, depths and subsampling may differ. */
@@ -350,6 +356,7 @@ void upz_lane_destroy(UpzLane **lane)
         close_engine(&l->steps[i].engine);
         close_engine(&l->steps[i].turned);
         upz_resize_picture_destroy(&l->steps[i].resize);
+        upz_convert_plan_destroy(&l->steps[i].convert);
     }
     for (int i = 0; i < l->n_own; i++) uprez_picture_unref(&l->own[i]);
     upz_context_unref(&l->ctx);
@@ -427,7 +434,7 @@ static int run_step(UpzLane *l, const Step *s, struct Flight *f, UprezError *err
         return r < 0 ? r : wait(s->engine, &f->task, err);
     case STEP_TTA: return run_tta(l, s, src, dst, err);
     case STEP_RESIZE: upz_resize_picture_run(s->resize, src, dst); return 0;
-    case STEP_CONVERT: return upz_convert_picture(l->ctx, src, dst, err);
+    case STEP_CONVERT: upz_convert_plan_run(s->convert, src, dst); return 0;
     case STEP_BLEND: upz_blend(l->ctx, dst, src, (float)l->params.blend); return 0;
     }
     return r;

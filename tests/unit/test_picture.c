@@ -393,6 +393,101 @@ static void alpha(void **state)
     uprez_context_destroy(&ctx);
 }
 
+/* Readers of packed 4:2:2 take samples in pairs: the one beyond an odd width is the last again,
+ * whoever made the picture. */
+static void odd_pairs_are_whole(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"yuyv422", "uyvy422", "y210le"};
+    UprezContext *ctx = context(2);
+    for (int i = 0; i < UPZ_COUNT(names); i++) {
+        UprezPicture *small = picture("yuv420p", 11, 9, 1, 1, 1);
+        UprezPicture *rgb = picture("rgb24", 37, 131, 0, 2, 1);
+        UprezPicture *d = picture(names[i], 37, 131, 1, 1, 1);
+        paint(small);
+        paint(rgb);
+        size_t bytes = d->format.depth > 8 ? 2 : 1, step = d->format.comp[0].step;
+        for (int way = 0; way < 2; way++) {
+            memset(d->plane[0], 0xee, (size_t)d->stride[0] * 131);
+            if (way)
+                resize(ctx, UPZ_RESIZE_BICUBIC, small, d);
+            else
+                assert_int_equal(upz_convert_picture(ctx, rgb, d, NULL), 0);
+            for (int y = 0; y < 131; y++) {
+                const uint8_t *last = (const uint8_t *)d->plane[0] + d->stride[0] * y +
+                                      d->format.comp[0].offset + 36 * step;
+                assert_memory_equal(last + step, last, bytes);
+                size_t end = upz_plane_row_bytes(&d->format, 0, 37);
+                assert_true(last + step + bytes <= (uint8_t *)d->plane[0] + d->stride[0] * y + end);
+                if (d->stride[0] > (ptrdiff_t)end)
+                    assert_int_equal(((uint8_t *)d->plane[0] + d->stride[0] * y)[end], 0xee);
+            }
+        }
+        uprez_picture_unref(&small);
+        uprez_picture_unref(&rgb);
+        uprez_picture_unref(&d);
+    }
+    uprez_context_destroy(&ctx);
+}
+
+/* A gray picture needs no matrix: what its field says cannot stop it. */
+static void gray_needs_no_matrix(void **state)
+{
+    (void)state;
+    UprezContext *ctx = context(1);
+    UprezPicture *gray = picture("gray", 20, 10, 3, 2, 1), *rgb = picture("rgb24", 20, 10, 0, 2, 1);
+    UprezPicture *back = picture("gray", 20, 10, 3, 2, 1), *other = picture("gray", 20, 10, 1, 2, 1);
+    int where;
+    paint(gray);
+    assert_int_equal(upz_convert_picture(ctx, gray, rgb, NULL), 0);
+    assert_int_equal(upz_convert_picture(ctx, rgb, back, NULL), 0);
+    assert_true(distance(gray, back, &where) == 0);
+    paint(rgb);
+    for (int matrix = 3; matrix < 20; matrix += matrix == 3 ? 7 : 4) { /* 3 10 14 18 */
+        back->color.matrix = (uint8_t)matrix;
+        assert_int_equal(upz_convert_picture(ctx, rgb, back, NULL), 0);
+        assert_int_equal(upz_convert_picture(ctx, rgb, other, NULL), 0);
+        assert_true(distance(other, back, &where) == 0);
+    }
+    uprez_picture_unref(&gray);
+    uprez_picture_unref(&rgb);
+    uprez_picture_unref(&back);
+    uprez_picture_unref(&other);
+    uprez_context_destroy(&ctx);
+}
+
+/* One plan, many pictures: the same bytes as a plan each. */
+static void conversions_are_planned_once(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"yuva420p", "rgba"}, {"rgb24", "yuv420p10le"}, {"yuv420p", "yuv444p"}, {"ya8", "gbrap16le"}};
+    UprezContext *ctx = context(3);
+    for (int i = 0; i < UPZ_COUNT(pairs); i++) {
+        UpzConvertPlan *plan;
+        UprezPicture *a = picture(pairs[i][0], 61, 150, 1, 1, 1);
+        UprezPicture *b = picture(pairs[i][1], 61, 150, 1, 1, 1);
+        UprezPicture *c = picture(pairs[i][1], 61, 150, 1, 1, 1);
+        assert_int_equal(upz_convert_plan_create(&plan, ctx, a, b, NULL), 0);
+        assert_true(upz_convert_plan_memory(plan) > 0);
+        int where;
+        for (int k = 0; k < 3; k++) {
+            paint(a);
+            set(a, 0, k, 0, 90 + k);
+            upz_convert_plan_run(plan, a, b);
+            assert_int_equal(upz_convert_picture(ctx, a, c, NULL), 0);
+            assert_true(distance(b, c, &where) == 0);
+        }
+        upz_convert_plan_destroy(&plan);
+        assert_null(plan);
+        upz_convert_plan_destroy(&plan);
+        uprez_picture_unref(&a);
+        uprez_picture_unref(&b);
+        uprez_picture_unref(&c);
+    }
+    uprez_context_destroy(&ctx);
+}
+
 static void wrong_pairs_are_refused(void **state)
 {
     (void)state;
@@ -427,6 +522,9 @@ int main(void)
         cmocka_unit_test(layouts_agree),
         cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(alpha),
+        cmocka_unit_test(odd_pairs_are_whole),
+        cmocka_unit_test(gray_needs_no_matrix),
+        cmocka_unit_test(conversions_are_planned_once),
         cmocka_unit_test(wrong_pairs_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
