@@ -14,6 +14,48 @@
 #include "base/alloc.h"
 #include "base/error.h"
 
+static int map_all(UpzMap *map, int fd, const char *path, size_t size, int code, UprezError *err)
+{
+    void *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return upz_fail(err, code, "%s cannot be mapped: %s", path, strerror(errno));
+    *map = (UpzMap){.data = p, .size = size, .mapped = true};
+    return 0;
+}
+
+/* The bytes read, fewer only at the end of the file; -1 with errno. */
+static ssize_t read_full(int fd, void *data, size_t size)
+{
+    size_t at = 0;
+    while (at < size) {
+        ssize_t n = read(fd, (uint8_t *)data + at, size - at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -1;
+        if (!n) break;
+        at += (size_t)n;
+    }
+    return (ssize_t)at;
+}
+
+static int read_all(UpzMap *map, int fd, const char *path, size_t size, int code, UprezError *err)
+{
+    uint8_t *data = upz_alloc_aligned(size);
+    if (!data) return upz_fail_memory(err, size, path);
+    ssize_t n = read_full(fd, data, size);
+    int r = 0;
+    if (n < 0)
+        r = upz_fail(err, code, "%s cannot be read: %s", path, strerror(errno));
+    else if ((size_t)n < size)
+        r = upz_fail(err, code, "%s lost %zu of its %zu bytes while it was read", path,
+                     size - (size_t)n, size);
+    if (r < 0) {
+        upz_free_aligned(data);
+        return r;
+    }
+    *map = (UpzMap){.data = data, .size = size};
+    return 0;
+}
+
 int upz_map_open(UpzMap *map, const char *path, size_t max, int code, UprezError *err)
 {
     *map = (UpzMap){0};
@@ -32,12 +74,8 @@ int upz_map_open(UpzMap *map, const char *path, size_t max, int code, UprezError
         r = upz_fail(err, code, "%s has %jd bytes, more than the %zu that are plausible", path,
                      (intmax_t)st.st_size, max);
     if (!r) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED) {
-            r = upz_fail(err, code, "%s cannot be mapped: %s", path, strerror(errno));
-        } else {
-            *map = (UpzMap){.data = p, .size = (size_t)st.st_size, .mapped = true};
-        }
+        r = (size_t)st.st_size > UPZ_READ_MAX ? map_all(map, fd, path, (size_t)st.st_size, code, err)
+                                              : read_all(map, fd, path, (size_t)st.st_size, code, err);
     }
     close(fd);
     return r;
@@ -45,7 +83,10 @@ int upz_map_open(UpzMap *map, const char *path, size_t max, int code, UprezError
 
 void upz_map_close(UpzMap *map)
 {
-    if (map->mapped) munmap((void *)(uintptr_t)map->data, map->size);
+    if (map->mapped)
+        munmap((void *)(uintptr_t)map->data, map->size);
+    else
+        upz_free_aligned((void *)(uintptr_t)map->data);
     *map = (UpzMap){0};
 }
 
@@ -167,10 +208,28 @@ void upz_sha256(const void *data, size_t size, char hex[UPZ_SHA256_HEX])
 
 int upz_sha256_file(const char *path, char hex[UPZ_SHA256_HEX], int code, UprezError *err)
 {
-    UpzMap m;
-    int r = upz_map_open(&m, path, SIZE_MAX / 2, code, err);
-    if (r < 0) return r;
-    upz_sha256(m.data, m.size, hex);
-    upz_map_close(&m);
-    return 0;
+    enum { CHUNK = 1 << 18 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = 0;
+    if (fd < 0) return upz_fail(err, code, "%s cannot be opened: %s", path, strerror(errno));
+    struct stat st;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return upz_fail(err, code, "%s is not a regular file", path);
+    }
+    uint8_t *chunk = upz_alloc_aligned(CHUNK);
+    if (!chunk) {
+        close(fd);
+        return upz_fail_memory(err, CHUNK, path);
+    }
+    SHA2_CTX c;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256Init(&c);
+    ssize_t n;
+    while ((n = read_full(fd, chunk, CHUNK)) > 0) SHA256Update(&c, chunk, (size_t)n);
+    if (n < 0) r = upz_fail(err, code, "%s cannot be read: %s", path, strerror(errno));
+    SHA256Final(digest, &c);
+    if (!r) to_hex(digest, hex);
+    upz_free_aligned(chunk);
+    close(fd);
+    return r;
 }

@@ -1,4 +1,4 @@
-/* Files: read-only mappings, atomic writes, hashes. */
+/* Files: whole files in memory, atomic writes, hashes. */
 #ifndef UPZ_FILE_H
 #define UPZ_FILE_H
 
@@ -7,7 +7,9 @@
 #include <stdint.h>
 #include "error.h"
 
-/* A whole file, mapped read-only (or read, when it cannot be mapped). */
+/* A whole file: read, so that nobody can cut it short under its reader; beyond UPZ_READ_MAX bytes
+ * mapped instead. */
+#define UPZ_READ_MAX ((size_t)256 << 20)
 typedef struct UpzMap {
     const uint8_t *data;
     size_t size;

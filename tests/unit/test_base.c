@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 #include "base/alloc.h"
 #include "base/context.h"
@@ -41,6 +44,78 @@ static void pool_runs_each_item_once(void **state)
         assert_null(p);
     }
 }
+
+/* Who did pieces, and whether two ever did them on one seat at once. */
+typedef struct Seats {
+    atomic_int next, finished, busy[8], clash, by_caller;
+    pthread_t caller;
+    int n;
+} Seats;
+
+static UpzStep sit(void *arg, int worker)
+{
+    Seats *s = arg;
+    int i = atomic_fetch_add(&s->next, 1);
+    if (i >= s->n) return UPZ_STEP_IDLE;
+    if (atomic_exchange(&s->busy[worker], 1)) atomic_store(&s->clash, 1);
+    if (pthread_equal(pthread_self(), s->caller)) atomic_fetch_add(&s->by_caller, 1);
+    usleep(20);
+    atomic_store(&s->busy[worker], 0);
+    return atomic_fetch_add(&s->finished, 1) + 1 == s->n ? UPZ_STEP_DONE : UPZ_STEP_DID;
+}
+
+static void callers_share_the_work(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        UpzPool *p;
+        int by_caller = 0;
+        assert_int_equal(upz_pool_create(&p, threads, NULL), 0);
+        for (int round = 0; round < 100; round++) {
+            Seats s = {.caller = pthread_self(), .n = round % 7 + 1};
+            upz_pool_run(p, sit, &s);
+            assert_int_equal(s.finished, s.n);
+            assert_int_equal(s.clash, 0);
+            by_caller += s.by_caller;
+            if (threads == 1) assert_int_equal(s.by_caller, s.n);
+        }
+        assert_true(by_caller > 0);
+        upz_pool_destroy(&p);
+    }
+}
+
+#if defined(__x86_64__)
+static void note_mode(void *arg, int i, int worker)
+{
+    (void)worker;
+    volatile float tiny = 1e-30f, small = 1e-15f;
+    unsigned *modes = arg;
+    modes[i] = _mm_getcsr() & 0xffc0;
+    if (tiny * small != 0) modes[i] = 0; /* 1e-45: a denormal */
+    usleep(50);
+}
+
+/* All arithmetic: round to nearest, denormals are zero, whatever mode the program itself is in. */
+static void workers_take_denormals_for_zero(void **state)
+{
+    (void)state;
+    enum { ITEMS = 64 };
+    const unsigned wanted = 0x1f80 | 0x8000 | 0x40, odd = 0x1f80 | 0x6000; /* odd: towards zero */
+    for (int threads = 1; threads <= 4; threads += 3)
+        for (int mode = 0; mode < 2; mode++) {
+            unsigned modes[ITEMS] = {0}, before = _mm_getcsr();
+            if (mode) _mm_setcsr(odd);
+            UpzPool *p;
+            assert_int_equal(upz_pool_create(&p, threads, NULL), 0);
+            upz_pool_for(p, ITEMS, note_mode, modes);
+            unsigned after = _mm_getcsr();
+            _mm_setcsr(before);
+            for (int i = 0; i < ITEMS; i++) assert_int_equal(modes[i], wanted & 0xffc0);
+            assert_int_equal(after & 0xffc0, (mode ? odd : before) & 0xffc0);
+            upz_pool_destroy(&p);
+        }
+}
+#endif
 
 /* A chain: piece i may only start when piece i - 1 is done. */
 typedef struct Chain {
@@ -184,6 +259,39 @@ static void files_are_replaced_whole(void **state)
     unlink(path);
 }
 
+/* A file cut short by somebody else must not take its reader down with SIGBUS. */
+static void files_survive_truncation(void **state)
+{
+    (void)state;
+    enum { SIZE = 3 << 20 };
+    char path[] = "/tmp/uprez-test-XXXXXX";
+    close(mkstemp(path));
+    uint8_t *data = upz_calloc(1, SIZE);
+    for (int i = 0; i < SIZE; i++) data[i] = (uint8_t)(i * 2654435761u >> 24);
+    assert_int_equal(upz_write_atomic(path, data, SIZE, NULL), 0);
+    UpzMap m;
+    assert_int_equal(upz_map_open(&m, path, SIZE, UPREZ_ERR_MODEL, NULL), 0);
+    assert_int_equal(truncate(path, 100), 0);
+    assert_int_equal(m.size, SIZE);
+    assert_memory_equal(m.data, data, SIZE);
+    char a[UPZ_SHA256_HEX], b[UPZ_SHA256_HEX];
+    upz_sha256(m.data, 100, a);
+    assert_int_equal(upz_sha256_file(path, b, UPREZ_ERR_MODEL, NULL), 0);
+    assert_string_equal(a, b);
+    upz_map_close(&m);
+    assert_null(m.data);
+    upz_free(data);
+    /* the largest are mapped */
+    UprezError err;
+    assert_int_equal(truncate(path, (off_t)UPZ_READ_MAX + 5), 0);
+    assert_int_equal(upz_map_open(&m, path, SIZE_MAX, UPREZ_ERR_MODEL, &err), 0);
+    assert_true(m.mapped && m.size == UPZ_READ_MAX + 5 && m.data[UPZ_READ_MAX] == 0);
+    upz_map_close(&m);
+    unlink(path);
+    assert_int_equal(upz_sha256_file("/", a, UPREZ_ERR_INPUT, &err), UPREZ_ERR_INPUT);
+    assert_int_equal(upz_sha256_file(path, a, UPREZ_ERR_INPUT, &err), UPREZ_ERR_INPUT);
+}
+
 static void errors_stay_one_line(void **state)
 {
     (void)state;
@@ -215,11 +323,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_runs_each_item_once),
+        cmocka_unit_test(callers_share_the_work),
+#if defined(__x86_64__)
+        cmocka_unit_test(workers_take_denormals_for_zero),
+#endif
         cmocka_unit_test(pool_overlaps_dependent_work),
         cmocka_unit_test(pool_wait_times_out),
         cmocka_unit_test(queue_keeps_order_and_bound),
         cmocka_unit_test(sizes_do_not_wrap),
         cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(files_survive_truncation),
         cmocka_unit_test(errors_stay_one_line),
         cmocka_unit_test(contexts_differ_in_level),
     };
