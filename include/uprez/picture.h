@@ -43,6 +43,8 @@ typedef struct UprezColor {
     uint8_t matrix, primaries, transfer, range, siting;
 } UprezColor;
 
+#define UPREZ_SIDE_MAX 65536 /* px: keeps every row and plane size far from overflow */
+
 enum UprezMemory { UPREZ_MEM_HOST, UPREZ_MEM_CUDA };
 
 typedef struct UprezBuffer UprezBuffer; /* reference-counted memory */
@@ -50,7 +52,7 @@ typedef struct UprezBuffer UprezBuffer; /* reference-counted memory */
 typedef struct UprezPicture {
     UprezFormat format;
     UprezColor color;
-    int width, height;     /* px */
+    int width, height;     /* px, 1..UPREZ_SIDE_MAX */
     int memory, device;    /* UprezMemory; device index when CUDA */
     void *plane[4];
     ptrdiff_t stride[4];   /* bytes */

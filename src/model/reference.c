@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "uprez/picture.h"
 
 typedef struct Map {
     float *data;
@@ -245,7 +246,7 @@ static void release(Map *m)
 int upz_reference_run(const UpzGraph *g, const float *src, int width, int height, float *dst,
                       UprezError *err)
 {
-    if (width < 1 || height < 1 || width > 65535 || height > 65535)
+    if (width < 1 || height < 1 || width > UPREZ_SIDE_MAX || height > UPREZ_SIDE_MAX)
         return upz_fail(err, UPREZ_ERR_USAGE, "a picture of %dx%d", width, height);
     Map *maps = upz_calloc(g->n_nodes, sizeof(*maps));
     if (!maps) return upz_fail_memory(err, g->n_nodes * sizeof(*maps), "the map list");

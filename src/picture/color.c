@@ -186,9 +186,9 @@ static int check(const UpzLoad *l, UprezError *err)
 {
     if (!upz_format_valid(&l->format))
         return upz_fail(err, UPREZ_ERR_USAGE, "the picture's format description is not valid");
-    if (l->width < 1 || l->height < 1 || l->width > 65536 || l->height > 65536)
-        return upz_fail(err, UPREZ_ERR_USAGE, "a picture of %dx%d; sides must be 1 to 65536 px",
-                        l->width, l->height);
+    if (l->width < 1 || l->height < 1 || l->width > UPREZ_SIDE_MAX || l->height > UPREZ_SIDE_MAX)
+        return upz_fail(err, UPREZ_ERR_USAGE, "a picture of %dx%d; sides must be 1 to %d px",
+                        l->width, l->height, UPREZ_SIDE_MAX);
     if (l->color.range != UPREZ_RANGE_LIMITED && l->color.range != UPREZ_RANGE_FULL)
         return upz_fail(err, UPREZ_ERR_USAGE,
                         "the picture's range (limited or full) is not known");

@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "picture/format.h"
 
-#define MAX_SIDE 65536 /* px: keeps every row and plane size far from overflow */
 
 struct UprezBuffer {
     atomic_int refs;
@@ -43,9 +42,9 @@ static int check_size(const UprezFormat *f, int width, int height, UprezError *e
 {
     if (!upz_format_valid(f))
         return upz_fail(err, UPREZ_ERR_USAGE, "the picture's format description is not valid");
-    if (width < 1 || height < 1 || width > MAX_SIDE || height > MAX_SIDE)
+    if (width < 1 || height < 1 || width > UPREZ_SIDE_MAX || height > UPREZ_SIDE_MAX)
         return upz_fail(err, UPREZ_ERR_USAGE, "a picture of %dx%d; sides must be 1 to %d px",
-                        width, height, MAX_SIDE);
+                        width, height, UPREZ_SIDE_MAX);
     return 0;
 }
 

@@ -336,8 +336,10 @@ static bool plausible(const UpzResizeParams *p)
         if (depths[i] != 32 && (depths[i] < 8 || depths[i] > 16)) return false;
         if (steps[i] && (steps[i] < bytes || steps[i] % bytes)) return false;
     }
-    return p->src_w > 0 && p->src_h > 0 && p->dst_w > 0 && p->dst_h > 0 && p->src_w <= 65536 &&
-           p->src_h <= 65536 && p->dst_w <= 65536 && p->dst_h <= 65536;
+    const int sides[4] = {p->src_w, p->src_h, p->dst_w, p->dst_h};
+    for (int i = 0; i < 4; i++)
+        if (sides[i] < 1 || sides[i] > UPREZ_SIDE_MAX) return false;
+    return true;
 }
 
 int upz_resize_create(UpzResize **out, const UpzResizeParams *params, UpzCpuLevel cpu,
@@ -347,9 +349,9 @@ int upz_resize_create(UpzResize **out, const UpzResizeParams *params, UpzCpuLeve
     if (!plausible(params))
         return upz_fail(err, UPREZ_ERR_USAGE,
                         "resampling %dx%d to %dx%d at depths %d and %d is not possible: sides must "
-                        "be 1 to 65536 px, depths 8 to 16 or 32",
+                        "be 1 to %d px, depths 8 to 16 or 32",
                         params->src_w, params->src_h, params->dst_w, params->dst_h,
-                        params->depth_src, params->depth_dst);
+                        params->depth_src, params->depth_dst, UPREZ_SIDE_MAX);
     UpzResize *r = upz_calloc(1, sizeof(*r));
     if (!r) return upz_fail_memory(err, sizeof(*r), "a resampler");
     r->p = *params;

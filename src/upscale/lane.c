@@ -479,6 +479,6 @@ void upz_result_size(UprezModel *const *models, int n, double scale, int width, 
     double s = scale > 0 ? scale : own;
     double w = width > 0 ? width : height > 0 ? (double)src_w * height / src_h : src_w * s;
     double h = height > 0 ? height : width > 0 ? (double)src_h * width / src_w : src_h * s;
-    *out_w = (int)lrint(UPZ_CLAMP(w, 1, 65536));
-    *out_h = (int)lrint(UPZ_CLAMP(h, 1, 65536));
+    *out_w = (int)lrint(UPZ_CLAMP(w, 1, UPREZ_SIDE_MAX));
+    *out_h = (int)lrint(UPZ_CLAMP(h, 1, UPREZ_SIDE_MAX));
 }

@@ -179,9 +179,9 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
     e->shape = *shape;
     const int64_t w = (int64_t)shape->width * facts->scale_num / facts->scale_den;
     const int64_t h = (int64_t)shape->height * facts->scale_num / facts->scale_den;
-    if (w < 1 || h < 1 || w > 65535 || h > 65535)
-        return upz_fail(err, UPREZ_ERR_USAGE, "a result of %lldx%lld pixels is out of range",
-                        (long long)w, (long long)h);
+    if (w < 1 || h < 1 || w > UPREZ_SIDE_MAX || h > UPREZ_SIDE_MAX)
+        return upz_fail(err, UPREZ_ERR_USAGE, "a result of %lldx%lld pixels; sides must be 1 to %d",
+                        (long long)w, (long long)h, UPREZ_SIDE_MAX);
     e->dst_w = (int)w, e->dst_h = (int)h;
     const size_t own = e->program.bytes + sizeof(*e);
     if (mem_limit && own >= mem_limit)
@@ -205,12 +205,15 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
 static int submit(UpzEngine *e, UpzTask *task)
 {
     Frame *frame = &e->frames[e->submitted % UPZ_CPU_FRAMES];
-    if (!e->flow.lanes) return UPREZ_ERR_BUG;
+    if (!e->flow.lanes)
+        return upz_fail(&task->err, UPREZ_ERR_BUG, "engine cpu was given a picture before a plan");
     if (frame->busy) return UPREZ_AGAIN;
     const UpzShape *s = &e->shape;
     if (task->src->width != s->width || task->src->height != s->height ||
         task->dst->width != e->dst_w || task->dst->height != e->dst_h)
-        return UPREZ_ERR_BUG;
+        return upz_fail(&task->err, UPREZ_ERR_BUG, "engine cpu is planned for %dx%d to %dx%d and "
+                        "was given %dx%d to %dx%d", s->width, s->height, e->dst_w, e->dst_h,
+                        task->src->width, task->src->height, task->dst->width, task->dst->height);
     *frame = (Frame){.engine = e, .task = task, .number = e->submitted++, .left = e->pieces,
                      .busy = true};
     task->priv = frame;

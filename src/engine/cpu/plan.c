@@ -6,7 +6,6 @@
 #include "base/alloc.h"
 #include "base/error.h"
 
-#define MAX_SIZE 65535        /* px, of any map */
 #define MARGIN_LEFT 8         /* px of zeros beside a map, at least */
 #define MARGIN_RIGHT 12
 #define TILE_BYTES (700 << 10) /* of Winograd points at a time: they and the weights share L2 */
@@ -33,9 +32,9 @@ static int place_lane(UpzFlow *f, int i, int unit, int dst_w, int dst_h, int str
     UpzLane *l = &f->lanes[i];
     const bool wanted = s->kind == UPZ_STAGE_PLANAR || s->kind == UPZ_STAGE_STORE;
     const int64_t w = (int64_t)f->w * s->num, h = (int64_t)f->h * s->num;
-    if (w % s->den || h % s->den || w / s->den > MAX_SIZE || h / s->den > MAX_SIZE)
+    if (w % s->den || h % s->den || w / s->den > UPREZ_SIDE_MAX || h / s->den > UPREZ_SIDE_MAX)
         return upz_fail(err, UPREZ_ERR_USAGE, "a %dx%d picture is too large for this network: "
-                        "no map may exceed %d pixels a side", f->src_w, f->src_h, MAX_SIZE);
+                        "no map may exceed %d pixels a side", f->src_w, f->src_h, UPREZ_SIDE_MAX);
     l->w = wanted ? dst_w : (int)(w / s->den);
     l->h = wanted ? dst_h : (int)(h / s->den);
     int end_y = s->end_y;
@@ -355,8 +354,8 @@ int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int w
 {
     *f = (UpzFlow){.program = p, .kernels = k, .workers = workers, .src_w = shape->width,
                    .src_h = shape->height, .pad_mode = p->graph->pad_mode};
-    if (shape->width < 1 || shape->height < 1 || shape->width > MAX_SIZE ||
-        shape->height > MAX_SIZE)
+    if (shape->width < 1 || shape->height < 1 || shape->width > UPREZ_SIDE_MAX ||
+        shape->height > UPREZ_SIDE_MAX)
         return upz_fail(err, UPREZ_ERR_USAGE, "a picture of %dx%d", shape->width, shape->height);
     f->w = UPZ_ROUND_UP(shape->width, align);
     f->h = UPZ_ROUND_UP(shape->height, align);
@@ -428,7 +427,7 @@ int upz_flow_reach(const UpzProgram *p, int axis)
     const int n = p->n_stages - 1; /* without STORE */
     int (*range)[2] = upz_calloc((size_t)n, sizeof(*range));
     int reach = 0;
-    if (!range) return MAX_SIZE;
+    if (!range) return UPREZ_SIDE_MAX;
     for (int x = middle; x < middle + 16; x++) {
         range[0][0] = range[0][1] = x;
         for (int i = 1; i < n; i++) {
