@@ -12,7 +12,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "job/fetch.h"
-#include "job/job.h"
+#include "job/parts.h"
 #include "model/model.h"
 #include "model/registry.h"
 #include "model/write.h"
@@ -311,13 +311,18 @@ static int check_convert_output(const char *in, const char *out, bool overwrite,
     return r;
 }
 
-static void convert_notes(const UprezModelFacts *f, const char *out)
+static void convert_notes(const UprezModel *m, const char *out)
 {
+    const UprezModelFacts *f = uprez_model_facts(m);
     const char *ext = upz_extension(out);
     bool checkpoint = !strcasecmp(ext, "safetensors"), onnx = !strcasecmp(ext, "onnx");
     if (f->input == UPREZ_INPUT_Y_STUDIO && !checkpoint)
         fprintf(stderr, "uprez: note: the network takes luma in studio range (16/255 is black), "
                 "which %s\n", onnx ? "only the file's metadata says" : "ncnn files cannot say");
+    if (checkpoint && m->graph.nodes[m->graph.output].act == UPZ_ACT_CLIP &&
+        strcmp(f->architecture, "espcn") != 0)
+        fprintf(stderr, "uprez: note: the cut-off at 0 and 1 at the network's end is no part of a "
+                "checkpoint\n");
     if (f->align > 1 && !onnx && !checkpoint)
         fprintf(stderr, "uprez: note: the written network takes sizes that are multiples of %d\n",
                 f->align);
@@ -363,7 +368,7 @@ static int cmd_convert(UprezContext *ctx, int argc, char **argv, UprezError *err
     if (r >= 0) r = script ? write_torchscript(m, out, &p, err) : upz_write_file(m, out, &p, err);
     if (r >= 0 && !quiet) {
         const UprezModelFacts *f = uprez_model_facts(m);
-        convert_notes(f, out);
+        convert_notes(m, out);
         upz_cli_plain(stdout, out);
         printf(": %s, scale %g, %s\n", f->architecture, (double)f->scale_num / f->scale_den,
                p.onnx.half ? "fp16" : "fp32");

@@ -79,6 +79,14 @@ static void add_conv(Walk *w, int value, const char *name)
 
 /* ---- recognising layers ---- */
 
+/* No activation; at the very end a cut-off at 0 and 1, which pictures get anyway, does not count. */
+static bool is_linear(const Walk *w, int value)
+{
+    const UpzNode *n = at(w, value);
+    bool cut = n->act == UPZ_ACT_CLIP && n->lo == 0 && n->hi == 1;
+    return n->act == UPZ_ACT_NONE || (cut && value == w->g->output);
+}
+
 static bool is_conv3(const Walk *w, int value)
 {
     const UpzNode *n = at(w, value);
@@ -88,7 +96,7 @@ static bool is_conv3(const Walk *w, int value)
 
 static bool is_plain_conv(const Walk *w, int value)
 {
-    return is_conv3(w, value) && at(w, value)->act == UPZ_ACT_NONE;
+    return is_conv3(w, value) && is_linear(w, value);
 }
 
 static bool is_leaky_conv(const Walk *w, int value)
@@ -115,7 +123,7 @@ typedef struct Sum {
 static bool sum_of(const Walk *w, int value, Sum *s)
 {
     const UpzNode *n = at(w, value);
-    if (n->op != UPZ_OP_ADD || n->act != UPZ_ACT_NONE) return false;
+    if (n->op != UPZ_OP_ADD || !is_linear(w, value)) return false;
     for (int i = 0; i < 2; i++) {
         const UpzNode *p = at(w, n->src[i]);
         bool scales = p->op == UPZ_OP_AFFINE && p->act == UPZ_ACT_NONE && p->alpha[1] == 0 &&

@@ -334,11 +334,390 @@ static void ncnn_comes_back(void **state)
     }
 }
 
+/* ---- checkpoints ---- */
+
+static void add_layer(UpzTensorSet *set, const char *name, int out, int in, int kernel)
+{
+    UprezError err;
+    char text[80];
+    int64_t dims[4] = {out, in, kernel, kernel};
+    snprintf(text, sizeof(text), "%s.weight", name);
+    UpzTensor *w = upz_tensors_add(set, text, 4, dims, &err);
+    for (int64_t i = 0; w && i < w->count; i++) w->data[i] = 0.15f * noise();
+    snprintf(text, sizeof(text), "%s.bias", name);
+    UpzTensor *b = w ? upz_tensors_add(set, text, 1, dims, &err) : NULL;
+    assert_non_null(b);
+    for (int64_t i = 0; i < b->count; i++) b->data[i] = 0.15f * noise();
+}
+
+static void make_srvgg(UpzTensorSet *set, int scale, bool slopes)
+{
+    UprezError err;
+    for (int i = 0; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "body.%d", 2 * i);
+        add_layer(set, name, i == 3 ? 3 * scale * scale : 6, i ? 6 : 3, 3);
+        if (!slopes || i == 3) continue;
+        snprintf(name, sizeof(name), "body.%d.weight", 2 * i + 1);
+        UpzTensor *t = upz_tensors_add(set, name, 1, (int64_t[]){6}, &err);
+        assert_non_null(t);
+        for (int c = 0; c < 6; c++) t->data[c] = 0.3f * noise();
+    }
+}
+
+static void make_rrdbnet(UpzTensorSet *set, int front, int ups, bool old_names)
+{
+    enum { WIDTH = 6, GROW = 4 };
+    add_layer(set, "conv_first", WIDTH, 3 * front * front, 3);
+    for (int b = 0; b < 2; b++)
+        for (int d = 1; d <= 3; d++)
+            for (int c = 1; c <= 5; c++) {
+                char name[64];
+                snprintf(name, sizeof(name),
+                         old_names ? "RRDB_trunk.%d.RDB%d.conv%d" : "body.%d.rdb%d.conv%d", b, d, c);
+                add_layer(set, name, c < 5 ? GROW : WIDTH, WIDTH + (c - 1) * GROW, 3);
+            }
+    add_layer(set, old_names ? "trunk_conv" : "conv_body", WIDTH, WIDTH, 3);
+    for (int i = 1; i <= ups; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), old_names ? "upconv%d" : "conv_up%d", i);
+        add_layer(set, name, WIDTH, WIDTH, 3);
+    }
+    add_layer(set, old_names ? "HRconv" : "conv_hr", WIDTH, WIDTH, 3);
+    add_layer(set, "conv_last", 3, WIDTH, 3);
+}
+
+static void make(UpzTensorSet *set, int which)
+{
+    *set = (UpzTensorSet){0};
+    seed = 4711;
+    switch (which) {
+    case 0: make_srvgg(set, 2, true); break;
+    case 1: make_srvgg(set, 1, true); break;
+    case 2: make_srvgg(set, 3, false); break;
+    case 3: make_rrdbnet(set, 1, 2, false); break;
+    case 4: make_rrdbnet(set, 2, 2, false); break;
+    case 5: make_rrdbnet(set, 1, 0, false); break;
+    default: make_rrdbnet(set, 1, 1, true);
+    }
+}
+
+static void model_of(UprezModel *m, UpzTensorSet *set)
+{
+    UprezError err = {0};
+    char *detail = NULL;
+    *m = (UprezModel){0};
+    const UpzArch *arch = NULL;
+    for (int i = 0; upz_archs[i] && !arch; i++)
+        if (upz_archs[i]->recognise(set)) arch = upz_archs[i];
+    assert_non_null(arch);
+    if (arch->build(set, &m->graph, &m->facts, &detail, &err) < 0) fail_msg("%s", err.text);
+    upz_free(detail);
+    m->facts.architecture = arch->name;
+    m->facts.path = "test.pth";
+}
+
+/* Written as a checkpoint; the tensors in it, by our reader. */
+static void checkpoint_of(const UprezModel *m, UpzTensorSet *set)
+{
+    uint8_t *data;
+    size_t size;
+    UprezError err = {0};
+    *set = (UpzTensorSet){0};
+    if (upz_write_safetensors_memory(m, false, &data, &size, &err) < 0) fail_msg("%s", err.text);
+    UpzModelFile f = {"test.safetensors", data, size};
+    const UpzReader *reader = NULL;
+    for (int i = 0; upz_readers[i] && !reader; i++)
+        if (upz_readers[i]->probe(&f)) reader = upz_readers[i];
+    assert_true(reader && reader->read_tensors);
+    if (reader->read_tensors(&f, set, &err) < 0) fail_msg("%s", err.text);
+    upz_free(data);
+}
+
+/* want's tensors, value for value; what `have` has beside them is a slope of zero. */
+static void same_tensors(int which, const UpzTensorSet *want, const UpzTensorSet *have)
+{
+    for (size_t i = 0; i < want->n; i++) {
+        const UpzTensor *a = &want->items[i], *b = upz_tensors_find(have, a->name);
+        if (!b) fail_msg("%d: '%s' is missing", which, a->name);
+        assert_int_equal(a->n_dims, b->n_dims);
+        assert_memory_equal(a->dims, b->dims, (size_t)a->n_dims * sizeof(*a->dims));
+        assert_memory_equal(a->data, b->data, (size_t)a->count * sizeof(float));
+    }
+    if (which == 2) return;
+    assert_int_equal(want->n, have->n);
+}
+
+enum { OLD_NAMES = 6, NETWORKS };
+
+static void checkpoints_keep_their_names(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NETWORKS; i++) {
+        UpzTensorSet set, want, have;
+        UprezModel m;
+        make(&set, i), make(&want, i);
+        model_of(&m, &set);
+        checkpoint_of(&m, &have);
+        same_tensors(i, &want, &have);
+        upz_tensors_free(&set), upz_tensors_free(&want), upz_tensors_free(&have);
+        upz_graph_free(&m.graph);
+    }
+}
+
+/* Through ONNX and through ncnn, which have no such names: the layers tell what it is. The old
+ * names come back as the new ones. */
+static void names_are_found_again(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NETWORKS; i++)
+        for (int ncnn = 0; ncnn < 2; ncnn++) {
+            UpzTensorSet set, want, have;
+            UprezModel m, back = {0}, *loaded = NULL;
+            UprezError err = {0};
+            uint8_t *data, *bin = NULL;
+            size_t size, n_bin;
+            make(&set, i), make(&want, i);
+            model_of(&m, &set);
+            if (ncnn) {
+                char *detail = NULL;
+                assert_int_equal(
+                    upz_write_ncnn_memory(&m, false, &data, &size, &bin, &n_bin, &err), 0);
+                assert_int_equal(upz_ncnn_read("a.param", data, size, bin, n_bin, &back.graph,
+                                               &back.facts, &detail, &err), 0);
+                upz_free(detail);
+                back.facts.path = "a.param";
+            } else {
+                write_onnx(&m, &(UpzOnnxParams){.pad = true}, &data, &size);
+                loaded = read_onnx(data, size);
+                assert_int_equal(loaded->graph.pad_mode, m.facts.align > 1 ? UPZ_PAD_REFLECT
+                                                                           : UPZ_PAD_REPLICATE);
+            }
+            same_output("names", &m, loaded ? &loaded->graph : &back.graph,
+                        loaded ? &loaded->facts : &back.facts, TOLERANCE);
+            checkpoint_of(loaded ? loaded : &back, &have);
+            if (i != OLD_NAMES) same_tensors(i, &want, &have);
+            else assert_non_null(upz_tensors_find(&have, "body.1.rdb3.conv5.weight"));
+            UprezModel again;
+            model_of(&again, &have);
+            assert_string_equal(again.facts.architecture, m.facts.architecture);
+            same_output("again", &m, &again.graph, &again.facts, TOLERANCE);
+            upz_tensors_free(&set), upz_tensors_free(&want), upz_tensors_free(&have);
+            uprez_model_unref(&loaded);
+            upz_graph_free(&m.graph), upz_graph_free(&back.graph), upz_graph_free(&again.graph);
+            upz_free(data);
+            upz_free(bin);
+        }
+}
+
+/* A graph that is neither, and one that is nearly one. */
+static void others_have_no_checkpoint(void **state)
+{
+    (void)state;
+    UprezModel m;
+    UprezError err;
+    uint8_t *data;
+    size_t size;
+    build(&m, &cases[0]);
+    m.facts.architecture = "onnx";
+    assert_int_equal(upz_write_safetensors_memory(&m, false, &data, &size, &err), UPREZ_ERR_MODEL);
+    assert_non_null(strstr(err.text, "no checkpoint form"));
+    assert_null(data);
+    upz_graph_free(&m.graph);
+    for (int i = 3; i < 5; i++) {
+        UpzTensorSet set;
+        make(&set, i);
+        model_of(&m, &set);
+        m.facts.architecture = "onnx";
+        for (size_t k = 0; k < m.graph.n_nodes; k++) { /* the first dense block's residual */
+            UpzNode *n = &m.graph.nodes[k];
+            if (n->op != UPZ_OP_ADD) continue;
+            n->alpha[i == 3 ? 0 : 1] = 0.3f;
+            break;
+        }
+        assert_int_equal(upz_write_safetensors_memory(&m, false, &data, &size, &err),
+                         UPREZ_ERR_MODEL);
+        upz_tensors_free(&set);
+        upz_graph_free(&m.graph);
+    }
+}
+
+/* ---- sixteen bits, sizes, refusals ---- */
+
+/* Every half comes back from its value; between two, the nearer one, at the middle the even one. */
+static void halves_round_to_even(void **state)
+{
+    (void)state;
+    for (uint32_t h = 0; h < 0x7c00; h++) {
+        float f = upz_half_to_float((uint16_t)h), g = upz_half_to_float((uint16_t)(h + 1));
+        if (h == 0x7bff) g = 65536; /* the next, if there were one */
+        assert_int_equal(upz_float_to_half(f), h);
+        assert_int_equal(upz_float_to_half(-f), h | 0x8000);
+        float middle = (float)(((double)f + (double)g) / 2);
+        assert_int_equal(upz_float_to_half(middle), h + (h & 1));
+        assert_int_equal(upz_float_to_half(nextafterf(middle, 0)), h);
+        assert_int_equal(upz_float_to_half(nextafterf(middle, INFINITY)), h + 1);
+    }
+    assert_int_equal(upz_float_to_half(65519.99f), 0x7bff);
+    assert_int_equal(upz_float_to_half(65520), 0x7c00);
+    assert_int_equal(upz_float_to_half(-1e30f), 0xfc00);
+    assert_int_equal(upz_float_to_half(1e-30f), 0);
+    assert_int_equal(upz_float_to_half(NAN) & 0x7c00, 0x7c00);
+    assert_true(upz_float_to_half(NAN) & 0x3ff);
+}
+
+static void sixteen_bits(void **state)
+{
+    (void)state;
+    UprezModel m;
+    UprezError err = {0};
+    uint8_t *data, *bin;
+    size_t size, n_bin, whole;
+    build(&m, &cases[0]);
+    write_onnx(&m, NULL, &data, &whole);
+    upz_free(data);
+    for (int io = 0; io < 2; io++) {
+        write_onnx(&m, &(UpzOnnxParams){.half = true, .half_io = io}, &data, &size);
+        assert_true(size < whole);
+        UprezModel *back = read_onnx(data, size);
+        assert_true(back->facts.half);
+        same_output("fp16", &m, &back->graph, &back->facts, 2e-3);
+        uprez_model_unref(&back);
+        upz_free(data);
+    }
+    assert_int_equal(upz_write_ncnn_memory(&m, true, &data, &size, &bin, &n_bin, &err), 0);
+    UpzGraph g = {0};
+    UprezModelFacts f = {0};
+    char *detail = NULL;
+    assert_int_equal(upz_ncnn_read("a", data, size, bin, n_bin, &g, &f, &detail, &err), 0);
+    same_output("ncnn fp16", &m, &g, &f, 2e-3);
+    upz_free(detail);
+    upz_graph_free(&g);
+    upz_free(data);
+    upz_free(bin);
+    /* what no half can hold is refused by name, and nothing is left behind */
+    for (size_t i = 0; i < m.graph.n_tensors; i++)
+        if (m.graph.tensors[i].name && !strcmp(m.graph.tensors[i].name, "body.0.weight"))
+            m.graph.tensors[i].data[3] = 65520;
+    UpzOnnxParams p = {.half = true};
+    assert_int_equal(upz_write_onnx_memory(&m, &p, &data, &size, &err), UPREZ_ERR_MODEL);
+    assert_non_null(strstr(err.text, "body.0.weight"));
+    assert_null(data);
+    assert_int_equal(upz_write_ncnn_memory(&m, true, &data, &size, &bin, &n_bin, &err),
+                     UPREZ_ERR_MODEL);
+    assert_true(!data && !bin);
+    p.half = false;
+    write_onnx(&m, &p, &data, &size);
+    upz_free(data);
+    upz_graph_free(&m.graph);
+}
+
+static const Case *case_of(const char *name)
+{
+    for (int i = 0; i < UPZ_COUNT(cases); i++)
+        if (!strcmp(cases[i].name, name)) return &cases[i];
+    fail_msg("no case %s", name);
+    return NULL;
+}
+
+static bool has_text(const uint8_t *data, size_t size, const char *text)
+{
+    return memmem(data, size, text, strlen(text)) != NULL;
+}
+
+static void axes_and_operator_sets(void **state)
+{
+    (void)state;
+    UprezModel m;
+    UprezError err;
+    uint8_t *data;
+    size_t size;
+    build(&m, case_of("unshuffle"));
+    assert_int_equal(m.facts.align, 2);
+    static const struct {
+        UpzOnnxParams p;
+        int code;
+    } tries[] = {
+        {{.opset = 15}, UPREZ_ERR_USAGE}, {{.opset = 24}, UPREZ_ERR_USAGE},
+        {{.opset = -1}, UPREZ_ERR_USAGE}, {{.fixed_width = -2}, UPREZ_ERR_USAGE},
+        {{.fixed_width = 33, .fixed_height = 32}, UPREZ_ERR_USAGE},
+        {{.fixed_width = 32, .fixed_height = 31}, UPREZ_ERR_USAGE},
+        {{.fixed_width = 33, .fixed_height = 31, .pad = true}, 0},
+        {{.fixed_width = 32, .fixed_height = 30, .fixed_batch = 2}, 0},
+        {{.fixed_width = 32, .fixed_height = 30}, 0},
+    };
+    for (int i = 0; i < UPZ_COUNT(tries); i++) {
+        assert_int_equal(upz_write_onnx_memory(&m, &tries[i].p, &data, &size, &err), tries[i].code);
+        assert_int_equal(data != NULL, tries[i].code == 0);
+        if (data) {
+            assert_false(has_text(data, size, "height"));
+            assert_int_equal(has_text(data, size, "batch"), !tries[i].p.fixed_batch);
+            /* our own reader takes one picture, and no padding by constant amounts */
+            bool unread = tries[i].p.pad || tries[i].p.fixed_batch > 1;
+            UprezModel *back = unread ? NULL : read_onnx(data, size);
+            if (!back) {
+                upz_free(data);
+                continue;
+            }
+            assert_int_equal(back->facts.align, 2);
+            uprez_model_unref(&back);
+        }
+        upz_free(data);
+    }
+    write_onnx(&m, NULL, &data, &size);
+    assert_true(has_text(data, size, "batch") && has_text(data, size, "height") &&
+                has_text(data, size, "width"));
+    upz_free(data);
+    upz_graph_free(&m.graph);
+    /* GELU is spelt out before operator set 20, and 20 is the default where there is one */
+    build(&m, case_of("gelu"));
+    write_onnx(&m, NULL, &data, &size);
+    assert_true(has_text(data, size, "Gelu"));
+    upz_free(data);
+    write_onnx(&m, &(UpzOnnxParams){.opset = 19}, &data, &size);
+    assert_true(has_text(data, size, "Erf") && !has_text(data, size, "Gelu"));
+    upz_free(data);
+    upz_graph_free(&m.graph);
+}
+
+static void no_graph_no_file(void **state)
+{
+    (void)state;
+    UprezModel *m, foreign = {.foreign = "torchscript"};
+    UprezError err;
+    uint8_t *data, *bin;
+    size_t size, n_bin;
+    assert_int_equal(upz_model_load(&m, NULL, "lanczos", NULL, &err), 0);
+    foreign.facts.path = "a.pt";
+    const UprezModel *const models[] = {m, &foreign};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(upz_write_onnx_memory(models[i], NULL, &data, &size, &err),
+                         UPREZ_ERR_MODEL);
+        assert_int_equal(upz_write_safetensors_memory(models[i], false, &data, &size, &err),
+                         UPREZ_ERR_MODEL);
+        assert_int_equal(upz_write_ncnn_memory(models[i], false, &data, &size, &bin, &n_bin, &err),
+                         UPREZ_ERR_MODEL);
+        assert_true(!data && !bin && err.text[0]);
+    }
+    UpzWriteParams p = {{0}};
+    assert_int_equal(upz_write_file(m, "a.pth", &p, &err), UPREZ_ERR_USAGE);
+    p.onnx.opset = 17;
+    assert_int_equal(upz_write_file(m, "a.safetensors", &p, &err), UPREZ_ERR_USAGE);
+    uprez_model_unref(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(onnx_comes_back),
         cmocka_unit_test(ncnn_comes_back),
+        cmocka_unit_test(checkpoints_keep_their_names),
+        cmocka_unit_test(names_are_found_again),
+        cmocka_unit_test(others_have_no_checkpoint),
+        cmocka_unit_test(halves_round_to_even),
+        cmocka_unit_test(sixteen_bits),
+        cmocka_unit_test(axes_and_operator_sets),
+        cmocka_unit_test(no_graph_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
