@@ -68,7 +68,8 @@ struct UpzEngine {
     UpzStore store;
     float *sums[UPZ_TENSOR_FRAMES]; /* results of frames of several tiles: channel, row, pixel */
     uint32_t sums_used;
-    float **scratch;       /* one a worker */
+    int workers, n_scratch;
+    float **scratch;       /* [n_slots][workers]: several slots give work to one worker */
     size_t bytes, need;    /* of what the adapter holds; with the network's maps */
 
     UpzTensorSlot slots[UPZ_TENSOR_SLOTS];
@@ -92,11 +93,11 @@ size_t upz_tensor_map_bytes(const struct UpzEngine *e, const UpzTensorShape *s);
 
 /* move.c: pictures to tensors and back, on the context's workers. */
 int upz_tensor_load_init(struct UpzEngine *e, UprezError *err);
-size_t upz_tensor_scratch(const struct UpzEngine *e); /* floats a worker needs */
+size_t upz_tensor_scratch(const struct UpzEngine *e); /* floats in one scratch */
 void upz_tensor_load(struct UpzEngine *e, const UpzTensorSlot *slot);
 /* Image i of a slot's output to the frame's sum. */
 void upz_tensor_add(struct UpzEngine *e, const UpzTensorSlot *slot, int i);
-/* The frame's result to its picture: from image i of the slot, or (slot NULL) from its sum. */
+/* The frame's result to its picture: from image i of the slot, or (i < 0) from its sum. */
 void upz_tensor_store(struct UpzEngine *e, UpzTensorFrame *frame, const UpzTensorSlot *slot, int i);
 
 #endif

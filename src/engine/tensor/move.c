@@ -111,7 +111,8 @@ static void load_band(void *arg, int index, int worker)
     UprezPicture view;
     shift_view(&view, job->frame->task->src, first, last);
     float *planes[3];
-    for (int c = 0; c < 3; c++) planes[c] = e->scratch[worker] + (size_t)c * pitch;
+    float *room = e->scratch[l->slot->index * e->workers + worker];
+    for (int c = 0; c < 3; c++) planes[c] = room + (size_t)c * pitch;
     char *to = image(e, l->slot->buffers.in, index / l->bands, false);
 
     const int begin = index % l->bands * BAND, end = UPZ_MIN(begin + BAND, t->height);
@@ -149,6 +150,7 @@ void upz_tensor_load(UpzEngine *e, const UpzTensorSlot *slot)
 typedef struct Out {
     UpzEngine *e;
     UpzTensorFrame *frame;
+    float **scratch;  /* one a worker */
     const char *from; /* the image, or the sum */
     size_t pitch;     /* samples from row to row, */
     size_t plane;     /* and from channel to channel */
@@ -186,7 +188,7 @@ static void add_band(void *arg, int index, int worker)
     const int top = e->y.start[line] * facts->scale_num / facts->scale_den;
     const int begin = o->y0 + index * BAND, end = UPZ_MIN(begin + BAND, o->y1);
     const size_t n = (size_t)(o->x1 - o->x0);
-    float *room = e->scratch[worker], *shares = room + e->tensor.out_width;
+    float *room = o->scratch[worker], *shares = room + e->tensor.out_width;
     for (int x = o->x0; x < o->x1 && e->blend; x++)
         shares[x - o->x0] = upz_tiles_weight(&e->x, column, x);
     for (int y = begin; y < end; y++) {
@@ -204,8 +206,8 @@ static void add_band(void *arg, int index, int worker)
 static Out out_of(UpzEngine *e, UpzTensorFrame *frame, const UpzTensorSlot *slot, int i)
 {
     const UpzTensorShape *t = &e->tensor;
-    Out o = {.e = e, .frame = frame};
-    if (slot) {
+    Out o = {.e = e, .frame = frame, .scratch = e->scratch + slot->index * e->workers};
+    if (i >= 0) {
         o.from = image(e, slot->buffers.out, i, true);
         o.pitch = (size_t)t->out_width;
         o.plane = (size_t)t->out_width * (size_t)t->out_height;
@@ -244,7 +246,7 @@ static void store_band(void *arg, int index, int worker)
     const float *rows[3][UPZ_TENSOR_STORE_ROWS];
     const float *const *const planes[3] = {rows[0], rows[1], rows[2]};
     int there[UPZ_TENSOR_STORE_ROWS]; /* which row lies in each place of a ring of unpacked ones */
-    float *ring = e->scratch[worker] + upz_store_scratch(&e->store) / sizeof(float);
+    float *ring = o->scratch[worker] + upz_store_scratch(&e->store) / sizeof(float);
     for (int i = 0; i < n; i++) there[i] = -1;
     int nan = 0;
     for (int y = index * BAND; y < end; y += group) {
@@ -257,7 +259,7 @@ static void store_band(void *arg, int index, int worker)
             }
             there[place] = at;
         }
-        nan += upz_store_rows(&e->store, planes, y, o->frame->task->dst, e->scratch[worker]);
+        nan += upz_store_rows(&e->store, planes, y, o->frame->task->dst, o->scratch[worker]);
     }
     if (nan) atomic_fetch_add(&o->frame->nan, nan);
 }

@@ -131,7 +131,7 @@ static void geometry_free(UpzEngine *e)
         e->sums[i] = NULL;
     }
     if (e->scratch)
-        for (int i = 0; i < upz_pool_size(e->ctx->pool); i++) upz_free_aligned(e->scratch[i]);
+        for (int i = 0; i < e->n_scratch; i++) upz_free_aligned(e->scratch[i]);
     upz_free(e->scratch);
     e->scratch = NULL;
     e->planned = false;
@@ -219,17 +219,19 @@ static int obtain(UpzEngine *e, UprezError *err)
 {
     int r = prepare(e, err);
     if (r < 0) return r;
-    const int workers = upz_pool_size(e->ctx->pool);
     const size_t scratch = upz_tensor_scratch(e) * sizeof(float);
-    e->scratch = upz_calloc((size_t)workers, sizeof(*e->scratch));
-    if (!e->scratch) return upz_fail_memory(err, (size_t)workers * sizeof(*e->scratch), "rows");
-    for (int i = 0; i < workers; i++)
+    e->workers = upz_pool_size(e->ctx->pool);
+    e->n_scratch = e->workers * e->n_slots;
+    e->scratch = upz_calloc((size_t)e->n_scratch, sizeof(*e->scratch));
+    if (!e->scratch)
+        return upz_fail_memory(err, (size_t)e->n_scratch * sizeof(*e->scratch), "rows");
+    for (int i = 0; i < e->n_scratch; i++)
         if (!(e->scratch[i] = upz_alloc_aligned(scratch)))
             return upz_fail_memory(err, scratch, "rows of a picture");
     for (int i = 0; i < e->n_sums; i++)
         if (!(e->sums[i] = upz_alloc_aligned(sum_bytes(e))))
             return upz_fail_memory(err, sum_bytes(e), "a picture put together from tiles");
-    e->bytes = sizeof(*e) + scratch * (size_t)workers + (size_t)e->n_sums * sum_bytes(e);
+    e->bytes = sizeof(*e) + scratch * (size_t)e->n_scratch + (size_t)e->n_sums * sum_bytes(e);
     return 0;
 }
 

@@ -92,7 +92,7 @@ static void deliver(UpzEngine *e, UpzTensorSlot *slot, int i, int result, const 
     }
     if (e->n_sums && f->left == 1 && f->result >= 0) {
         pthread_mutex_unlock(&e->lock);
-        upz_tensor_store(e, f, NULL, 0);
+        upz_tensor_store(e, f, slot, -1);
         pthread_mutex_lock(&e->lock);
     }
     finish_tiles(e, f, 1);
