@@ -10,7 +10,7 @@
 #define UPZ_LIBRARY_H
 
 #include <stddef.h>
-#include "error.h"
+#include "base/error.h"
 
 typedef struct UpzLibrary {
     const char *name;            /* for people: "ONNX Runtime" */
@@ -28,5 +28,9 @@ int upz_library_find(const UpzLibrary *lib, const char *runtime_path, char *path
  * dlsym; path as above. A library that is there but cannot be loaded: the loader's own words. */
 int upz_library_open(const UpzLibrary *lib, const char *runtime_path, void **handle, char *path,
                      size_t size, UprezError *err);
+/* Loads what the library at `path` needs out of its neighbours in site-packages (nvidia/NAME/lib,
+ * tensorrt_libs), as pip spreads it, so that a runtime that opens `path` later finds it all. What is
+ * not there is left to the loader. */
+void upz_library_preload(const char *path);
 
 #endif
