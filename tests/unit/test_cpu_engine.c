@@ -465,6 +465,115 @@ static void same_bytes_any_parts(void **state)
     for (int n = 0; n < UPZ_COUNT(nets); n++) same_bytes(&nets[n], 397, 7);
 }
 
+/* A side branch so faint that its products are denormal, then made large again; level 0 of it is a
+ * branch of nothing. */
+static int faint_branch(UpzGraph *g, int in, float level)
+{
+    const float factor[4] = {1e-20f, level, 1e20f, 1e20f};
+    int alive = last(g, conv(g, in, 16, 3, UPZ_ACT_RELU), 3, 3), v = in;
+    for (int i = 0; i < 4; i++) {
+        v = conv(g, v, i == 3 ? 3 : 16, i == 2 ? 1 : 3, UPZ_ACT_NONE);
+        UpzTensor *w = &g->tensors[g->nodes[v].weights], *b = &g->tensors[g->nodes[v].bias];
+        for (int64_t k = 0; k < w->count; k++) w->data[k] *= factor[i];
+        for (int64_t k = 0; k < b->count; k++) b->data[k] = 0;
+    }
+    return upz_graph_binary(g, UPZ_OP_ADD, alive, v, 1, 1, NULL);
+}
+static int faint(UpzGraph *g, int in) { return faint_branch(g, in, 1e-20f); }
+static int absent(UpzGraph *g, int in) { return faint_branch(g, in, 0); }
+
+/* Denormals are zero at every level, with any number of threads: no level is slowed down by them
+ * and all agree. */
+static void denormals_are_zero(void **state)
+{
+    (void)state;
+    const Net nets_here[] = {{"faint", faint}, {"absent", absent}};
+    UprezFormat rgb;
+    upz_format_float_rgb(&rgb);
+    UprezPicture *src, *dst[2];
+    assert_int_equal(uprez_picture_alloc(&src, &rgb, 45, 38, NULL), 0);
+    fill(src, 2);
+    for (int i = 0; i < 2; i++) {
+        seed = 11;
+        UprezModel *m = make_model(&nets_here[i]);
+        run_frames(m, NULL, 2, &src, &dst[i], 1);
+        if (i == 1) assert_true(against_reference(m, src, dst[i]) < 6e-6);
+        free_model(m);
+    }
+#if defined(__x86_64__)
+    assert_true(same(dst[0], dst[1]));
+#endif
+    uprez_picture_unref(&src);
+    uprez_picture_unref(&dst[0]);
+    uprez_picture_unref(&dst[1]);
+    same_bytes(&nets_here[0], 45, 38);
+}
+
+/* Results as wide as a picture may be, and not a column more. */
+static void widest_results(void **state)
+{
+    (void)state;
+    const Net net = {"clipped", clipped};
+    UprezFormat rgb;
+    upz_format_float_rgb(&rgb);
+    seed = 5;
+    UprezModel *m = make_model(&net);
+    UprezPicture *src, *dst;
+    assert_int_equal(uprez_picture_alloc(&src, &rgb, UPREZ_SIDE_MAX / 2, 3, NULL), 0);
+    fill(src, 1);
+    run_frames(m, NULL, 2, &src, &dst, 1);
+    assert_int_equal(dst->width, UPREZ_SIDE_MAX);
+    assert_true(against_reference(m, src, dst) < 6e-6);
+    uprez_picture_unref(&src);
+    uprez_picture_unref(&dst);
+    UprezContext *ctx;
+    UprezError err = {0};
+    UpzEngine *e;
+    UpzPlan plan;
+    assert_int_equal(uprez_context_create(&ctx, NULL, &err), 0);
+    assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, NULL, &err), 0);
+    UpzShape shape = {.width = UPREZ_SIDE_MAX / 2 + 1, .height = 3, .src = rgb, .dst = rgb,
+                      .src_color = {.range = UPREZ_RANGE_FULL},
+                      .dst_color = {.range = UPREZ_RANGE_FULL}};
+    assert_int_equal(upz_engine_cpu.plan(e, &shape, 0, &plan, &err), UPREZ_ERR_USAGE);
+    assert_non_null(strstr(err.text, "65538x6"));
+    upz_engine_cpu.close(&e);
+    uprez_context_destroy(&ctx);
+    free_model(m);
+}
+
+static void wrong_submissions_say_why(void **state)
+{
+    (void)state;
+    seed = 3;
+    UprezModel *m = make_model(&nets[0]);
+    UprezFormat rgb;
+    upz_format_float_rgb(&rgb);
+    UprezPicture *src, *dst;
+    UprezContext *ctx;
+    UprezError err = {0};
+    UpzEngine *e;
+    UpzPlan plan;
+    assert_int_equal(uprez_picture_alloc(&src, &rgb, 20, 10, NULL), 0);
+    assert_int_equal(uprez_picture_alloc(&dst, &rgb, 20, 10, NULL), 0);
+    assert_int_equal(uprez_context_create(&ctx, NULL, &err), 0);
+    assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, NULL, &err), 0);
+    UpzTask task = {.src = src, .dst = dst};
+    assert_int_equal(upz_engine_cpu.submit(e, &task), UPREZ_ERR_BUG);
+    assert_non_null(strstr(task.err.text, "before a plan"));
+    UpzShape shape = {.width = 20, .height = 10, .src = rgb, .dst = rgb,
+                      .src_color = {.range = UPREZ_RANGE_FULL},
+                      .dst_color = {.range = UPREZ_RANGE_FULL}};
+    assert_int_equal(upz_engine_cpu.plan(e, &shape, 0, &plan, &err), 0);
+    assert_int_equal(upz_engine_cpu.submit(e, &task), UPREZ_ERR_BUG);
+    assert_non_null(strstr(task.err.text, "20x10 to 80x40"));
+    upz_engine_cpu.close(&e);
+    uprez_context_destroy(&ctx);
+    uprez_picture_unref(&src);
+    uprez_picture_unref(&dst);
+    free_model(m);
+}
+
 static void nan_is_an_error(void **state)
 {
     (void)state;
@@ -558,6 +667,9 @@ int main(void)
         cmocka_unit_test(every_op_as_the_reference),
         cmocka_unit_test(same_bytes_any_threads_and_level),
         cmocka_unit_test(same_bytes_any_parts),
+        cmocka_unit_test(denormals_are_zero),
+        cmocka_unit_test(widest_results),
+        cmocka_unit_test(wrong_submissions_say_why),
         cmocka_unit_test(nan_is_an_error),
         cmocka_unit_test(reach_holds),
     };
