@@ -11,7 +11,7 @@ _uprez() {
     case ${COMP_WORDS[1]-} in
     model)
         if [ "$COMP_CWORD" = 2 ]; then
-            mapfile -t COMPREPLY < <(compgen -W 'list info verify pull --help' -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W 'list info verify pull convert --help' -- "$cur")
             return
         fi
         command=(model "${COMP_WORDS[2]}") ;;
@@ -36,11 +36,11 @@ _uprez() {
         esac ;;
     esac
     if [[ $cur == -* ]]; then
-        words+=" --help $(grep -oE -- '(^| )--?[a-z][a-z-]*' <<<"$options" | tr '\n' ' ')"
+        words+=" --help $(grep -oE -- '(^| )--?[a-z][a-z0-9-]*' <<<"$options" | tr '\n' ' ')"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     elif [ "${command[0]-}" = model ]; then
         case ${command[1]} in
-        info) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur"; compgen -f -- "$cur") ;;
+        info | convert) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur"; compgen -f -- "$cur") ;;
         verify | pull) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur") ;;
         esac
     elif [ ${#command[@]} = 0 ]; then

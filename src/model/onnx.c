@@ -294,6 +294,18 @@ static bool parse_opset(UpzOnnx *m, UpzSlice body)
     return !f.bad;
 }
 
+/* metadata_props: of what writers left there only our own note counts. A damaged entry says nothing. */
+static void parse_metadata(UpzOnnx *m, UpzSlice body)
+{
+    UpzSlice key = {0}, value = {0};
+    Fields f = fields_of(body);
+    while (next(&f)) {
+        if (f.number == 1 && f.wire == 2) key = f.bytes;
+        if (f.number == 2 && f.wire == 2) value = f.bytes;
+    }
+    if (upz_slice_is(key, UPZ_ONNX_INPUT_KEY)) m->input_kind = value;
+}
+
 int upz_onnx_parse(UpzOnnx *m, const char *path, const uint8_t *data, size_t size, UprezError *err)
 {
     *m = (UpzOnnx){0};
@@ -304,6 +316,7 @@ int upz_onnx_parse(UpzOnnx *m, const char *path, const uint8_t *data, size_t siz
         if (f.number == 1 && f.wire == 0) m->ir_version = (int64_t)f.value;
         if (f.wire != 2) continue;
         if (f.number == 8 && !parse_opset(m, f.bytes)) return damaged(path, "the opset", err);
+        if (f.number == 14) parse_metadata(m, f.bytes);
         if (f.number != 7) continue;
         if (graph) return upz_fail(err, UPREZ_ERR_MODEL, "%s holds two graphs", path);
         graph = true;

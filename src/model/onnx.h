@@ -58,8 +58,12 @@ typedef struct UpzOnnxValue { /* a graph input or output */
     int64_t dims[UPZ_ONNX_DIMS]; /* 0: symbolic */
 } UpzOnnxValue;
 
+/* The metadata entry in which a file of ours says what its luma means: "y_full" or "y_studio". */
+#define UPZ_ONNX_INPUT_KEY "uprez.input"
+
 typedef struct UpzOnnx {
     int64_t ir_version, opset;
+    UpzSlice input_kind; /* that entry's value */
     UpzOnnxNode *nodes;
     size_t n_nodes, cap_nodes;
     UpzOnnxTensor *tensors;

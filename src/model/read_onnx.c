@@ -492,7 +492,10 @@ static int walk(UpzOnnxState *s, UprezModelFacts *facts, char **detail)
     }
     facts->architecture = "onnx";
     facts->container = "onnx";
-    facts->input = facts->channels == 1 ? UPREZ_INPUT_Y_FULL : UPREZ_INPUT_RGB;
+    bool studio = upz_slice_is(m->input_kind, "y_studio");
+    facts->input = facts->channels != 1 ? UPREZ_INPUT_RGB
+                   : studio             ? UPREZ_INPUT_Y_STUDIO
+                                        : UPREZ_INPUT_Y_FULL;
     int convs = 0;
     for (size_t i = 0; i < s->g->n_nodes; i++)
         convs += s->g->nodes[i].op == UPZ_OP_CONV || s->g->nodes[i].op == UPZ_OP_DECONV;

@@ -684,9 +684,9 @@ static void whole_file(State *s, UpzBytes *file)
     char scale[32], align[16];
     snprintf(scale, sizeof(scale), f->scale_den == 1 ? "%d" : "%d/%d", f->scale_num, f->scale_den);
     snprintf(align, sizeof(align), "%d", s->pad ? 1 : f->align);
-    metadata(file, "scale", scale);
-    metadata(file, "align", align);
-    metadata(file, "input", inputs[UPZ_CLAMP(f->input, 0, 2)]);
+    metadata(file, "uprez.scale", scale);
+    metadata(file, "uprez.align", align);
+    metadata(file, UPZ_ONNX_INPUT_KEY, inputs[UPZ_CLAMP(f->input, 0, 2)]);
     file->failed |= s->out.failed || s->tensors.failed;
 }
 

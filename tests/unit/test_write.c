@@ -680,6 +680,30 @@ static void axes_and_operator_sets(void **state)
     upz_graph_free(&m.graph);
 }
 
+/* What luma means is kept in ONNX's metadata. */
+static void luma_keeps_its_range(void **state)
+{
+    (void)state;
+    for (int kind = UPREZ_INPUT_Y_FULL; kind <= UPREZ_INPUT_Y_STUDIO; kind++) {
+        UprezModel m = {0};
+        UprezError err;
+        uint8_t *data;
+        size_t size;
+        int v = pointwise(&m.graph, upz_graph_input(&m.graph, 1, &err), 1, 4, NULL);
+        v = upz_graph_simple(&m.graph, UPZ_OP_SHUFFLE, v, 2, &err);
+        assert_int_equal(upz_graph_finish(&m.graph, v, &m.facts, &err), 0);
+        m.facts.input = kind;
+        m.facts.path = "luma";
+        write_onnx(&m, NULL, &data, &size);
+        UprezModel *back = read_onnx(data, size);
+        assert_int_equal(back->facts.input, kind);
+        assert_int_equal(back->facts.channels, 1);
+        uprez_model_unref(&back);
+        upz_free(data);
+        upz_graph_free(&m.graph);
+    }
+}
+
 static void no_graph_no_file(void **state)
 {
     (void)state;
@@ -717,6 +741,7 @@ int main(void)
         cmocka_unit_test(halves_round_to_even),
         cmocka_unit_test(sixteen_bits),
         cmocka_unit_test(axes_and_operator_sets),
+        cmocka_unit_test(luma_keeps_its_range),
         cmocka_unit_test(no_graph_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
