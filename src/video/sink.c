@@ -24,7 +24,8 @@ struct UpzSink {
     AVFormatContext *fmt;
     AVPacket *packet;
     UpzSinkResult result;
-    int64_t last_codec_pts;
+    int64_t first_codec_pts, last_codec_pts; /* sent */
+    int64_t last_dts;                        /* come out */
     bool header;
 };
 
@@ -99,7 +100,7 @@ int upz_sink_open(UpzSink **out, const UpzEncoderPlan *plan, const char *path, U
     s->pipe = !strcmp(path, "-");
     s->path = upz_strdup(path);
     s->packet = av_packet_alloc();
-    s->last_codec_pts = AV_NOPTS_VALUE;
+    s->first_codec_pts = s->last_codec_pts = s->last_dts = AV_NOPTS_VALUE;
     s->result.first = s->result.last = s->result.end = AV_NOPTS_VALUE;
     int r = s->path && s->packet ? upz_encoder_open(&s->enc, plan, err)
                                  : upz_fail_memory(err, strlen(path), "the output");
@@ -115,6 +116,23 @@ int upz_sink_open(UpzSink **out, const UpzEncoderPlan *plan, const char *path, U
     return 0;
 }
 
+/* Decoding times that cannot be: x265 tells memory it never wrote as the first ones of a stream
+ * shorter than its B-frame delay. The join counts decoding times anew, so any that the muxer takes
+ * do: those before the first frame's. */
+static void settle_dts(UpzSink *s, AVPacket *p)
+{
+    int64_t sent = s->last_codec_pts - s->first_codec_pts;
+    bool late = s->last_dts != AV_NOPTS_VALUE && p->dts <= s->last_dts;
+    if (p->pts == AV_NOPTS_VALUE || s->plan->y4m) return;
+    if (p->dts == AV_NOPTS_VALUE || p->dts > p->pts ||
+        p->dts < s->first_codec_pts - sent || late) {
+        int64_t early = s->first_codec_pts - 64 + UPZ_MIN(s->result.packets, 64);
+        p->dts = late ? UPZ_MAX(early, s->last_dts + 1) : early;
+        p->dts = UPZ_MIN(p->dts, p->pts);
+    }
+    s->last_dts = p->dts;
+}
+
 /* Moves what the encoder has ready into the file. */
 static int drain(UpzSink *s, UprezError *err)
 {
@@ -128,6 +146,7 @@ static int drain(UpzSink *s, UprezError *err)
                             upz_av_error(r, why));
         }
         s->packet->stream_index = 0;
+        settle_dts(s, s->packet);
         av_packet_rescale_ts(s->packet, s->enc->time_base, st->time_base);
         s->result.packets++;
         r = av_write_frame(s->fmt, s->packet);
@@ -179,6 +198,7 @@ int upz_sink_write(UpzSink *s, AVFrame *frame, UprezError *err)
     if (s->last_codec_pts != AV_NOPTS_VALUE && frame->pts <= s->last_codec_pts)
         frame->pts = s->last_codec_pts + 1;
     s->last_codec_pts = frame->pts;
+    if (s->first_codec_pts == AV_NOPTS_VALUE) s->first_codec_pts = frame->pts;
     frame->time_base = p->codec_base;
     frame->sample_aspect_ratio = p->sar;
     Mask m;
