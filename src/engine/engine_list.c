@@ -6,8 +6,10 @@
 
 extern const UpzEngineOps upz_engine_resample; /* classical kernels */
 extern const UpzEngineOps upz_engine_cpu;      /* our own kernels */
+extern const UpzEngineOps upz_engine_openvino;
 
-const UpzEngineOps *const upz_engines[] = {&upz_engine_resample, &upz_engine_cpu, NULL};
+const UpzEngineOps *const upz_engines[] = {&upz_engine_resample, &upz_engine_cpu,
+                                           &upz_engine_openvino, NULL};
 
 const UpzEngineOps *upz_engine_find(const char *name)
 {
