@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "parts.h"
+#include "video/encoder.h"
 #include "video/still.h"
 
 void upz_job_params_init(UpzJobParams *params)
@@ -62,8 +63,10 @@ int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *res
             r = upz_check_output(params->input, params->output, params->overwrite, err);
             if (r < 0) return r;
         }
-        bool still = strcmp(params->input, "-") && upz_still_can_write(params->output) &&
-                     upz_still_probe(params->input);
+        /* a picture may become a video of one frame, but not a picture file by way of the video
+         * encoders: those know nothing of alpha, ICC or EXIF */
+        bool still = strcmp(params->input, "-") && upz_still_probe(params->input) &&
+                     !upz_container_moves(params->output);
         result->files = 1;
         r = still ? upz_still_job(&s, params, result, err) : upz_video_job(&s, params, result, err);
         result->failed = r < 0;

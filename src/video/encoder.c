@@ -1,5 +1,6 @@
 #include "encoder.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,11 +41,17 @@ int upz_container_find(const char **name, const char *output, UprezError *err)
     const AVOutputFormat *of = !av_strcasecmp(ext, "m4v") ? av_guess_format("mp4", NULL, NULL)
                                                          : av_guess_format(NULL, output, NULL);
     if (!of || of->flags & AVFMT_NOFILE || of->video_codec == AV_CODEC_ID_NONE ||
-        of->video_codec == AV_CODEC_ID_PNG)
+        of->video_codec == AV_CODEC_ID_PNG || of->video_codec == AV_CODEC_ID_APNG)
         return upz_fail(err, UPREZ_ERR_USAGE, "%s: FFmpeg writes no video into files named .%s; "
                         "use .mp4, .mkv, .mov or .webm", output, ext);
     *name = of->name;
     return 0;
+}
+
+bool upz_container_moves(const char *output)
+{
+    const char *name;
+    return upz_container_find(&name, output, NULL) >= 0 && strcmp(name, "avif");
 }
 
 static bool is_mov(const char *container)
@@ -361,7 +368,7 @@ static void plan_time(UpzEncoderPlan *p, enum AVCodecID id, const UpzSourceInfo 
 /* Colour for the upscaler and the tags. Untagged YUV is what players take it for at the source's
  * size; the tag is written even where the source has none once the new size would be taken for
  * something else. */
-static void plan_color(UpzEncoderPlan *p, UprezContext *ctx, const UpzSourceInfo *info)
+static void plan_color(UpzEncoderPlan *p, const UpzSourceInfo *info)
 {
     UprezColor c = info->color;
     bool yuv = info->format.model != UPREZ_RGB;
@@ -372,10 +379,8 @@ static void plan_color(UpzEncoderPlan *p, UprezContext *ctx, const UpzSourceInfo
         c.matrix = 2;
         c.range = UPREZ_RANGE_LIMITED;
         upz_color_resolve(&c, &p->format, p->width, p->height);
-    } else if (upz_color_resolve(&c, &info->format, info->width, info->height) &&
-               info->color.matrix == 2 && info->format.model == UPREZ_YUV) {
-        upz_warn(ctx, "%s does not say its colour matrix; by its size it is taken as %s",
-                 info->url, c.matrix == 1 ? "BT.709" : c.matrix == 9 ? "BT.2020" : "BT.601");
+    } else {
+        upz_color_resolve(&c, &info->format, info->width, info->height);
     }
     const char *name = av_get_pix_fmt_name(p->pix_fmt);
     if (name && !strncmp(name, "yuvj", 4)) c.range = UPREZ_RANGE_FULL;
@@ -417,14 +422,29 @@ static int thread_count(int height)
     return height <= 288 ? 2 : height <= 1080 ? 4 : 8;
 }
 
-static void plan_size(UpzEncoderPlan *p, UprezContext *ctx, int width, int height)
+/* Longest side, px: what encoders accept without knowing that it cannot be coded, or refuse without
+ * a reason. */
+static int longest_side(const char *encoder)
 {
-    int mx = 1 << p->format.sub_x, my = 1 << p->format.sub_y;
-    p->width = UPZ_ROUND_UP(width, mx);
-    p->height = UPZ_ROUND_UP(height, my);
-    if (p->width != width || p->height != height)
-        upz_info(ctx, "%dx%d becomes %dx%d: %s needs sizes that are multiples of %dx%d", width,
-                 height, p->width, p->height, av_get_pix_fmt_name(p->pix_fmt), mx, my);
+    static const struct {
+        const char *encoder;
+        int side;
+    } limits[] = {{"libx264", 16384}, {"libx264rgb", 16384}, {"libvpx-vp9", 16384},
+                  {"libvpx", 16383}, {"libsvtav1", 16384}, {"libaom-av1", 16384},
+                  {"mpeg1video", 4095}, {"mpeg2video", 16383}, {"mpeg4", 8191}, {"gif", 65535}};
+    for (int i = 0; i < UPZ_COUNT(limits); i++)
+        if (!strcmp(encoder, limits[i].encoder)) return limits[i].side;
+    return INT_MAX;
+}
+
+static int plan_size(UpzEncoderPlan *p, int width, int height, UprezError *err)
+{
+    p->width = UPZ_ROUND_UP(width, 1 << p->format.sub_x);
+    p->height = UPZ_ROUND_UP(height, 1 << p->format.sub_y);
+    int side = longest_side(p->encoder);
+    if (p->width <= side && p->height <= side) return 0;
+    return upz_fail(err, UPREZ_ERR_USAGE, "%s codes at most %d pixels a side, not %dx%d; make it "
+                    "smaller, or use -c ffv1 in .mkv", p->encoder, side, p->width, p->height);
 }
 
 /* NUT keeps any time base; MOV as good as any. Alpha of VP8 and VP9 is a block addition, which only
@@ -445,16 +465,48 @@ static void plan_segment(UpzEncoderPlan *p, enum AVCodecID id)
 
 /* ---- notes about what the output loses or risks ---- */
 
+static const char *codec_name(const UpzEncoderPlan *p)
+{
+    const AVCodec *c = avcodec_find_encoder_by_name(p->encoder);
+    return c ? avcodec_get_name(c->id) : p->encoder;
+}
+
+/* A first frame without any transparency: most likely none has it (GIF is always decoded with). */
+static bool opaque(const AVFrame *first)
+{
+    AVFrame *av = first ? av_frame_clone(first) : NULL;
+    UpzFrame *f = NULL;
+    float alpha = 0;
+    bool yes = av && upz_frame_create(&f, av, NULL) >= 0 && upz_frame_picture(f, NULL) >= 0 &&
+               f->picture->format.alpha && upz_picture_alpha_constant(f->picture, &alpha) &&
+               alpha >= 1;
+    upz_frame_free(&f);
+    return yes;
+}
+
 static void tell(const UpzEncoderPlan *p, UprezContext *ctx, const UpzSourceInfo *info,
-                 const UpzEncoderParams *params)
+                 const UpzEncoderParams *params, const AVFrame *first, int width, int height)
 {
     const char *out = av_get_pix_fmt_name(p->pix_fmt), *in = av_get_pix_fmt_name(info->pix_fmt);
-    if (info->alpha && !p->alpha)
-        upz_warn(ctx, "transparency is lost: %s in %s cannot hold it; use .webm, or -c ffv1 in .mkv, "
-                 "or -c prores_ks in .mov", p->encoder, p->container);
-    if (depth_of(p->pix_fmt) < UPZ_MIN(depth_of(info->pix_fmt), 12))
-        upz_warn(ctx, "%d bits become %d: %s as chosen here holds no more", depth_of(info->pix_fmt),
-                 depth_of(p->pix_fmt), p->encoder);
+    UprezColor c = info->color;
+    if (upz_color_resolve(&c, &info->format, info->width, info->height) &&
+        p->format.model == UPREZ_YUV && info->color.matrix == 2 && info->format.model == UPREZ_YUV)
+        upz_warn(ctx, "%s does not say its colour matrix; by its size it is taken as %s",
+                 info->url, c.matrix == 1 ? "BT.709" : c.matrix == 9 ? "BT.2020" : "BT.601");
+    if (p->width != width || p->height != height)
+        upz_info(ctx, "%dx%d becomes %dx%d: %s needs sizes that are multiples of %dx%d", width,
+                 height, p->width, p->height, out, 1 << p->format.sub_x, 1 << p->format.sub_y);
+    if (info->alpha && !p->alpha && !opaque(first)) {
+        if (!strcmp(p->container, "gif"))
+            upz_warn(ctx, "transparency is lost: GIF is written without it; use .webm");
+        else
+            upz_warn(ctx, "transparency is lost: %s video has none; use .webm, or -c ffv1 in .mkv, "
+                     "or -c prores_ks in .mov", codec_name(p));
+    }
+    if (depth_of(p->pix_fmt) < depth_of(info->pix_fmt))
+        upz_warn(ctx, "%d bits become %d: %s holds no more%s", depth_of(info->pix_fmt),
+                 depth_of(p->pix_fmt), p->encoder,
+                 params->encoder ? "" : "; -c ffv1 in .mkv keeps 16");
     if (!params->pix_fmt && p->format.model == UPREZ_YUV &&
         (info->format.model == UPREZ_RGB || (info->format.model == UPREZ_YUV &&
          (p->format.sub_x > info->format.sub_x || p->format.sub_y > info->format.sub_y))))
@@ -469,16 +521,100 @@ static void tell(const UpzEncoderPlan *p, UprezContext *ctx, const UpzSourceInfo
 
 static void discard(AVCodecContext **enc);
 
+/* Words that libx264 takes; it complains about others on standard error by itself. */
+static const struct {
+    const char *option, *words;
+} x264_words[] = {
+    {"preset", "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo"},
+    {"tune", "film animation grain stillimage psnr ssim fastdecode zerolatency"},
+    {"profile", "baseline main high high10 high422 high444"}};
+
+static bool in_words(const char *words, const char *word, size_t n)
+{
+    for (const char *p = words; *p; p += strcspn(p, " "), p += *p == ' ')
+        if (strcspn(p, " ") == n && !av_strncasecmp(p, word, n)) return true;
+    return false;
+}
+
+/* H.264's profiles end at a depth, a chroma format, and before lossless. */
+static bool fits_profile(const UpzEncoderPlan *p, const char *profile, bool lossless)
+{
+    const UprezFormat *f = &p->format;
+    if (!av_strcasecmp(profile, "high444")) return true;
+    if (lossless || (f->model == UPREZ_YUV && !f->sub_x)) return false;
+    if (!av_strcasecmp(profile, "high422")) return true;
+    if (f->model == UPREZ_YUV && !f->sub_y) return false;
+    return f->depth == 8 || !av_strcasecmp(profile, "high10");
+}
+
+static int check_x264(const UpzEncoderPlan *p, const AVDictionary *d, UprezError *err)
+{
+    for (int i = 0; i < UPZ_COUNT(x264_words); i++) {
+        const char *name = x264_words[i].option, *words = x264_words[i].words;
+        const AVDictionaryEntry *e = av_dict_get(d, name, NULL, 0);
+        /* several tunes at once are divided by any of these; presets may be numbers */
+        for (const char *v = e ? e->value : ""; *v; v += strspn(v, ",./;+-")) {
+            size_t n = i == 1 ? strcspn(v, ",./;+-") : strlen(v);
+            if (!in_words(words, v, n) && !(i == 0 && n == 1 && *v >= '0' && *v <= '9'))
+                return upz_fail(err, UPREZ_ERR_USAGE, "libx264 has no %s '%.*s'; it has %s", name,
+                                (int)n, v, words);
+            v += n;
+        }
+    }
+    const AVDictionaryEntry *profile = av_dict_get(d, "profile", NULL, 0);
+    const AVDictionaryEntry *crf = av_dict_get(d, "crf", NULL, 0), *qp = av_dict_get(d, "qp", NULL, 0);
+    bool lossless = (qp && !strcmp(qp->value, "0")) || (!qp && crf && !strcmp(crf->value, "0") &&
+                                                        p->format.depth == 8);
+    if (profile && !fits_profile(p, profile->value, lossless))
+        return upz_fail(err, UPREZ_ERR_USAGE, "H.264's profile %s has no %s%s; leave the profile out",
+                        profile->value, lossless ? "lossless " : "", av_get_pix_fmt_name(p->pix_fmt));
+    return 0;
+}
+
+/* Does each option exist, and take its value? The sentence names the first that does not. */
+static int check_options(const UpzEncoderPlan *p, UprezError *err)
+{
+    const AVCodec *codec = avcodec_find_encoder_by_name(p->encoder);
+    AVCodecContext *enc = codec ? avcodec_alloc_context3(codec) : NULL;
+    AVDictionary *d = NULL;
+    int r = enc && av_dict_parse_string(&d, p->options, "=", ":", 0) >= 0
+                ? 0 : upz_fail_memory(err, 0, "the encoder's options");
+    const AVDictionaryEntry *e = NULL;
+    while (r >= 0 && (e = av_dict_get(d, "", e, AV_DICT_IGNORE_SUFFIX))) {
+        int set = av_opt_set(enc, e->key, e->value, AV_OPT_SEARCH_CHILDREN);
+        if (set == AVERROR_OPTION_NOT_FOUND)
+            r = upz_fail(err, UPREZ_ERR_USAGE, "%s has no option '%s'; 'ffmpeg -h encoder=%s' lists "
+                         "them", p->encoder, e->key, p->encoder);
+        else if (set < 0)
+            r = upz_fail(err, UPREZ_ERR_USAGE, "%s takes no %s '%s'; 'ffmpeg -h encoder=%s' says what "
+                         "it takes", p->encoder, e->key, e->value, p->encoder);
+    }
+    if (r >= 0 && !strcmp(p->encoder, "libx264")) r = check_x264(p, d, err);
+    av_dict_free(&d);
+    avcodec_free_context(&enc);
+    return r;
+}
+
 static int check_encoder(UpzEncoderPlan *p, const UpzEncoderParams *params, UprezError *err)
 {
     AVCodecContext *enc = NULL;
-    int r = upz_encoder_open(&enc, p, err);
+    int r = check_options(p, err);
+    if (r >= 0) r = upz_encoder_open(&enc, p, err);
     discard(&enc);
+    if (r != UPREZ_ERR_OUTPUT) return r;
     /* refused with options of the user's: most likely one of them makes no sense */
-    if (r == UPREZ_ERR_OUTPUT && (params->n_options || params->preset || params->crf >= 0)) {
-        r = UPREZ_ERR_USAGE;
-        if (err) err->code = r;
-    }
+    char given[400] = "";
+    if (params->preset) av_strlcatf(given, sizeof(given), " --preset %s", params->preset);
+    if (params->crf >= 0) av_strlcatf(given, sizeof(given), " --crf %d", params->crf);
+    for (int i = 0; i < params->n_options; i++)
+        av_strlcatf(given, sizeof(given), " -e %s", params->options[i]);
+    if (*given)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s does not start with%s for %dx%d %s; 'ffmpeg -h "
+                        "encoder=%s' says what it takes", p->encoder, given, p->width, p->height,
+                        av_get_pix_fmt_name(p->pix_fmt), p->encoder);
+    if (p->width > BROWSER_W || p->height > BROWSER_W)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s refuses %dx%d; make it smaller, or use -c ffv1 in "
+                        ".mkv", p->encoder, p->width, p->height);
     return r;
 }
 
@@ -554,8 +690,9 @@ int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderPa
     p->sar = sar;
     p->threads = params->threads > 0 ? params->threads : thread_count(height);
     plan_segment(p, codec->id);
-    plan_size(p, ctx, width, height);
-    plan_color(p, ctx, info);
+    r = plan_size(p, width, height, err);
+    if (r < 0) return r;
+    plan_color(p, info);
     plan_time(p, codec->id, info, index, first);
     find_hdr(p, first);
     if (codec->id == AV_CODEC_ID_HEVC && is_mov(p->container))
@@ -563,7 +700,7 @@ int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderPa
     r = build_options(p, params, err);
     if (r >= 0 && !p->y4m) r = check_encoder(p, params, err);
     if (r < 0) return r;
-    tell(p, ctx, info, params);
+    tell(p, ctx, info, params, first, width, height);
     return 0;
 }
 
@@ -583,14 +720,6 @@ static void set_color(AVCodecContext *enc, const UpzEncoderPlan *p)
                        : p->tags.range == UPREZ_RANGE_LIMITED ? AVCOL_RANGE_MPEG
                                                               : AVCOL_RANGE_UNSPECIFIED;
     if (p->tags.siting < UPZ_COUNT(siting)) enc->chroma_sample_location = siting[p->tags.siting];
-}
-
-static int unknown_options(const AVDictionary *left, const char *encoder, UprezError *err)
-{
-    const AVDictionaryEntry *e = av_dict_get(left, "", NULL, AV_DICT_IGNORE_SUFFIX);
-    if (!e) return 0;
-    return upz_fail(err, UPREZ_ERR_USAGE, "%s has no option '%s'; 'ffmpeg -h encoder=%s' lists "
-                    "them", encoder, e->key, encoder);
 }
 
 int upz_encoder_open(AVCodecContext **out, const UpzEncoderPlan *p, UprezError *err)
@@ -624,14 +753,10 @@ int upz_encoder_open(AVCodecContext **out, const UpzEncoderPlan *p, UprezError *
     enc->strict_std_compliance = FF_COMPLIANCE_UNOFFICIAL; /* Motion JPEG in limited range */
     set_color(enc, p);
     int r = avcodec_open2(enc, codec, &options);
-    if (r >= 0) r = unknown_options(options, p->encoder, err);
-    else if (r == AVERROR(ENOMEM)) r = upz_fail_memory(err, 0, "the encoder");
-    else if (unknown_options(options, p->encoder, err) < 0 && r == AVERROR_OPTION_NOT_FOUND)
-        r = UPREZ_ERR_USAGE;
-    else
-        r = upz_fail(err, UPREZ_ERR_OUTPUT, "%s does not start for %dx%d %s with the options %s: "
-                     "%s", p->encoder, p->width, p->height, av_get_pix_fmt_name(p->pix_fmt),
-                     *p->options ? p->options : "(none)", upz_av_error(r, why));
+    if (r == AVERROR(ENOMEM)) r = upz_fail_memory(err, 0, "the encoder");
+    else if (r < 0)
+        r = upz_fail(err, UPREZ_ERR_OUTPUT, "%s does not start for %dx%d %s: %s", p->encoder,
+                     p->width, p->height, av_get_pix_fmt_name(p->pix_fmt), upz_av_error(r, why));
     av_dict_free(&options);
     if (r < 0) avcodec_free_context(&enc);
     *out = enc;

@@ -46,6 +46,8 @@ typedef struct UpzEncoderPlan {
 /* The muxer for a name: by extension, y4m for "-" and .y4m. USAGE when the extension is unknown or
  * not one for video. */
 int upz_container_find(const char **name, const char *output, UprezError *err);
+/* True for a name of a video file; false for pictures', AVIF and unknown ones. GIF is a video. */
+bool upz_container_moves(const char *output);
 
 /* Chooses and checks: encoder exists, takes size, format and options (unknown ones are an error);
  * opens and closes it once. width, height: as wanted; the plan has what is possible. sar: of the

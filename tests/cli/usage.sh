@@ -10,7 +10,7 @@ expect 2 "$UPREZ"
 expect 2 "$UPREZ" "$tmp/a.mp4"; said "output is missing"
 expect 2 "$UPREZ" "$tmp/a.mp4" b.mp4 c.mp4
 expect 2 "$UPREZ" --nonsense "$tmp/a.mp4" "$tmp/b.mp4"; said "--nonsense"
-for o in --tile --batch --no-reuse --reuse-threshold --mixed; do # not built yet: refused, never ignored
+for o in --no-reuse --reuse-threshold --mixed; do # not built yet: refused, never ignored
     expect 2 "$UPREZ" $o 1 "$tmp/a.mp4" "$tmp/b.mp4"
     "$UPREZ" --help | grep -q -- "$o " && bad "$o is in --help"
 done
@@ -30,6 +30,32 @@ expect 5 "$UPREZ" -g 1 "$tmp/a.mp4" "$tmp/b.mp4"
 expect 2 "$UPREZ" -c nosuchencoder "$tmp/a.mp4" "$tmp/b.mp4"; said "nosuchencoder"
 expect 2 "$UPREZ" -e nosuchoption=1 "$tmp/a.mp4" "$tmp/b.mp4"; said "nosuchoption"
 expect 2 "$UPREZ" "$tmp/a.mp4" "$tmp/b.xyz"
+# one line says what is wrong with an option of the encoder, before a model is read; libraries say nothing
+while read -r words; do
+    # shellcheck disable=SC2086
+    expect 2 "$UPREZ" -s 2 -m "$tmp/none.pth" $words "$tmp/a.mp4" "$tmp/b.mp4"; said "${words##*[ =,]}"
+    [ "$(wc -l <"$tmp/err")" = 1 ] || bad "$words: $(wc -l <"$tmp/err") lines"
+done <<'T'
+--preset nonsense
+-e crf=abc
+-e tune=film,bogus
+-e profile=extended
+-e profile=baseline --pix-fmt yuv444p
+-c libx265 --preset nonsense
+-c libvpx-vp9 -e deadline=nonsense
+T
+# too big for the codec or the file: refused before a model is read
+for o in "--size 17000x100 -c libx264" "--size 20000x20000"; do
+    # shellcheck disable=SC2086
+    expect 2 "$UPREZ" -m "$tmp/none.pth" $o "$tmp/a.mp4" "$tmp/b.mp4"; said "make it smaller"
+done
+ffmpeg -v error -i "$tmp/a.mp4" -frames:v 1 "$tmp/a.png"
+expect 2 "$UPREZ" -m "$tmp/none.pth" --size 20000x70 "$tmp/a.png" "$tmp/b.webp"; said "16383"
+expect 2 "$UPREZ" -m "$tmp/none.pth" --size 65501x70 "$tmp/a.png" "$tmp/b.jpg"; said "65500"
+# a picture becomes a picture that uprez writes, or a video: not whatever FFmpeg's encoders make of it
+for ext in avif heic apng bmp; do
+    expect 2 "$UPREZ" -m "$tmp/none.pth" "$tmp/a.png" "$tmp/b.$ext"; said "write it as .png, .jpg, .webp or .tif"
+done
 expect 7 "$UPREZ" "$tmp/a.mp4" "$tmp/no/such/dir/b.mp4"
 [ -e "$tmp/b.mp4" ] && bad "a refused run left an output"
 ls "$tmp" | grep -q 'uprez\|part' && bad "a refused run left $(ls "$tmp")"
