@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -54,7 +55,20 @@ static void names_free(Names *n)
     upz_free(n->items);
 }
 
-static int list(Names *names, const char *folder, UprezError *err)
+static int add_name(Names *names, const char *text, UprezError *err)
+{
+    char *name = upz_strdup(text);
+    if (!name || !upz_grow(&names->items, &names->cap, names->n + 1, sizeof(*names->items),
+                           MAX_FILES)) {
+        upz_free(name);
+        return upz_fail_memory(err, names->n, "the list of files");
+    }
+    names->items[names->n++] = name;
+    return 0;
+}
+
+/* Files and folders of a folder; hidden ones are left out. */
+static int list(Names *names, Names *inner, const char *folder, UprezError *err)
 {
     DIR *d = opendir(folder);
     if (!d) return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be opened: %s", folder, strerror(errno));
@@ -64,21 +78,48 @@ static int list(Names *names, const char *folder, UprezError *err)
         if (e->d_name[0] == '.') continue;
         char *path = upz_asprintf("%s/%s", folder, e->d_name);
         struct stat st;
-        bool file = path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+        bool known = path && stat(path, &st) == 0;
         upz_free(path);
-        if (!file) continue;
-        char *name = upz_strdup(e->d_name);
-        if (!name || !upz_grow(&names->items, &names->cap, names->n + 1, sizeof(*names->items),
-                               MAX_FILES)) {
-            upz_free(name);
-            r = upz_fail_memory(err, names->n, "the list of files");
-            break;
-        }
-        names->items[names->n++] = name;
+        if (!path) r = upz_fail_memory(err, 0, "a file name");
+        else if (known && S_ISREG(st.st_mode)) r = add_name(names, e->d_name, err);
+        else if (known && S_ISDIR(st.st_mode)) r = add_name(inner, e->d_name, err);
     }
     closedir(d);
     if (names->n) qsort(names->items, names->n, sizeof(*names->items), natural);
+    if (inner->n) qsort(inner->items, inner->n, sizeof(*inner->items), natural);
     return r;
+}
+
+/* One note for all folders inside, except the one the results go to and jobs' own. */
+static void tell_inner(UpzSession *s, const UpzJobParams *p, const Names *inner)
+{
+    char text[400] = "";
+    size_t at = 0, n = 0;
+    struct stat out, st;
+    bool there = stat(p->output, &out) == 0, more = false;
+    for (size_t i = 0; i < inner->n; i++) {
+        char *path = upz_asprintf("%s/%s", p->input, inner->items[i]);
+        bool ours = path && there && stat(path, &st) == 0 && st.st_dev == out.st_dev &&
+                    st.st_ino == out.st_ino;
+        upz_free(path);
+        if (ours || !strcmp(upz_extension(inner->items[i]), "uprez")) continue;
+        n++;
+        if (more || at + strlen(inner->items[i]) + 8 > sizeof(text)) {
+            more = true;
+            continue;
+        }
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", at ? ", " : "", inner->items[i]);
+    }
+    if (n)
+        upz_info(s->ctx, "%zu folder%s in %s %s not entered: %s%s", n, n == 1 ? "" : "s", p->input,
+                 n == 1 ? "is" : "are", text, !more ? "" : at ? ", …" : "…");
+}
+
+static int make_output(const char *folder, bool *made, UprezError *err)
+{
+    *made = mkdir(folder, 0777) == 0;
+    if (*made || (errno == EEXIST && upz_is_dir(folder))) return 0;
+    return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be created: %s", folder, strerror(errno));
 }
 
 /* OUTPUT/STEM SUFFIX.EXT; the extension stays where the file can be written so. The caller's. */
@@ -174,11 +215,20 @@ int upz_folder_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, U
         in.st_dev == out.st_dev && in.st_ino == out.st_ino)
         return upz_fail(err, UPREZ_ERR_USAGE, "%s is the input; write into another folder, or give "
                         "the outputs a --suffix", p->output);
-    if (mkdir(p->output, 0777) < 0 && errno != EEXIST)
-        return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be created: %s", p->output, strerror(errno));
-    Names names = {0};
+    if (p->ext) {
+        char probe[64];
+        snprintf(probe, sizeof(probe), "x.%s", p->ext);
+        if (!upz_still_can_write(probe) && !upz_container_moves(probe))
+            return upz_fail(err, UPREZ_ERR_USAGE, "--ext %s: pictures are written as png, jpg, webp or "
+                            "tif, videos as mp4, mkv, mov or webm", p->ext);
+    }
+    Names names = {0}, inner = {0};
     UprezError first = {0};
-    int code = 0, r = list(&names, p->input, err);
+    int code = 0, r = list(&names, &inner, p->input, err);
+    bool made = false;
+    if (r >= 0 && inner.n) tell_inner(s, p, &inner);
+    names_free(&inner);
+    if (r >= 0 && names.n) r = make_output(p->output, &made, err);
     for (size_t i = 0; i < names.n && r >= 0; i++) {
         if (p->cancel && *p->cancel) {
             r = upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %d files; the same command "
@@ -197,6 +247,7 @@ int upz_folder_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, U
         }
     }
     names_free(&names);
+    if (made) rmdir(p->output); /* only when nothing has been written */
     snprintf(result->output, sizeof(result->output), "%s", p->output);
     if (r < 0) return r;
     if (!result->files && !result->skipped)

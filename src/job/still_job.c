@@ -23,6 +23,14 @@ static int check_picture(const UpzSession *s, const UprezPicture *src, const Upr
                     s->info.engine ? s->info.engine : "the engine");
 }
 
+/* The size is refused before a model is read, when names tell its scale. */
+static int plan_size(UpzSize *size, const UpzJobParams *p, double scale, const UprezPicture *src,
+                     const UprezFormat *format, int rotation, UprezError *err)
+{
+    int r = upz_size_of(size, &p->upscale, scale, src->width, src->height, 0, 1, rotation, err);
+    return r < 0 ? r : upz_still_fits(p->output, format, size->width, size->height, err);
+}
+
 static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const UpzStillInfo *info,
                    UpzJobResult *result, UprezError *err)
 {
@@ -37,9 +45,12 @@ static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const 
     /* turned by EXIF: width and height change places on display */
     int rotation = info->orientation >= 5 ? 90 : 0;
     r = upz_still_format(&format, &color, src, p->output, err);
+    bool sure;
+    scale = upz_session_guess_scale(p, &sure);
+    if (p->upscale.scale > 0 || p->upscale.width > 0 || p->upscale.height > 0) sure = true;
+    if (r >= 0 && sure && !s->loaded) r = plan_size(&size, p, scale, src, &format, rotation, err);
     if (r >= 0) r = upz_session_load(s, &scale, err);
-    if (r >= 0)
-        r = upz_size_of(&size, &p->upscale, scale, src->width, src->height, 0, 1, rotation, err);
+    if (r >= 0) r = plan_size(&size, p, scale, src, &format, rotation, err);
     if (r >= 0)
         r = upz_session_upscaler(s, src, &format, &color, size.width, size.height, err);
     if (r < 0) return r;

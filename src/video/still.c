@@ -1,8 +1,10 @@
 #include "still.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <libavutil/imgutils.h>
 #include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
 
@@ -74,6 +76,7 @@ static int read_info(UpzStillInfo *info, UpzFrame *f, const char *path, UprezErr
     int r = upz_map_open(&map, path, MAX_FILE, UPREZ_ERR_INPUT, err);
     if (r < 0) return r;
     if (!upz_still_complete(map.data, map.size)) f->damaged = true;
+    if (info) upz_density_find(map.data, map.size, &info->density);
     if (info && upz_exif_find(map.data, map.size, &exif, &n)) {
         info->orientation = upz_exif_orientation(exif, n);
         if (exif != map.data && n <= 1 << 24) {
@@ -97,6 +100,23 @@ static int read_info(UpzStillInfo *info, UpzFrame *f, const char *path, UprezErr
     return r;
 }
 
+/* A palette is decoded as colours with transparency, also where no pixel has any. */
+static int drop_opaque_palette(UpzFrame *f, UprezError *err)
+{
+    const AVFrame *av = f->av;
+    if (av->format != AV_PIX_FMT_PAL8) return 0;
+    const uint32_t *palette = (const uint32_t *)av->data[1]; /* ARGB, native order */
+    for (int y = 0; y < av->height; y++)
+        for (int x = 0; x < av->width; x++)
+            if (palette[av->data[0][y * (ptrdiff_t)av->linesize[0] + x]] >> 24 != 255) return 0;
+    AVFrame *rgb;
+    int r = upz_frame_convert(&rgb, av, AV_PIX_FMT_RGB24, err);
+    if (r < 0) return r;
+    av_frame_free(&f->av);
+    f->av = rgb;
+    return 0;
+}
+
 int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const char *path,
                    UprezError *err)
 {
@@ -110,6 +130,7 @@ int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const 
     upz_source_close(&s);
     if (r == UPREZ_EOF) return upz_fail(err, UPREZ_ERR_INPUT, "%s holds no picture", path);
     if (r >= 0) r = read_info(info, *out, path, err);
+    if (r >= 0) r = drop_opaque_palette(*out, err);
     if (r < 0) upz_frame_free(out);
     return r;
 }
@@ -148,6 +169,23 @@ int upz_still_format(UprezFormat *out, UprezColor *color, const UprezPicture *sr
     }
     return uprez_format_from_name(out, name) < 0
                ? upz_fail(err, UPREZ_ERR_BUG, "the format %s is unknown", name) : 0;
+}
+
+int upz_still_fits(const char *path, const UprezFormat *format, int width, int height,
+                   UprezError *err)
+{
+    UpzStillKind kind = kind_of(path);
+    const char *name = uprez_format_name(format);
+    enum AVPixelFormat f = name ? av_get_pix_fmt(name) : AV_PIX_FMT_NONE;
+    int side = kind == UPZ_STILL_JPEG ? 65500 : kind == UPZ_STILL_WEBP ? 16383 : INT_MAX;
+    if (width > side || height > side)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s: a %s picture has at most %d pixels a side, not "
+                        "%dx%d; make it smaller, or write a PNG", path,
+                        kind == UPZ_STILL_JPEG ? "JPEG" : "WebP", side, width, height);
+    if (av_image_check_size2((unsigned)width, (unsigned)height, INT64_MAX, f, 0, NULL) < 0)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s: %dx%d is more than FFmpeg puts into one picture; "
+                        "make it smaller", path, width, height);
+    return 0;
 }
 
 /* ---- writing ---- */
@@ -242,7 +280,9 @@ static int encode(uint8_t **out, size_t *size, UpzStillKind kind, const UprezPic
                          upz_av_error(r, why));
     }
     if (r >= 0) {
-        if (meta->icc || meta->exif || meta->orientation > 1)
+        /* PNG's encoder writes a density of 0 by 1 */
+        if (meta->icc || meta->exif || meta->orientation > 1 || kind == UPZ_STILL_PNG ||
+            meta->density.x > 0)
             r = upz_still_embed(kind, p->data, (size_t)p->size, meta, out, size, err);
         else {
             *out = duplicate(p->data, (size_t)p->size);
@@ -298,6 +338,7 @@ static int choose_meta(UpzStillMeta *m, uint8_t **exif, UpzStillKind kind,
     *m = (UpzStillMeta){.orientation = info ? info->orientation : 1};
     *exif = NULL;
     if (!info) return 0;
+    m->density = info->density;
     m->icc = info->icc;
     m->icc_size = info->icc_size;
     if (kind == UPZ_STILL_TIFF || (!info->exif && info->orientation <= 1)) return 0;

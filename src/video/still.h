@@ -1,6 +1,7 @@
 /* Still pictures: PNG 8/16, JPEG, WebP, TIFF, BMP, … in; PNG, JPEG, WebP, TIFF out.
  *
- * Kept: alpha (straight; JPEG has none), 16 bits (PNG, TIFF), ICC profile, and the EXIF block with its
+ * Kept: alpha (straight; JPEG has none), 16 bits (PNG, TIFF), ICC profile, density (dots per inch;
+ * WebP has none), and the EXIF block with its
  * dimensions brought up to date and its thumbnail dropped (TIFF takes the orientation only). The
  * orientation stays a tag, which all four targets hold (JPEG APP1, PNG eXIf, WebP EXIF, TIFF tag
  * 274): pixels are not turned. Threads: safe on different files. */
@@ -9,6 +10,7 @@
 
 #include "base/context.h"
 #include "frame.h"
+#include "still_meta.h"
 
 typedef struct UpzStillInfo {
     int orientation;  /* EXIF 1..8; 1 = upright */
@@ -16,19 +18,23 @@ typedef struct UpzStillInfo {
     size_t icc_size;
     void *exif;       /* a TIFF structure, owned by the info; NULL = none */
     size_t exif_size;
+    UpzDensity density;
 } UpzStillInfo;
 
 /* True when the name's extension is one upz_still_write can write. */
 bool upz_still_can_write(const char *path);
 /* True when path is a still picture by content (one frame, an image demuxer). */
 bool upz_still_probe(const char *path);
-/* INPUT when it does not decode; a file that is cut off gives a frame marked `damaged`. info may be
+/* A picture with an opaque palette is plain RGB. INPUT when it does not decode; a file that is cut off gives a frame marked `damaged`. info may be
  * NULL; else it is the caller's to free, also after a failure. */
 int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const char *path,
                    UprezError *err);
 /* The format to ask the upscaler for so that nothing of `src` is lost and the file can hold it. */
 int upz_still_format(UprezFormat *out, UprezColor *color, const UprezPicture *src, const char *path,
                      UprezError *err);
+/* USAGE when a file of this kind cannot be as big as that. */
+int upz_still_fits(const char *path, const UprezFormat *format, int width, int height,
+                   UprezError *err);
 /* Atomically: PATH.part, verified by decoding it again (size; PNG and TIFF: every sample), renamed.
  * The picture must have a format upz_still_format() gives. quality 1..100, 0 = default (95 for JPEG
  * and WebP; PNG and TIFF are lossless). info may be NULL. OUTPUT or VERIFY. */

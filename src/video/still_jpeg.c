@@ -1,5 +1,6 @@
 #include "still_jpeg.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdio.h> /* jpeglib.h needs FILE */
 #include <string.h>
@@ -128,6 +129,13 @@ static void write_all(Writer *w, const UprezPicture *p, int quality, const UpzSt
     w->c.comp_info[0].h_samp_factor = yuv ? 1 << f->sub_x : 1;
     w->c.comp_info[0].v_samp_factor = yuv ? 1 << f->sub_y : 1;
     w->c.raw_data_in = yuv;
+    const UpzDensity *d = &meta->density;
+    double unit = d->metre ? 0.0254 : 1;
+    if (d->x * unit >= 0.5 && d->y * unit >= 0.5 && d->x * unit < 65535 && d->y * unit < 65535) {
+        w->c.density_unit = d->metre; /* 1: inches */
+        w->c.X_density = (UINT16)lrint(d->x * unit);
+        w->c.Y_density = (UINT16)lrint(d->y * unit);
+    }
     jpeg_start_compress(&w->c, TRUE);
     markers(w, meta);
     if (yuv) write_yuv(w, p);

@@ -1,5 +1,6 @@
 #include "still_meta.h"
 
+#include <math.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -218,6 +219,71 @@ size_t upz_exif_make(uint8_t out[UPZ_EXIF_SMALL], int orientation)
     return sizeof(blank);
 }
 
+/* ---- density ---- */
+
+static bool is_density(UpzDensity *d, double x, double y, double per_metre)
+{
+    if (!(x > 0 && y > 0 && x < 1e9 && y < 1e9)) return false;
+    *d = (UpzDensity){.metre = per_metre > 0};
+    d->x = d->metre ? x * per_metre : x;
+    d->y = d->metre ? y * per_metre : y;
+    return true;
+}
+
+static double rational(const Ifd *f, unsigned tag)
+{
+    size_t e = ifd_find(f, tag), at = e ? get(f, e + 8, 4) : 0;
+    if (!e || get(f, e + 2, 2) != 5 || at > f->n || f->n - at < 8) return 0;
+    uint32_t den = get(f, at + 4, 4);
+    return den ? (double)get(f, at, 4) / den : 0;
+}
+
+static bool exif_density(const uint8_t *exif, size_t size, UpzDensity *d)
+{
+    Ifd f;
+    if (!ifd_open(&f, exif, size)) return false;
+    size_t e = ifd_find(&f, 296);
+    uint32_t unit = e ? get(&f, e + 8, 2) : 2; /* 1 none, 2 inch, 3 centimetre */
+    return is_density(d, rational(&f, 282), rational(&f, 283),
+                      unit == 2 ? 1 / 0.0254 : unit == 3 ? 100 : 0);
+}
+
+static bool png_density(const uint8_t *d, size_t n, UpzDensity *out)
+{
+    for (size_t i = 8; i + 12 <= n && memcmp(d + i + 4, "IDAT", 4);) {
+        size_t len = be32(d + i);
+        if (len > n - i - 12) break;
+        if (len == 9 && !memcmp(d + i + 4, "pHYs", 4))
+            return is_density(out, be32(d + i + 8), be32(d + i + 12), d[i + 16] == 1);
+        i += len + 12;
+    }
+    return false;
+}
+
+/* JFIF's, if it has a unit; cameras say it in EXIF only. */
+static bool jpeg_density(const uint8_t *d, size_t n, UpzDensity *out)
+{
+    bool jfif = n >= 20 && d[2] == 0xff && d[3] == 0xe0 && !memcmp(d + 6, "JFIF\0", 5);
+    const uint8_t *exif;
+    size_t size, pixels;
+    if (jfif && d[13] &&
+        is_density(out, d[14] << 8 | d[15], d[16] << 8 | d[17], d[13] == 1 ? 1 / 0.0254 : 100))
+        return true;
+    if (find_jpeg(d, n, &exif, &size, &pixels) && exif_density(exif, size, out)) return true;
+    return jfif && is_density(out, d[14] << 8 | d[15], d[16] << 8 | d[17], 0);
+}
+
+bool upz_density_find(const uint8_t *d, size_t n, UpzDensity *out)
+{
+    *out = (UpzDensity){0};
+    switch (upz_still_kind(d, n)) {
+    case UPZ_STILL_PNG: return png_density(d, n, out);
+    case UPZ_STILL_JPEG: return jpeg_density(d, n, out);
+    case UPZ_STILL_TIFF: return exif_density(d, n, out);
+    default: return false;
+    }
+}
+
 /* ---- embedding ---- */
 
 typedef struct Bytes {
@@ -259,13 +325,33 @@ static bool png_icc(Bytes *b, const UpzStillMeta *m)
     return ok;
 }
 
-/* Both belong before the pixels: directly behind IHDR. */
+static bool png_phys(Bytes *b, const UpzDensity *d)
+{
+    uint8_t v[9] = {0};
+    if (d->x < 0.5 || d->y < 0.5 || d->x > 2e9 || d->y > 2e9) return true;
+    put_be32(v, (uint32_t)(d->x + 0.5));
+    put_be32(v + 4, (uint32_t)(d->y + 0.5));
+    v[8] = d->metre;
+    return png_chunk(b, "pHYs", v, sizeof(v));
+}
+
+/* All belong before the pixels: directly behind IHDR. */
 static bool embed_png(Bytes *b, const uint8_t *d, size_t n, const UpzStillMeta *m)
 {
-    const size_t at = 8 + 25;
-    return n > at && put_bytes(b, d, at) && (!m->icc || png_icc(b, m)) &&
-           (!m->exif || png_chunk(b, "eXIf", m->exif, m->exif_size)) &&
-           put_bytes(b, d + at, n - at);
+    size_t at = 8 + 25, phys;
+    if (n <= at || !put_bytes(b, d, at) || (m->icc && !png_icc(b, m)) ||
+        (m->exif && !png_chunk(b, "eXIf", m->exif, m->exif_size)) || !png_phys(b, &m->density))
+        return false;
+    for (phys = at; phys + 21 <= n && memcmp(d + phys + 4, "IDAT", 4);) {
+        size_t len = be32(d + phys);
+        if (len > n - phys - 12) return false;
+        if (!memcmp(d + phys + 4, "pHYs", 4)) {
+            if (!put_bytes(b, d + at, phys - at)) return false;
+            at = phys + len + 12;
+        }
+        phys += len + 12;
+    }
+    return put_bytes(b, d + at, n - at);
 }
 
 static bool riff_chunk(Bytes *b, const char *type, const uint8_t *d, size_t n)
@@ -335,6 +421,26 @@ static void tiff_entry(uint8_t *list, unsigned *count, unsigned tag, unsigned ty
     put_le(list + 12 * i + 8, value, 4);
 }
 
+/* Two rationals and their unit: inches, with the fraction where there is one. */
+static bool tiff_density(Bytes *b, uint8_t *list, unsigned *count, const UpzDensity *d)
+{
+    uint8_t v[16], pad[1] = {0};
+    double unit = d->metre ? 0.0254 : 1, xy[2] = {d->x * unit, d->y * unit};
+    if (!put_bytes(b, pad, b->n & 1) || b->n > UINT32_MAX / 2) return false;
+    for (int i = 0; i < 2; i++) {
+        double whole = floor(xy[i] + 0.5);
+        /* PNG's whole pixels a metre are meant as whole dots an inch */
+        bool exact = fabs(xy[i] - whole) < 0.02;
+        if (!(xy[i] < 4e6)) return true;
+        put_le(v + 8 * i, (uint32_t)(exact ? whole : xy[i] * 1000 + 0.5), 4);
+        put_le(v + 8 * i + 4, exact ? 1 : 1000, 4);
+    }
+    tiff_entry(list, count, 282, 5, 1, (uint32_t)b->n);
+    tiff_entry(list, count, 283, 5, 1, (uint32_t)b->n + 8);
+    tiff_entry(list, count, 296, 3, 1, d->metre ? 2 : 1);
+    return put_bytes(b, v, sizeof(v));
+}
+
 /* The directory is written anew behind everything; the old one stays unused. */
 static bool embed_tiff(Bytes *b, const uint8_t *d, size_t n, const UpzStillMeta *m)
 {
@@ -342,7 +448,7 @@ static bool embed_tiff(Bytes *b, const uint8_t *d, size_t n, const UpzStillMeta 
     Ifd f;
     if (!ifd_open(&f, d, n) || f.big || f.count > 1000 || n > UINT32_MAX / 2) return false;
     unsigned count = f.count;
-    uint8_t *list = upz_calloc(count + 2, 12);
+    uint8_t *list = upz_calloc(count + 5, 12);
     if (!list) return false;
     memcpy(list, d + f.at, 12 * (size_t)count);
     bool ok = put_bytes(b, d, n);
@@ -351,6 +457,7 @@ static bool embed_tiff(Bytes *b, const uint8_t *d, size_t n, const UpzStillMeta 
         tiff_entry(list, &count, 34675, 7, (uint32_t)m->icc_size, (uint32_t)b->n);
         ok = ok && put_bytes(b, m->icc, m->icc_size);
     }
+    if (ok && m->density.x > 0) ok = tiff_density(b, list, &count, &m->density);
     if (m->orientation > 1) tiff_entry(list, &count, 0x112, 3, 1, (uint32_t)m->orientation);
     ok = ok && put_bytes(b, zero, b->n & 1);
     uint8_t head[2];

@@ -1,4 +1,4 @@
-/* What a picture file says beside its pixels: EXIF and ICC, found in and put into PNG, JPEG, WebP
+/* What a picture file says beside its pixels: EXIF, ICC and density, found in and put into PNG, JPEG, WebP
  * and TIFF bytes without touching the pixels. Used inside this room only.
  * Formats: PNG 3rd edition (iCCP, eXIf), JFIF/EXIF APP1, ICC.1 annex B.4, RIFF WebP container,
  * TIFF 6.0. Every length in a file is checked before it is used. */
@@ -32,14 +32,22 @@ void upz_exif_resize(uint8_t *exif, size_t size, uint32_t w, uint32_t h);
 #define UPZ_EXIF_SMALL 26
 size_t upz_exif_make(uint8_t out[UPZ_EXIF_SMALL], int orientation);
 
+/* How close pixels lie when printed: PNG's pHYs, JFIF's density, TIFF's and EXIF's resolution. */
+typedef struct UpzDensity {
+    double x, y; /* pixels a metre, or without a unit: their ratio tells the pixels' shape. 0 = unknown */
+    bool metre;
+} UpzDensity;
+bool upz_density_find(const uint8_t *data, size_t size, UpzDensity *density);
+
 typedef struct UpzStillMeta {
     const uint8_t *icc, *exif; /* NULL = none */
     size_t icc_size, exif_size;
     int orientation;           /* for TIFF, which has a tag of its own */
+    UpzDensity density;
 } UpzStillMeta;
 
 /* A new block of memory (upz_free) with the file and the metadata in it, for PNG, WebP, TIFF as
- * libavcodec writes them. BUG when the file is not such a one, MEMORY. */
+ * libavcodec writes them; their density is replaced. BUG when the file is not such a one, MEMORY. */
 int upz_still_embed(UpzStillKind kind, const uint8_t *data, size_t size, const UpzStillMeta *meta,
                     uint8_t **out, size_t *out_size, UprezError *err);
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Pictures and folders: depth, alpha, gray kept; a folder goes on after a bad file.
 . "$(dirname "$0")/lib.sh"
-need ffmpeg ffprobe
+need ffmpeg ffprobe python3
 need_media
 P=$SHARED/media/images/realworld
 
@@ -19,10 +19,55 @@ check lq_baboon.png f.jpg yuvj444p
 expect 0 "$UPREZ" -q -m lanczos -s 2 "$P/lq_baboon.png" "$tmp/g.webp"
 [ "$(probe "$tmp/g.webp" width,height)" = 246,240 ] || bad "webp: $(probe "$tmp/g.webp" width,height)"
 
+# a palette without transparency stays RGB, one with it keeps it; dots per inch stay
+python3 - "$tmp" <<'P'
+import struct, sys, zlib
+def chunk(t, d): return struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d))
+rows = b"".join(b"\0" + bytes((x + y) % 3 for x in range(8)) for y in range(8))
+for name, trns in (("opaque", b"\xff\xff\xff\x00"), ("clear", b"\xff\x80")): # the fourth colour is never used
+    open(f"{sys.argv[1]}/{name}.png", "wb").write(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 3, 0, 0, 0))
+        + chunk(b"PLTE", bytes(range(0, 240, 20))) + chunk(b"tRNS", trns)
+        + chunk(b"pHYs", struct.pack(">IIB", 11811, 5906, 1)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+P
+for n in opaque:rgb24 clear:rgba; do
+    expect 0 "$UPREZ" -q -m lanczos -s 2 "$tmp/${n%:*}.png" "$tmp/p.png" -y
+    [ "$(probe "$tmp/p.png" pix_fmt)" = "${n#*:}" ] || bad "${n%:*} palette became $(probe "$tmp/p.png" pix_fmt)"
+done
+from=$tmp/opaque.png
+for to in dpi.png dpi.jpg dpi.tif dpi2.png; do
+    expect 0 "$UPREZ" -q -m lanczos -s 2 "$from" "$tmp/$to"; from=$tmp/$to
+    python3 - "$tmp/$to" <<'P' || bad "$to: other dots per inch"
+import struct, sys
+d = open(sys.argv[1], "rb").read()
+if d[:4] == b"\x89PNG":
+    at = d.index(b"pHYs") + 4
+    assert d.count(b"pHYs") == 1 and d.index(b"pHYs") < d.index(b"IDAT")
+    x, y, unit = struct.unpack(">IIB", d[at:at + 9])
+    assert (x, y, unit) == (11811, 5906, 1), (x, y, unit)
+elif d[:2] == b"\xff\xd8":
+    assert struct.unpack(">BHH", d[13:18]) == (1, 300, 150), d[:20]
+else:
+    at, = struct.unpack("<I", d[4:8])
+    n, = struct.unpack("<H", d[at:at + 2])
+    tags = {t: v for t, _, _, v in struct.iter_unpack("<HHII", d[at + 2:at + 2 + 12 * n])}
+    res = [struct.unpack("<II", d[tags[t]:tags[t] + 8]) for t in (282, 283)]
+    assert [a / b for a, b in res] == [300, 150] and tags[296] == 2, (res, tags[296])
+P
+done
+
 mkdir "$tmp/in"
 cp "$P/lq_comic.png" "$tmp/in/2 with space.png"; cp "$P/lq_baboon.png" "$tmp/in/10.png"
 expect 0 "$UPREZ" -q -m bicubic -s 2 "$tmp/in" "$tmp/made"
 [ -f "$tmp/made/2 with space.png" ] && [ -f "$tmp/made/10.png" ] || bad "folder: $(ls "$tmp/made")"
+# folders inside are named once, not entered; nothing to do leaves nothing behind
+mkdir -p "$tmp/in/inner one" "$tmp/in/two" "$tmp/none/below"
+expect 0 "$UPREZ" --progress none -y -m bicubic -s 2 "$tmp/in" "$tmp/made"; said "2 folders in $tmp/in are not entered: inner one, two"
+[ "$(grep -c "not entered" "$tmp/err")" = 1 ] || bad "inner folders: $(cat "$tmp/err")"
+expect 3 "$UPREZ" -m bicubic -s 2 "$tmp/none" "$tmp/none2"; said "below"
+[ -e "$tmp/none2" ] && bad "an empty output folder was left"
+expect 2 "$UPREZ" -m bicubic --ext avif "$tmp/in" "$tmp/none2"; said "avif"
+[ -e "$tmp/none2" ] && bad "a refused run made a folder"
 echo broken >"$tmp/in/5.png"
 expect 3 "$UPREZ" -q -m bicubic -s 2 "$tmp/in" "$tmp/made2"
 [ "$(ls "$tmp/made2" | wc -l)" = 2 ] || bad "a bad file stopped the folder: $(ls "$tmp/made2")"
