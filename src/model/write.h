@@ -34,7 +34,7 @@ int upz_write_ncnn_memory(const UprezModel *model, bool half, uint8_t **param, s
 
 /* A state dict as safetensors, all fp32 or all fp16, under the names that PyTorch's own definition
  * of the network gives them. A graph from ONNX or ncnn has such names only when it is recognised
- * as SRVGGNetCompact or RRDBNet; a cut-off at 0 and 1 as its last step is left out then. */
+ * as SRVGGNetCompact, RRDBNet or SPAN; a cut-off at 0 and 1 as its last step is left out then. */
 int upz_write_safetensors_memory(const UprezModel *model, bool half, uint8_t **data, size_t *size,
                                  UprezError *err);
 

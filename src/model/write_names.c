@@ -1,5 +1,5 @@
 /* A graph read from ONNX or ncnn has lost its checkpoint's names, but its layers say what it is: it
- * is walked from the output back, as SRVGGNetCompact and as RRDBNet, the two whose files people
+ * is walked from the output back, as SRVGGNetCompact, as RRDBNet and as SPAN, whose files people
  * exchange. Scalings may stand alone or within additions, as exporters leave them. */
 #include "model/write_names.h"
 
@@ -53,19 +53,21 @@ static void add_tensor(Walk *w, int tensor, const char *fmt, ...)
     va_end(ap);
 }
 
-/* A row of one value. */
-static void add_constant(Walk *w, int count, float value, const char *fmt, ...) UPZ_PRINTF(4, 5);
-static void add_constant(Walk *w, int count, float value, const char *fmt, ...)
+/* Numbers the graph does not have: all `value`, for the caller to fill. NULL when out of memory. */
+static float *add_made(Walk *w, int n_dims, const int64_t *dims, float value, const char *fmt, ...)
+    UPZ_PRINTF(5, 6);
+static float *add_made(Walk *w, int n_dims, const int64_t *dims, float value, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    UpzNamed *n = add(w, 1, (int64_t[]){count}, fmt, ap);
+    UpzNamed *n = add(w, n_dims, dims, fmt, ap);
     va_end(ap);
-    if (!n) return;
-    n->made = upz_alloc_aligned((size_t)count * sizeof(float));
+    if (!n) return NULL;
+    n->made = upz_alloc_aligned((size_t)n->count * sizeof(float));
     n->data = n->made;
-    if (!n->made) w->r = upz_fail_memory(w->err, (size_t)count * sizeof(float), "a bias");
-    for (int i = 0; n->made && i < count; i++) n->made[i] = value;
+    if (!n->made) w->r = upz_fail_memory(w->err, (size_t)n->count * sizeof(float), "weights");
+    for (int64_t i = 0; n->made && i < n->count; i++) n->made[i] = value;
+    return n->made;
 }
 
 /* Weights and bias of a convolution; a bias that is not there is zero. */
@@ -74,7 +76,7 @@ static void add_conv(Walk *w, int value, const char *name)
     const UpzNode *n = at(w, value);
     add_tensor(w, n->weights, "%s.weight", name);
     if (n->bias != UPZ_NO_TENSOR) add_tensor(w, n->bias, "%s.bias", name);
-    else add_constant(w, n->channels, 0, "%s.bias", name);
+    else add_made(w, 1, (int64_t[]){n->channels}, 0, "%s.bias", name);
 }
 
 /* ---- recognising layers ---- */
@@ -147,22 +149,14 @@ static bool residual(const Walk *w, int value, float factor, int pick, int *inne
 
 /* ---- SRVGGNetCompact ---- */
 
+/* One slope a channel. Slopes of zero, and equal ones, are what the other activations are. */
 static void add_activation(Walk *w, int value, int i)
 {
     const UpzNode *n = at(w, value);
     const UpzTensor *t = n->act == UPZ_ACT_PRELU ? &w->g->tensors[n->slopes] : NULL;
-    /* slopes 0 and equal ones are what the other activations are */
-    if (t && t->count == n->channels && t->n_dims == 1)
-        add_tensor(w, n->slopes, "body.%d.weight", i);
-    else if (t && t->count == 1)
-        add_constant(w, n->channels, t->data[0], "body.%d.weight", i);
-    else if (t) {
-        add_constant(w, n->channels, 0, "body.%d.weight", i);
-        if (w->r >= 0)
-            memcpy(w->names->items[w->names->n - 1].made, t->data,
-                   (size_t)t->count * sizeof(float));
-    } else
-        add_constant(w, n->channels, n->act == UPZ_ACT_LEAKY ? n->slope : 0, "body.%d.weight", i);
+    float *slopes = add_made(w, 1, (int64_t[]){n->channels},
+                             n->act == UPZ_ACT_LEAKY ? n->slope : 0, "body.%d.weight", i);
+    for (int c = 0; t && slopes && c < n->channels; c++) slopes[c] = t->data[t->count > 1 ? c : 0];
 }
 
 static bool find_srvgg(Walk *w)
@@ -295,6 +289,134 @@ static bool find_rrdbnet(Walk *w, Dense *dense)
     return true;
 }
 
+/* ---- SPAN ---- */
+
+enum { SPAN_BLOCKS = 6 };
+
+/* value = sigmoid(of) - 0.5 */
+static bool is_attention(const Walk *w, int value, int of)
+{
+    const UpzNode *n = at(w, value);
+    if (n->op != UPZ_OP_AFFINE || n->act != UPZ_ACT_NONE || n->weights != UPZ_NO_TENSOR ||
+        n->bias != UPZ_NO_TENSOR || n->alpha[0] != 1 || n->alpha[1] != -0.5f)
+        return false;
+    const UpzNode *s = at(w, n->src[0]);
+    return s->op == UPZ_OP_ACT && s->act == UPZ_ACT_SIGMOID && s->src[0] == of;
+}
+
+static bool is_silu_conv(const Walk *w, int value)
+{
+    return is_conv3(w, value) && at(w, value)->act == UPZ_ACT_SILU;
+}
+
+/* (c3 + x) * (sigmoid(c3) - 0.5), c3 = conv(silu(conv(silu(conv(x))))); returns x, or -1. */
+static int span_block(const Walk *w, int value, int conv[3])
+{
+    const UpzNode *n = at(w, value);
+    if (n->op != UPZ_OP_MUL || n->act != UPZ_ACT_NONE) return -1;
+    for (int order = 0; order < 2; order++)
+        for (int pick = 0; pick < 2; pick++) {
+            int c3, x;
+            if (!residual(w, n->src[order], 1, pick, &c3, &x) || !is_plain_conv(w, c3) ||
+                !is_attention(w, n->src[1 - order], c3))
+                continue;
+            conv[2] = c3, conv[1] = at(w, c3)->src[0];
+            if (!is_silu_conv(w, conv[1])) continue;
+            conv[0] = at(w, conv[1])->src[0];
+            if (is_silu_conv(w, conv[0]) && at(w, conv[0])->src[0] == x) return x;
+        }
+    return -1;
+}
+
+/* Is value (input - mean) * 255, however many steps it takes, or (*norm = false) the input? */
+static bool span_front(const Walk *w, int value, bool *norm)
+{
+    static const double mean[3] = {0.4488, 0.4371, 0.4040};
+    double scale[3] = {1, 1, 1}, offset[3] = {0, 0, 0}; /* from `value`'s source on */
+    *norm = value != 0;
+    for (; value != 0; value = at(w, value)->src[0]) {
+        const UpzNode *n = at(w, value);
+        bool depthwise = n->op == UPZ_OP_CONV && n->groups == 3 && n->kernel_w == 1 &&
+                         n->kernel_h == 1 && n->stride == 1; /* as ncnn files have it */
+        if ((n->op != UPZ_OP_AFFINE && !depthwise) || n->act != UPZ_ACT_NONE || n->channels != 3)
+            return false;
+        const UpzTensor *a = n->weights != UPZ_NO_TENSOR ? &w->g->tensors[n->weights] : NULL;
+        const UpzTensor *b = n->bias != UPZ_NO_TENSOR ? &w->g->tensors[n->bias] : NULL;
+        for (int c = 0; c < 3; c++) {
+            double s = a ? a->data[a->count > 1 ? c : 0] : b ? 1 : n->alpha[0];
+            double o = b ? b->data[b->count > 1 ? c : 0] : a ? 0 : n->alpha[1];
+            offset[c] += scale[c] * o;
+            scale[c] *= s;
+        }
+    }
+    for (int c = 0; *norm && c < 3; c++)
+        if (fabs(scale[c] - 255) > 0.01 || fabs(offset[c] + 255 * mean[c]) > 0.06) return false;
+    return true;
+}
+
+/* A collapsed 3x3 layer in the form SPAN is trained in: 1x1, 3x3, 1x1 in a row and a 1x1 beside,
+ * with weights under which the row is the layer itself and the rest nothing. */
+static void add_span_conv(Walk *w, int value, const char *name)
+{
+    const UpzNode *n = at(w, value);
+    const UpzTensor *t = &w->g->tensors[n->weights];
+    int64_t out = t->dims[0], in = t->dims[1];
+    const float *bias = n->bias == UPZ_NO_TENSOR ? NULL : w->g->tensors[n->bias].data;
+    float *first = add_made(w, 4, (int64_t[]){2 * in, in, 1, 1}, 0, "%s.conv.0.weight", name);
+    add_made(w, 1, (int64_t[]){2 * in}, 0, "%s.conv.0.bias", name);
+    float *mid = add_made(w, 4, (int64_t[]){2 * out, 2 * in, 3, 3}, 0, "%s.conv.1.weight", name);
+    add_made(w, 1, (int64_t[]){2 * out}, 0, "%s.conv.1.bias", name);
+    float *last = add_made(w, 4, (int64_t[]){out, 2 * out, 1, 1}, 0, "%s.conv.2.weight", name);
+    float *offset = add_made(w, 1, (int64_t[]){out}, 0, "%s.conv.2.bias", name);
+    add_made(w, 4, (int64_t[]){out, in, 1, 1}, 0, "%s.sk.weight", name);
+    add_made(w, 1, (int64_t[]){out}, 0, "%s.sk.bias", name);
+    add_tensor(w, n->weights, "%s.eval_conv.weight", name);
+    float *eval = add_made(w, 1, (int64_t[]){out}, 0, "%s.eval_conv.bias", name);
+    if (w->r < 0) return;
+    for (int64_t i = 0; i < in; i++) first[i * in + i] = 1;
+    for (int64_t o = 0; o < out; o++) {
+        last[o * 2 * out + o] = 1;
+        memcpy(mid + o * 2 * in * 9, t->data + o * in * 9, (size_t)in * 9 * sizeof(float));
+        offset[o] = eval[o] = bias ? bias[o] : 0;
+    }
+}
+
+static bool find_span(Walk *w)
+{
+    int conv[SPAN_BLOCKS][3], maps[DENSE], block[SPAN_BLOCKS + 1];
+    const UpzNode *out = at(w, w->g->output);
+    bool norm;
+    if (out->op != UPZ_OP_SHUFFLE || out->dcr || !is_plain_conv(w, out->src[0])) return false;
+    int cat = at(w, out->src[0])->src[0];
+    const UpzNode *c = at(w, cat);
+    if (c->op != UPZ_OP_CONV || c->kernel_w != 1 || c->kernel_h != 1 || c->stride != 1 ||
+        c->groups != 1 || c->act != UPZ_ACT_NONE || maps_of(w, c->src[0], maps) != 4)
+        return false;
+    int features = maps[0], last = maps[1];
+    if (!is_plain_conv(w, features) || !is_plain_conv(w, last)) return false;
+    block[SPAN_BLOCKS] = at(w, last)->src[0];
+    for (int b = SPAN_BLOCKS - 1; b >= 0; b--) {
+        block[b] = span_block(w, block[b + 1], conv[b]);
+        if (block[b] < 0) return false;
+    }
+    if (block[0] != features || maps[2] != block[1] || maps[3] != conv[SPAN_BLOCKS - 1][0] ||
+        !span_front(w, at(w, features)->src[0], &norm))
+        return false;
+    add_span_conv(w, features, "conv_1");
+    for (int b = 0; b < SPAN_BLOCKS; b++)
+        for (int k = 0; k < 3; k++) {
+            char name[32];
+            snprintf(name, sizeof(name), "block_%d.c%d_r", b + 1, k + 1);
+            add_span_conv(w, conv[b][k], name);
+        }
+    add_span_conv(w, last, "conv_2");
+    add_conv(w, cat, "conv_cat");
+    add_conv(w, out->src[0], "upsampler.0");
+    if (!norm) add_made(w, 1, (int64_t[]){1}, 0, "no_norm");
+    w->names->architecture = "span";
+    return true;
+}
+
 /* ---- the names a checkpoint had ---- */
 
 static int by_name(const void *a, const void *b)
@@ -333,7 +455,7 @@ int upz_names_find(UpzNames *names, const UprezModel *model, UprezError *err)
     upz_names_free(names);
     Dense *dense = upz_calloc(1, sizeof(*dense));
     if (!dense) return upz_fail_memory(err, sizeof(*dense), "a list of layers");
-    bool found = find_srvgg(&w) || find_rrdbnet(&w, dense);
+    bool found = find_srvgg(&w) || find_rrdbnet(&w, dense) || find_span(&w);
     upz_free(dense);
     return w.r < 0 ? w.r : found;
 }

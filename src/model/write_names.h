@@ -16,7 +16,7 @@ typedef struct UpzNamed {
 typedef struct UpzNames {
     UpzNamed *items;
     size_t n, cap;
-    const char *architecture; /* "srvgg", "rrdbnet", or the model's own */
+    const char *architecture; /* "srvgg", "rrdbnet", "span", or the model's own */
 } UpzNames;
 
 /* Finds the names: those of the checkpoint the model came from, else those of the architecture that

@@ -251,9 +251,10 @@ static float channel_value(const State *s, int tensor, int c, float otherwise)
 static void affine(State *s, const UpzNode *n, Name src, Name dst)
 {
     if (n->weights == UPZ_NO_TENSOR && n->bias == UPZ_NO_TENSOR) {
-        Name between = n->alpha[1] != 0 ? temp(s) : dst;
-        with_number(s, 2, n->alpha[0], src, between);
-        if (n->alpha[1] != 0) with_number(s, 0, n->alpha[1], between, dst);
+        bool scales = n->alpha[0] != 1, adds = n->alpha[1] != 0;
+        Name between = scales && adds ? temp(s) : dst;
+        if (scales || !adds) with_number(s, 2, n->alpha[0], src, between);
+        if (adds) with_number(s, 0, n->alpha[1], scales ? between : src, dst);
         return;
     }
     line(s, "ConvolutionDepthWise", 1, &src, 1);
