@@ -31,7 +31,8 @@ typedef struct UprezParams {
                                   "bilinear" */
     double blend;              /* 0..1: share of the plain resized source in the result */
     int tta;                   /* average over the 8 flips and turns */
-    int depth;                 /* pictures in flight, 0 = the engine's own */
+    int depth;                 /* pictures inside at once, sent and not received; 0 = one more than
+                                  the engine can have in work */
     int tile;                  /* side of a tile in source px, for tensor runtimes; 0 = auto */
     int batch;                 /* tiles or pictures a run, for tensor runtimes; 0 = auto */
     const char *runtime_path;  /* folder to look in for runtimes' libraries first; NULL = none */
@@ -43,7 +44,7 @@ typedef struct UprezInfo {
     const char *device, *precision;
     const char *numerics;  /* same id + model + source = same bytes */
     size_t memory;         /* bytes the engines need beside the pictures */
-    int depth;
+    int depth;             /* pictures in work at once */
 } UprezInfo;
 
 UPREZ_API int uprez_create(Uprez **out, UprezContext *ctx, const UprezParams *params,
@@ -54,6 +55,13 @@ UPREZ_API int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, Up
 /* Takes a reference of its own; NULL drains. AGAIN: receive first. A change of size or format
  * midstream is allowed: later pictures are fitted to the first output size. */
 UPREZ_API int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err);
+/* The same with memory of the caller's for the result, in a picture of the planned size and format
+ * (uprez_plan tells them; another is the USAGE of that picture). A reference of its own is taken;
+ * receive's *out is a reference to this memory, described anew. Of an uprez_picture_wrap()ed one,
+ * `free` runs inside send, receive or destroy, or where the caller drops the last reference. result
+ * NULL: as uprez_send. */
+UPREZ_API int uprez_send_to(Uprez *u, const UprezPicture *picture, const UprezPicture *result,
+                            UprezError *err);
 /* *out is a new reference with the source's pts, duration and opaque. timeout_ns < 0 waits. AGAIN,
  * EOF, or the error of that very picture (the next call goes on with the next picture). */
 UPREZ_API int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *err);

@@ -45,7 +45,7 @@ struct UpzLane {
         UprezPicture *dst;
         UpzTask task;
         UprezPicture view_src, view_dst;
-    } flight[8];
+    } flight[UPZ_LANE_DEPTH];
     int first, n_flight;
 };
 

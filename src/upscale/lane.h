@@ -9,6 +9,8 @@
 #include "picture/resize.h"
 #include "uprez/upscaler.h"
 
+#define UPZ_LANE_DEPTH 32 /* pictures in flight, at most */
+
 typedef struct UpzLane UpzLane;
 
 /* What the caller asked for, complete. */

@@ -20,14 +20,14 @@
 #include "picture/format.h"
 #include "upscale/lane.h"
 
-#define MAX_SLOTS 16
+#define MAX_SLOTS (UPZ_LANE_DEPTH + 1) /* one result waits while the lane is full */
 #define MAX_MODELS 8
 
 typedef enum SlotState { SLOT_FREE, SLOT_SENT, SLOT_STARTED, SLOT_READY } SlotState;
 
 typedef struct Slot {
     SlotState state;
-    UprezPicture *src, *dst;
+    UprezPicture *src, *dst; /* dst while SENT: the caller's memory for the result, or NULL */
     UprezPicture alpha_src, alpha_dst; /* views while in work */
     int result;
     UprezError err;
@@ -236,6 +236,13 @@ static int make_plan(Uprez *u, const UprezPicture *picture, UprezError *err)
     return 0;
 }
 
+/* Slots for the present plan, with the lock held: what the lane can have in flight, and a result that
+ * waits to be received. */
+static void choose_max(Uprez *u)
+{
+    if (u->params.depth <= 0) u->max = UPZ_MIN(upz_lane_depth(u->color) + 1, MAX_SLOTS);
+}
+
 /* Strings of the present plan that live as long as u; NULL when out of memory. */
 static const Names *names_of(Uprez *u)
 {
@@ -270,6 +277,7 @@ int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *
     /* with pictures in flight the plan is the driver's */
     if (u->n) r = upz_fail(err, UPREZ_ERR_USAGE, "uprez_plan with pictures in flight");
     if (r >= 0) r = make_plan(u, like, err);
+    if (r >= 0) choose_max(u);
     if (r >= 0 && info) {
         const Names *names = names_of(u);
         if (names)
@@ -290,28 +298,43 @@ static Slot *at(Uprez *u, int i) { return &u->slots[(u->head + i) % MAX_SLOTS]; 
 
 int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err)
 {
-    UprezPicture *ref = NULL;
+    return uprez_send_to(u, picture, NULL, err);
+}
+
+int uprez_send_to(Uprez *u, const UprezPicture *picture, const UprezPicture *result,
+                  UprezError *err)
+{
+    UprezPicture *ref = NULL, *to = NULL;
     int r = picture ? check_memory(picture, err) : 0;
+    if (r >= 0 && picture && result) r = check_memory(result, err);
     if (r < 0) return r;
-    if (picture && !(ref = uprez_picture_ref(picture)))
-        return upz_fail_memory(err, sizeof(*ref), "a picture");
+    if (picture) {
+        ref = uprez_picture_ref(picture);
+        to = result ? uprez_picture_ref(result) : NULL;
+        if (!ref || (result && !to)) {
+            uprez_picture_unref(&ref);
+            uprez_picture_unref(&to);
+            return upz_fail_memory(err, sizeof(*ref), "a picture");
+        }
+    }
     pthread_mutex_lock(&u->lock);
     if (u->draining && picture) {
         r = upz_fail(err, UPREZ_ERR_USAGE, "uprez_send after the draining NULL");
     } else if (!picture) {
         u->draining = true;
         pthread_cond_broadcast(&u->ready);
-    } else if (u->n == u->max) {
+    } else if (u->n >= u->max) {
         r = UPREZ_AGAIN;
     } else {
         Slot *s = at(u, u->n);
-        *s = (Slot){.state = SLOT_SENT, .src = ref};
+        *s = (Slot){.state = SLOT_SENT, .src = ref, .dst = to};
         u->n++;
-        ref = NULL;
+        ref = to = NULL;
         pthread_cond_signal(&u->sent);
     }
     pthread_mutex_unlock(&u->lock);
     uprez_picture_unref(&ref);
+    uprez_picture_unref(&to);
     return r;
 }
 
@@ -323,7 +346,7 @@ int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *
     struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
     int r = 0;
     bool late = false;
-    UprezPicture *src = NULL;
+    UprezPicture *src = NULL, *failed = NULL;
     pthread_mutex_lock(&u->lock);
     while (!(u->n && at(u, 0)->state == SLOT_READY)) {
         if (!u->n) {
@@ -344,10 +367,9 @@ int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *
         r = s->result;
         if (r < 0) {
             if (err) *err = s->err;
-            uprez_picture_unref(&s->dst);
+            failed = s->dst;
         } else {
             *out = s->dst;
-            s->dst = NULL;
         }
         src = s->src;
         *s = (Slot){.state = SLOT_FREE};
@@ -357,6 +379,7 @@ int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *
     }
     pthread_mutex_unlock(&u->lock);
     uprez_picture_unref(&src);
+    uprez_picture_unref(&failed);
     return r;
 }
 
@@ -376,8 +399,15 @@ int uprez_run(Uprez *u, const UprezPicture *src, UprezPicture **dst, UprezError 
 static int start_slot(Uprez *u, Slot *s)
 {
     s->src->color = u->like.color; /* our own reference: colour completed as planned */
-    int r = uprez_picture_alloc(&s->dst, &u->result.format, u->result.width, u->result.height,
+    int r = 0;
+    if (!s->dst)
+        r = uprez_picture_alloc(&s->dst, &u->result.format, u->result.width, u->result.height,
                                 &s->err);
+    else if (s->dst->width != u->result.width || s->dst->height != u->result.height ||
+             !upz_format_equal(&s->dst->format, &u->result.format))
+        r = upz_fail(&s->err, UPREZ_ERR_USAGE, "the memory given for the result is for a picture of "
+                     "%dx%d, but %dx%d pixels of the planned format come out: see uprez_plan",
+                     s->dst->width, s->dst->height, u->result.width, u->result.height);
     if (r < 0) return r;
     s->dst->color = u->result.color;
     s->dst->pts = s->src->pts;
@@ -445,6 +475,7 @@ static void *driver(void *arg)
                     mark(u, s, r);
                     continue;
                 }
+                choose_max(u);
                 fits = true;
             }
             if (fits && n_started < upz_lane_depth(u->color)) {

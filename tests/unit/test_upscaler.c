@@ -559,12 +559,125 @@ static void result_sizes(void **state)
     assert_true(w == 200 && h == 100);
 }
 
+static void count_free(void *cookie) { ++*(int *)cookie; }
+
+/* A picture over memory with no byte to spare, guards around every plane. */
+enum { GUARD = 64 };
+static UprezPicture *tight(const UprezPicture *like, int w, int h, uint8_t **memory, size_t *size,
+                           int *freed)
+{
+    UprezPicture desc = {.format = like->format, .width = w, .height = h}, *p;
+    *size = GUARD;
+    for (int i = 0; i < like->format.n_plane; i++)
+        *size += upz_plane_row_bytes(&like->format, i, w) *
+                     (size_t)upz_plane_height(&like->format, i, h) + GUARD;
+    *memory = malloc(*size);
+    memset(*memory, 0xa5, *size);
+    uint8_t *at = *memory + GUARD;
+    for (int i = 0; i < like->format.n_plane; i++) {
+        desc.plane[i] = at;
+        desc.stride[i] = (ptrdiff_t)upz_plane_row_bytes(&like->format, i, w);
+        at += desc.stride[i] * upz_plane_height(&like->format, i, h) + GUARD;
+    }
+    OK(uprez_picture_wrap(&p, &desc, count_free, freed, &err));
+    return p;
+}
+
+static void guards_hold(const UprezPicture *p, const uint8_t *memory)
+{
+    const uint8_t *at = memory;
+    for (int i = 0; i <= p->format.n_plane; i++) {
+        for (int k = 0; k < GUARD; k++) assert_int_equal(at[k], 0xa5);
+        if (i == p->format.n_plane) break;
+        at += GUARD + p->stride[i] * upz_plane_height(&p->format, i, p->height);
+    }
+}
+
+/* Results go where the caller says: the same pixels, no byte beside them, released by the caller's
+ * own calls. */
+static void results_in_the_callers_memory(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"yuv420p", "rgb24", "gbrpf32le", "yuv420p10le", "rgba"};
+    UprezModel *const models[] = {net2, lanczos};
+    for (int f = 0; f < 5; f++)
+        for (int k = 0; k < 3; k++) {
+            const int w = 26 + f, h = 19;
+            UprezModel *m = models[k > 0];
+            UprezParams params = {.scale = k == 2 ? 1.5 : 2};
+            UprezPicture *src = picture(formats[f], w, h, 6), *want = run(m, params, src);
+            Uprez *u = upscaler(&m, 1, params);
+            uint8_t *memory[3];
+            UprezPicture *to[3], *got;
+            int freed = 0;
+            size_t size;
+            for (int i = 0; i < 3; i++)
+                to[i] = tight(src, want->width + (i == 1), want->height, &memory[i], &size, &freed);
+            for (int i = 0; i < 3; i++) {
+                OK(uprez_send_to(u, src, to[i], &err));
+                uprez_picture_unref(&to[i]);
+            }
+            assert_int_equal(freed, 0);
+            OK(uprez_receive(u, &got, -1, &err));
+            assert_ptr_equal(got->plane[0], memory[0] + GUARD);
+            assert_int_equal(got->pts, src->pts);
+            assert_memory_equal(&got->color, &want->color, sizeof(got->color));
+            same_bytes(got, want);
+            guards_hold(got, memory[0]);
+            uprez_picture_unref(&got);
+            assert_int_equal(freed, 1);
+            /* of another size: an error of that picture alone */
+            assert_int_equal(uprez_receive(u, &got, -1, &err), UPREZ_ERR_USAGE);
+            assert_null(got);
+            assert_int_equal(freed, 2);
+            OK(uprez_receive(u, &got, -1, &err));
+            same_bytes(got, want);
+            uprez_picture_unref(&got);
+            assert_int_equal(freed, 3);
+            for (int i = 0; i < 3; i++) free(memory[i]);
+            /* not collected: released by destroy */
+            to[0] = tight(src, want->width, want->height, &memory[0], &size, &freed);
+            OK(uprez_send_to(u, src, to[0], &err));
+            uprez_picture_unref(&to[0]);
+            uprez_destroy(&u);
+            assert_int_equal(freed, 4);
+            free(memory[0]);
+            uprez_picture_unref(&src);
+            uprez_picture_unref(&want);
+        }
+}
+
+/* As many pictures inside as the engine can work on and one more, or as the caller says. */
+static void as_many_as_the_engine_takes(void **state)
+{
+    (void)state;
+    UprezPicture *src = picture("yuv420p", 32, 24, 1), *dst;
+    for (int depth = 0; depth <= 20; depth += 5) {
+        Uprez *u = upscaler(&net2, 1, (UprezParams){.depth = depth});
+        UprezInfo info;
+        OK(uprez_plan(u, src, &info, &err));
+        assert_true(info.depth >= 1);
+        int sent = 0, r;
+        while (!(r = uprez_send(u, src, &err))) sent++;
+        assert_int_equal(r, UPREZ_AGAIN);
+        assert_int_equal(sent, depth ? depth : info.depth + 1);
+        for (int i = 0; i < sent; i++) {
+            OK(uprez_receive(u, &dst, -1, &err));
+            uprez_picture_unref(&dst);
+        }
+        uprez_destroy(&u);
+    }
+    uprez_picture_unref(&src);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(result_sizes),
         cmocka_unit_test(equals_reference),
         cmocka_unit_test(order_timing_and_flow),
+        cmocka_unit_test(results_in_the_callers_memory),
+        cmocka_unit_test(as_many_as_the_engine_takes),
         cmocka_unit_test(size_changes_are_fitted),
         cmocka_unit_test(any_size_is_model_then_resize),
         cmocka_unit_test(chains_apply_in_turn),
