@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cjson/cJSON.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "json.h"
 
 #define MAX_UNITS ((size_t)1 << 24)
 
@@ -122,44 +122,17 @@ void upz_units_free(UpzUnits *units)
 
 /* ---- as text ---- */
 
-static void add_int(cJSON *o, const char *key, int64_t v)
-{
-    char s[32];
-    snprintf(s, sizeof(s), "%" PRId64, v);
-    cJSON_AddRawToObject(o, key, s);
-}
-
-static void add_double(cJSON *o, const char *key, double v)
-{
-    char s[48];
-    snprintf(s, sizeof(s), "%.17g", v);
-    cJSON_AddRawToObject(o, key, s);
-}
-
-static void add_ratio(cJSON *o, const char *key, AVRational q)
-{
-    char s[32];
-    snprintf(s, sizeof(s), "%d/%d", q.num, q.den);
-    cJSON_AddStringToObject(o, key, s);
-}
-
-static void add_text(cJSON *o, const char *key, const char *s)
-{
-    cJSON_AddStringToObject(o, key, s ? s : "");
-}
-
-static void source_part(cJSON *root, const UpzJobParams *params, const UpzSourceInfo *info,
+static bool source_part(cJSON *root, const UpzJobParams *params, const UpzSourceInfo *info,
                         const UpzIndex *index)
 {
     cJSON *o = cJSON_AddObjectToObject(root, "source");
-    add_text(o, "name", upz_basename(params->input));
-    add_text(o, "container", info->container);
-    add_text(o, "codec", info->codec);
-    add_int(o, "stream", info->video_stream);
-    add_int(o, "width", info->width);
-    add_int(o, "height", info->height);
-    add_ratio(o, "time_base", info->time_base);
-    if (index) {
+    const UpzJsonRow file[] = {
+        UPZ_JSON_TEXT("name", upz_basename(params->input)), UPZ_JSON_TEXT("container", info->container),
+        UPZ_JSON_TEXT("codec", info->codec), UPZ_JSON_INT("stream", info->video_stream),
+        UPZ_JSON_INT("width", info->width), UPZ_JSON_INT("height", info->height),
+        UPZ_JSON_RATIO("time_base", info->time_base)};
+    bool ok = upz_json_rows(o, file, UPZ_COUNT(file));
+    if (index && ok) {
         char hex[UPZ_SHA256_HEX] = "";
         size_t n = index->n, at = 0;
         int64_t *v = upz_calloc(n, 4 * sizeof(*v)); /* without padding */
@@ -171,70 +144,86 @@ static void source_part(cJSON *root, const UpzJobParams *params, const UpzSource
         }
         if (v) upz_sha256(v, at * sizeof(*v), hex);
         upz_free(v);
-        add_int(o, "packets", (int64_t)n);
-        add_text(o, "index_sha256", hex);
+        const UpzJsonRow packets[] = {UPZ_JSON_INT("packets", (int64_t)n),
+                                      UPZ_JSON_TEXT("index_sha256", hex)};
+        ok = v && upz_json_rows(o, packets, UPZ_COUNT(packets));
     }
-    add_text(o, "vf", params->vf);
-    add_text(o, "interlaced", params->interlaced);
-    add_text(o, "hwaccel", params->hwaccel);
-    add_text(o, "streams_from", params->streams_from);
+    const UpzJsonRow options[] = {
+        UPZ_JSON_TEXT("vf", params->vf), UPZ_JSON_TEXT("interlaced", params->interlaced),
+        UPZ_JSON_TEXT("hwaccel", params->hwaccel),
+        UPZ_JSON_TEXT("streams_from", params->streams_from)};
+    return ok && upz_json_rows(o, options, UPZ_COUNT(options));
 }
 
-static void upscale_part(cJSON *root, const UpzJobParams *params, const UpzSession *session)
+static bool upscale_part(cJSON *root, const UpzJobParams *params, const UpzSession *session)
 {
     cJSON *o = cJSON_AddObjectToObject(root, "upscale");
     cJSON *models = cJSON_AddArrayToObject(o, "models");
-    for (int i = 0; i < session->n_models; i++) {
+    bool ok = models != NULL;
+    for (int i = 0; i < session->n_models && ok; i++) {
         const UprezModelFacts *f = uprez_model_facts(session->models[i]);
         const char *id = *f->sha256 ? f->sha256 : f->path ? f->path : "";
-        cJSON_AddItemToArray(models, cJSON_CreateString(id));
+        ok = cJSON_AddItemToArray(models, cJSON_CreateString(id));
     }
-    add_double(o, "denoise", params->denoise);
-    add_double(o, "blend", params->upscale.blend);
-    add_int(o, "tta", params->upscale.tta);
-    add_text(o, "filter", params->upscale.filter);
-    add_text(o, "numerics", session->info.numerics);
+    const UpzJsonRow rows[] = {
+        UPZ_JSON_DOUBLE("denoise", params->denoise), UPZ_JSON_DOUBLE("blend", params->upscale.blend),
+        UPZ_JSON_INT("tta", params->upscale.tta), UPZ_JSON_TEXT("filter", params->upscale.filter),
+        UPZ_JSON_TEXT("numerics", session->info.numerics)};
+    return ok && upz_json_rows(o, rows, UPZ_COUNT(rows));
 }
 
-static void encoder_part(cJSON *root, const UpzEncoderPlan *e)
+static bool encoder_part(cJSON *root, const UpzEncoderPlan *e)
 {
-    cJSON *o = cJSON_AddObjectToObject(root, "encoder");
-    add_text(o, "name", e->encoder);
-    add_text(o, "container", e->container);
-    add_text(o, "pix_fmt", uprez_format_name(&e->format));
-    add_int(o, "width", e->width);
-    add_int(o, "height", e->height);
-    add_ratio(o, "sar", e->sar);
-    add_ratio(o, "frame_rate", e->frame_rate);
-    add_ratio(o, "time_base", e->codec_base);
-    add_int(o, "origin", e->origin);
-    add_int(o, "threads", e->threads);
-    add_text(o, "options", e->options);
     char color[64];
     const UprezColor *c = &e->color, *t = &e->tags;
     snprintf(color, sizeof(color), "%d:%d:%d:%d:%d %d:%d:%d:%d:%d", c->matrix, c->primaries,
              c->transfer, c->range, c->siting, t->matrix, t->primaries, t->transfer, t->range,
              t->siting);
-    add_text(o, "color", color);
+    const UpzJsonRow rows[] = {
+        UPZ_JSON_TEXT("name", e->encoder), UPZ_JSON_TEXT("container", e->container),
+        UPZ_JSON_TEXT("pix_fmt", uprez_format_name(&e->format)), UPZ_JSON_INT("width", e->width),
+        UPZ_JSON_INT("height", e->height), UPZ_JSON_RATIO("sar", e->sar),
+        UPZ_JSON_RATIO("frame_rate", e->frame_rate), UPZ_JSON_RATIO("time_base", e->codec_base),
+        UPZ_JSON_INT("origin", e->origin), UPZ_JSON_INT("threads", e->threads),
+        UPZ_JSON_TEXT("options", e->options), UPZ_JSON_TEXT("color", color)};
+    return upz_json_rows(cJSON_AddObjectToObject(root, "encoder"), rows, UPZ_COUNT(rows));
 }
 
-static void units_part(cJSON *root, const UpzSelection *sel, const UpzUnits *units)
+static bool streams_part(cJSON *root, const UpzJoinPlan *join)
+{
+    cJSON *streams = cJSON_AddArrayToObject(root, "streams");
+    bool ok = streams != NULL;
+    for (int i = 0; i < join->n && ok; i++) {
+        cJSON *o = cJSON_CreateObject();
+        ok = o && cJSON_AddItemToArray(streams, o);
+        const UpzJsonRow stream = UPZ_JSON_INT("stream", join->items[i].source);
+        const UpzJsonRow fate = UPZ_JSON_TEXT("fate", upz_stream_fate_name(&join->items[i]));
+        ok = ok && upz_json_rows(o, &stream, 1) &&
+             (!join->items[i].from_other || cJSON_AddTrueToObject(o, "other")) &&
+             upz_json_rows(o, &fate, 1);
+    }
+    return ok;
+}
+
+static bool units_part(cJSON *root, const UpzSelection *sel, const UpzUnits *units)
 {
     cJSON *o = cJSON_AddObjectToObject(root, "frames");
-    if (sel->start != INT64_MIN) add_int(o, "start", sel->start);
-    if (sel->end != INT64_MAX) add_int(o, "end", sel->end);
-    if (sel->limit != INT64_MAX) add_int(o, "limit", sel->limit);
-    if (units->by_count) {
-        add_int(o, "frames_per_segment", UPZ_UNIT_MIN);
-        return;
-    }
+    const UpzJsonRow cut[] = {UPZ_JSON_INT("start", sel->start), UPZ_JSON_INT("end", sel->end),
+                              UPZ_JSON_INT("limit", sel->limit)};
+    const UpzJsonRow count = UPZ_JSON_INT("frames_per_segment", UPZ_UNIT_MIN);
+    bool ok = o && (sel->start == INT64_MIN || upz_json_rows(o, &cut[0], 1)) &&
+              (sel->end == INT64_MAX || upz_json_rows(o, &cut[1], 1)) &&
+              (sel->limit == INT64_MAX || upz_json_rows(o, &cut[2], 1));
+    if (units->by_count) return ok && upz_json_rows(o, &count, 1);
     cJSON *a = cJSON_AddArrayToObject(o, "segments_begin");
-    for (size_t i = 0; i < units->n; i++) {
+    ok = ok && a;
+    for (size_t i = 0; i < units->n && ok; i++) {
         char s[32];
         snprintf(s, sizeof(s), "%" PRId64, units->items[i].t0);
-        cJSON_AddItemToArray(a, units->items[i].t0 == INT64_MIN ? cJSON_CreateNull()
-                                                                : cJSON_CreateRaw(s));
+        ok = cJSON_AddItemToArray(a, units->items[i].t0 == INT64_MIN ? cJSON_CreateNull()
+                                                                     : cJSON_CreateRaw(s));
     }
+    return ok;
 }
 
 int upz_plan_text(char **text, const UpzJobParams *params, const UpzSession *session,
@@ -244,23 +233,59 @@ int upz_plan_text(char **text, const UpzJobParams *params, const UpzSession *ses
 {
     *text = NULL;
     cJSON *root = cJSON_CreateObject();
-    if (!root) return upz_fail_memory(err, 0, "the plan");
-    add_text(root, "uprez", uprez_version());
-    source_part(root, params, info, index);
-    upscale_part(root, params, session);
-    encoder_part(root, encoder);
-    cJSON *streams = cJSON_AddArrayToObject(root, "streams");
-    for (int i = 0; i < join->n; i++) {
-        cJSON *o = cJSON_CreateObject();
-        add_int(o, "stream", join->items[i].source);
-        if (join->items[i].from_other) cJSON_AddTrueToObject(o, "other");
-        add_text(o, "fate", upz_stream_fate_name(&join->items[i]));
-        cJSON_AddItemToArray(streams, o);
-    }
-    units_part(root, sel, units);
-    char *s = cJSON_Print(root);
+    const UpzJsonRow version = UPZ_JSON_TEXT("uprez", uprez_version());
+    char *s = NULL;
+    if (upz_json_rows(root, &version, 1) && source_part(root, params, info, index) &&
+        upscale_part(root, params, session) && encoder_part(root, encoder) &&
+        streams_part(root, join) && units_part(root, sel, units))
+        s = cJSON_Print(root);
     cJSON_Delete(root);
     *text = s ? upz_asprintf("%s\n", s) : NULL;
     cJSON_free(s);
     return *text ? 0 : upz_fail_memory(err, 0, "the plan");
+}
+
+/* ---- two plans ---- */
+
+static void put_value(char *to, size_t size, const cJSON *v)
+{
+    char *s = v ? cJSON_PrintUnformatted(v) : NULL;
+    snprintf(to, size, "%s", s ? s : "nothing");
+    if (s && (strlen(s) > 40 || cJSON_IsArray(v) || cJSON_IsObject(v))) *to = 0;
+    cJSON_free(s);
+}
+
+/* Members of b that are others in a; *n of them so far. */
+static void differ(char *to, size_t size, int *n, const char *prefix, const cJSON *a, const cJSON *b)
+{
+    for (const cJSON *v = b ? b->child : NULL; v; v = v->next) {
+        const cJSON *old = cJSON_GetObjectItemCaseSensitive(a, v->string);
+        if (cJSON_Compare(old, v, 1)) continue;
+        if (cJSON_IsObject(v) && cJSON_IsObject(old)) {
+            differ(to, size, n, v->string, old, v);
+            continue;
+        }
+        char was[64], is[64];
+        put_value(was, sizeof(was), old);
+        put_value(is, sizeof(is), v);
+        size_t at = strlen(to);
+        if ((*n)++ >= 3) continue; /* enough to see what it is about */
+        snprintf(to + at, size - at, "%s%s%s%s%s%s%s%s", at ? ", " : "", prefix, *prefix ? " " : "",
+                 v->string, *was && *is ? " was " : "", *is ? was : "", *was && *is ? ", is " : "",
+                 *was ? is : "");
+    }
+}
+
+void upz_plan_difference(char *to, size_t size, const char *was, const char *is)
+{
+    cJSON *a = cJSON_Parse(was), *b = cJSON_Parse(is);
+    int n = 0;
+    *to = 0;
+    differ(to, size, &n, "", a, b);
+    if (!n) differ(to, size, &n, "", b, a);
+    size_t at = strlen(to);
+    if (n > 3) snprintf(to + at, size - at, " and %d more", n - 3);
+    if (!n) snprintf(to, size, "its plan cannot be read");
+    cJSON_Delete(a);
+    cJSON_Delete(b);
 }

@@ -49,5 +49,7 @@ int upz_plan_text(char **text, const UpzJobParams *params, const UpzSession *ses
                   const UpzSourceInfo *info, const UpzIndex *index, const UpzSelection *sel,
                   const UpzUnits *units, const UpzEncoderPlan *encoder, const UpzJoinPlan *join,
                   UprezError *err);
+/* What differs, in words ("encoder width was 640, is 960"): the first three members. */
+void upz_plan_difference(char *to, size_t size, const char *was, const char *is);
 
 #endif

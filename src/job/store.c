@@ -54,16 +54,41 @@ static int make_folder(const char *dir, UprezError *err)
     return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be created: %s", dir, strerror(errno));
 }
 
-static bool same_plan(const char *path, const char *plan)
+/* Finished segments: their notes. */
+static int finished(const char *seg)
 {
-    UpzMap m;
-    if (upz_map_open(&m, path, MAX_PLAN, UPREZ_ERR_OUTPUT, NULL) < 0) return false;
-    bool same = m.size == strlen(plan) && !memcmp(m.data, plan, m.size);
-    upz_map_close(&m);
-    return same;
+    DIR *d = opendir(seg);
+    const struct dirent *e;
+    int n = 0;
+    while (d && (e = readdir(d))) n += !strcmp(upz_extension(e->d_name), "json");
+    if (d) closedir(d);
+    return n;
 }
 
-int upz_store_open(UpzStore *s, const char *output, const char *plan, const char *ext, bool resume,
+/* *same: the folder holds this plan. USAGE when it holds segments of another one. */
+static int compare_plan(UpzStore *s, const char *file, const char *seg, const char *plan,
+                        bool discard, bool *same, UprezError *err)
+{
+    UpzMap m = {0};
+    *same = false;
+    if (upz_map_open(&m, file, MAX_PLAN, UPREZ_ERR_OUTPUT, NULL) >= 0)
+        *same = m.size == strlen(plan) && !memcmp(m.data, plan, m.size);
+    int n = *same || discard ? 0 : finished(seg), r = 0;
+    if (n) {
+        char what[400];
+        char *was = upz_calloc(m.size + 1, 1);
+        if (was && m.size) memcpy(was, m.data, m.size);
+        upz_plan_difference(what, sizeof(what), was ? was : "", plan);
+        upz_free(was);
+        r = upz_fail(err, UPREZ_ERR_USAGE, "%s has %d finished segment%s of another run (%s): repeat "
+                     "that run to go on with it, or give -y to throw its work away", s->dir, n,
+                     n == 1 ? "" : "s", what);
+    }
+    upz_map_close(&m);
+    return r;
+}
+
+int upz_store_open(UpzStore *s, const char *output, const char *plan, const char *ext, int mode,
                    UprezError *err)
 {
     *s = (UpzStore){.lock = -1, .ext = ext};
@@ -78,7 +103,11 @@ int upz_store_open(UpzStore *s, const char *output, const char *plan, const char
     }
     if (r >= 0) {
         upz_sha256(plan, strlen(plan), s->plan_id);
-        s->resumed = resume && same_plan(file, plan);
+        bool same;
+        r = compare_plan(s, file, seg, plan, mode & UPZ_STORE_DISCARD, &same, err);
+        s->resumed = mode & UPZ_STORE_RESUME && same;
+    }
+    if (r >= 0) {
         if (!s->resumed) clear(s);
         r = make_folder(seg, err);
         if (r >= 0 && !s->resumed) r = upz_write_atomic(file, plan, strlen(plan), err);

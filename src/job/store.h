@@ -16,9 +16,16 @@ typedef struct UpzStore {
     bool resumed;        /* the folder held the same plan */
 } UpzStore;
 
-/* Creates OUTPUT.uprez/ or takes an existing one over: with the same plan (and resume) the finished
- * segments stay, otherwise it is emptied. OUTPUT when it cannot be written or another run has it. */
-int upz_store_open(UpzStore *s, const char *output, const char *plan, const char *ext, bool resume,
+typedef enum UpzStoreMode {
+    UPZ_STORE_RESUME = 1, /* the same plan: go on from what is there */
+    UPZ_STORE_DISCARD = 2 /* finished segments of another plan may go */
+} UpzStoreMode;
+
+/* Creates OUTPUT.uprez/ or takes an existing one over: with the same plan (and RESUME) the finished
+ * segments stay, otherwise it is emptied; but finished segments of another plan may be hours of work,
+ * so without DISCARD they are USAGE, saying what differs. OUTPUT when it cannot be written or another
+ * run has it. mode: of UpzStoreMode. */
+int upz_store_open(UpzStore *s, const char *output, const char *plan, const char *ext, int mode,
                    UprezError *err);
 /* Marks the units that are there and fills what is known of them; returns their number. */
 int upz_store_load(UpzStore *s, UpzUnits *units);

@@ -303,7 +303,8 @@ static int run_segments(VideoJob *j, UprezError *err)
     if (r >= 0)
         r = upz_store_open(&j->store, p->output, text,
                            !strcmp(j->encoder.segment, "matroska") ? "mkv" : j->encoder.segment,
-                           !p->no_resume && !is_pipe(p->input), err);
+                           (p->no_resume || is_pipe(p->input) ? 0 : UPZ_STORE_RESUME) |
+                               (p->overwrite || p->no_resume ? UPZ_STORE_DISCARD : 0), err);
     upz_free(text);
     if (r < 0) return r;
     int done = upz_store_load(&j->store, &j->units);

@@ -34,9 +34,19 @@ done
 expect 0 "${job[@]}" "$tmp/b.mp4"
 cmp -s "$tmp/whole.mp4" "$tmp/b.mp4" || bad "a damaged segment got into the result"
 
-# other options do not go on from it
+# other options do not go on from it, nor do they throw it away unasked
 begin "$tmp/c.mp4" KILL
-expect 0 "$UPREZ" -q -m bicubic -s 2 --preset ultrafast "$tmp/in.mp4" "$tmp/c.mp4"
+n=$(segments "$tmp/c.mp4")
+expect 2 "$UPREZ" -q -m bicubic -s 2 --preset ultrafast "$tmp/in.mp4" "$tmp/c.mp4"
+said "$tmp/c.mp4.uprez has $n finished segment"; said "encoder width was 960, is 640"; said "give -y"
+expect 2 "$UPREZ" -q -m lanczos -s 3 --preset ultrafast -e g=77 "$tmp/in.mp4" "$tmp/c.mp4"; said "encoder options"
+[ "$(segments "$tmp/c.mp4")" = "$n" ] || bad "a refused run touched the segments"
+cp -r "$tmp/c.mp4.uprez" "$tmp/d.mp4.uprez"
+expect 0 "${job[@]}" "$tmp/d.mp4"
+cmp -s "$tmp/whole.mp4" "$tmp/d.mp4" || bad "the run could not go on after a refused one"
+cp -r "$tmp/c.mp4.uprez" "$tmp/d2.mp4.uprez"
+expect 0 "$UPREZ" -q --no-resume --frames 3 -m bicubic "$tmp/in.mp4" "$tmp/d2.mp4"
+expect 0 "$UPREZ" -q -y -m bicubic -s 2 --preset ultrafast "$tmp/in.mp4" "$tmp/c.mp4"
 [ "$(probe "$tmp/c.mp4" width,height)" = 640,360 ] || bad "segments of another size got in: $(probe "$tmp/c.mp4" width,height)"
 [ "$(frames "$tmp/c.mp4")" = 1000 ] || bad "$(frames "$tmp/c.mp4") frames instead of 1000"
 finish
