@@ -1,9 +1,9 @@
 /* uprez INPUT OUTPUT: the main command. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <cjson/cJSON.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "job/job.h"
+#include "job/json.h"
 #include "model/registry.h"
 
 static const char usage[] =
@@ -158,6 +159,10 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
     if (!strcmp(a->output, "-") && (a->json || a->progress_fd == STDOUT_FILENO))
         return upz_fail(err, UPREZ_ERR_USAGE, "%s and the video would both go to standard output",
                         a->json ? "--json" : "--progress-fd 1");
+    int mode = a->progress_fd < 0 ? O_WRONLY : fcntl(a->progress_fd, F_GETFL);
+    if (mode < 0 || (mode & O_ACCMODE) == O_RDONLY)
+        return upz_fail(err, UPREZ_ERR_USAGE, "--progress-fd %d: nothing is open there to write to",
+                        a->progress_fd);
     if (a->quiet && a->verbose)
         return upz_fail(err, UPREZ_ERR_USAGE, "-q and -v contradict each other");
     return 0;
@@ -166,32 +171,21 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
 static void summary_json(const Args *a, const UpzJobResult *r, int exit_code, const UprezError *err)
 {
     cJSON *o = cJSON_CreateObject();
-    if (!o) return;
-    cJSON_AddNumberToObject(o, "exit", exit_code);
-    if (err->text[0]) cJSON_AddStringToObject(o, "error", err->text);
-    if (a->input) cJSON_AddStringToObject(o, "input", a->input);
-    if (r->output[0]) cJSON_AddStringToObject(o, "output", r->output);
-    const struct {
-        const char *key;
-        double value;
-    } numbers[] = {
-        {"files", r->files}, {"failed", r->failed},
-        {"frames_in", (double)r->frames_in}, {"frames_out", (double)r->frames_out},
-        {"damaged", (double)r->damaged}, {"held", (double)r->held},
-        {"width", r->width}, {"height", r->height}, {"seconds", r->seconds},
-        {"fps", r->seconds > 0 ? (double)r->frames_out / r->seconds : 0},
-        {"decode_s", r->decode_s}, {"upscale_s", r->upscale_s}, {"encode_s", r->encode_s},
-        {"warnings", r->warnings}};
-    for (int i = 0; i < UPZ_COUNT(numbers); i++)
-        cJSON_AddNumberToObject(o, numbers[i].key, numbers[i].value);
-    if (r->bottleneck) cJSON_AddStringToObject(o, "bottleneck", r->bottleneck);
-    const struct {
-        const char *key, *value;
-    } texts[] = {{"engine", r->engine}, {"model", r->model}, {"encoder", r->encoder},
-                 {"numerics", r->numerics}};
-    for (int i = 0; i < UPZ_COUNT(texts); i++)
-        if (texts[i].value[0]) cJSON_AddStringToObject(o, texts[i].key, texts[i].value);
-    char *text = cJSON_PrintUnformatted(o);
+    const UpzJsonRow rows[] = {
+        UPZ_JSON_INT("exit", exit_code), UPZ_JSON_GIVEN("error", err->text),
+        UPZ_JSON_GIVEN("input", a->input), UPZ_JSON_GIVEN("output", r->output),
+        UPZ_JSON_INT("files", r->files), UPZ_JSON_INT("failed", r->failed),
+        UPZ_JSON_INT("frames_in", r->frames_in), UPZ_JSON_INT("frames_out", r->frames_out),
+        UPZ_JSON_INT("damaged", r->damaged), UPZ_JSON_INT("held", r->held),
+        UPZ_JSON_INT("width", r->width), UPZ_JSON_INT("height", r->height),
+        UPZ_JSON_DOUBLE("seconds", r->seconds),
+        UPZ_JSON_DOUBLE("fps", r->seconds > 0 ? (double)r->frames_out / r->seconds : 0),
+        UPZ_JSON_DOUBLE("decode_s", r->decode_s), UPZ_JSON_DOUBLE("upscale_s", r->upscale_s),
+        UPZ_JSON_DOUBLE("encode_s", r->encode_s), UPZ_JSON_INT("warnings", r->warnings),
+        UPZ_JSON_GIVEN("bottleneck", r->bottleneck), UPZ_JSON_GIVEN("engine", r->engine),
+        UPZ_JSON_GIVEN("model", r->model), UPZ_JSON_GIVEN("encoder", r->encoder),
+        UPZ_JSON_GIVEN("numerics", r->numerics)};
+    char *text = upz_json_rows(o, rows, UPZ_COUNT(rows)) ? cJSON_PrintUnformatted(o) : NULL;
     if (text) puts(text);
     cJSON_free(text);
     cJSON_Delete(o);
@@ -214,17 +208,28 @@ static void summary_text(const UpzJobResult *r)
     fputc('\n', stderr);
 }
 
-/* Lines of the log must not run into the bar. */
-typedef struct LogCookie {
+/* What the run tells: lines of the log, from any thread, and progress. */
+typedef struct Voice {
     int verbosity;
-    UpzProgressView *view;
-} LogCookie;
+    UpzProgressView view;
+    UprezContext *ctx;
+    bool no_model; /* to be said once the work begins: a refusal says its own sentence alone */
+} Voice;
 
 static void log_line(void *cookie, int level, const char *line)
 {
-    LogCookie *c = cookie;
-    if (c->view) upz_progress_clear(c->view);
-    upz_cli_log(&c->verbosity, level, line);
+    Voice *v = cookie;
+    upz_progress_log(&v->view, &v->verbosity, level, line);
+}
+
+static void on_progress(void *cookie, const UpzProgress *p)
+{
+    Voice *v = cookie;
+    if (v->no_model)
+        upz_info(v->ctx, "no -m: enlarging with %s, without a network; 'uprez model list' shows "
+                 "networks", upz_registry_default());
+    v->no_model = false;
+    upz_progress_show(&v->view, p);
 }
 
 int upz_cmd_upscale(int argc, char **argv)
@@ -240,25 +245,20 @@ int upz_cmd_upscale(int argc, char **argv)
     if (r == UPREZ_EOF) return 0;
     if (r < 0) return upz_cli_error(&err);
 
-    UpzProgressView view;
-    upz_progress_init(&view, a.progress, a.progress_fd, a.quiet);
-    LogCookie log = {.verbosity = a.quiet ? -1 : a.verbose ? 1 : 0, .view = &view};
+    Voice voice = {.verbosity = a.quiet ? -1 : a.verbose ? 1 : 0, .no_model = !a.job.n_models};
+    upz_progress_init(&voice.view, a.progress, a.progress_fd, a.quiet);
     UprezContextParams cp = {.size = sizeof(cp), .threads = a.threads, .cpu = a.cpu, .log = log_line,
-                             .log_cookie = &log};
-    UprezContext *ctx;
-    r = uprez_context_create(&ctx, &cp, &err);
-    if (r < 0) return upz_cli_error(&err);
-
-    if (!a.job.n_models)
-        upz_info(ctx, "no -m: enlarging with %s, without a network; 'uprez model list' shows networks",
-                 upz_registry_default());
-    a.job.cancel = &upz_cli_signal;
-    a.job.progress = upz_progress_show;
-    a.job.progress_cookie = &view;
+                             .log_cookie = &voice};
     UpzJobResult result = {0};
-    r = upz_job_run(ctx, &a.job, &result, &err);
-    upz_progress_clear(&view);
-    uprez_context_destroy(&ctx);
+    r = uprez_context_create(&voice.ctx, &cp, &err);
+    if (r >= 0) {
+        a.job.cancel = &upz_cli_signal;
+        a.job.progress = on_progress;
+        a.job.progress_cookie = &voice;
+        r = upz_job_run(voice.ctx, &a.job, &result, &err);
+        uprez_context_destroy(&voice.ctx);
+    }
+    upz_progress_end(&voice.view);
     int code = upz_cli_exit_code(r);
     if (r < 0) upz_cli_error(&err);
     else if (!a.quiet) summary_text(&result);

@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "cli/commands.h"
 
 volatile int upz_cli_signal;
@@ -53,6 +55,41 @@ static void on_signal(int sig)
     upz_cli_signal = sig;
 }
 
+/* A command that is nearly one: its first letters, or a few more; or a part of 'uprez model'. */
+static const char *meant(const char *word, const char *next)
+{
+    static const char *const parts[] = {"list", "info", "verify", "pull", "convert"};
+    size_t len = strlen(word);
+    for (int i = 0; i < UPZ_COUNT(parts); i++)
+        if (!strcmp(word, parts[i])) return "model";
+    for (int i = 0; i < UPZ_COUNT(commands) && len >= 3; i++) {
+        const char *name = commands[i].name;
+        size_t n = strlen(name);
+        if (!strncmp(word, name, UPZ_MIN(len, n)) && len <= n + 4) {
+            /* "models.mp4 out.mp4" is a name that is mistyped otherwise */
+            return strpbrk(word, "./") || (next && strpbrk(next, "/") && strcmp(name, "model"))
+                       ? NULL : name;
+        }
+    }
+    return NULL;
+}
+
+static int hint(int argc, char **argv)
+{
+    const char *name = meant(argv[1], argc > 2 ? argv[2] : NULL);
+    if (!name) return 0;
+    bool part = !strcmp(name, "model") && strncmp(argv[1], "mod", 3);
+    fprintf(stderr, "uprez: there is no file or command '");
+    upz_cli_plain(stderr, argv[1]);
+    fprintf(stderr, "'; is 'uprez %s", name);
+    for (int i = part ? 1 : 2; i < argc; i++) {
+        fputc(' ', stderr);
+        upz_cli_plain(stderr, argv[i]);
+    }
+    fprintf(stderr, "' meant?\n");
+    return 2;
+}
+
 static int run(int argc, char **argv)
 {
     if (argc > 1) {
@@ -61,6 +98,18 @@ static int run(int argc, char **argv)
         if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
             printf("uprez %s\n", uprez_version());
             return 0;
+        }
+        if (!upz_exists(argv[1])) {
+            if (!strcmp(argv[1], "help")) { /* as of other programs: uprez help [COMMAND] */
+                static char option[] = "--help";
+                char *words[] = {argv[0], option, NULL, NULL, NULL};
+                int n = 1;
+                for (; n + 1 < argc && n < 3; n++) words[n] = argv[n + 1];
+                words[n] = option;
+                return run(n + 1, words);
+            }
+            int code = argv[1][0] == '-' ? 0 : hint(argc, argv);
+            if (code) return code;
         }
     }
     return upz_cmd_upscale(argc, argv);
@@ -72,6 +121,8 @@ int main(int argc, char **argv)
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
+    signal(SIGXFSZ, SIG_IGN); /* so is a limit on a file's size */
+    setenv("SVT_LOG", "0", 0); /* SVT-AV1 tells its settings otherwise */
 
     int code = run(argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout)) return code;

@@ -6,10 +6,12 @@
 #include <cjson/cJSON.h>
 
 #include "base/queue.h"
+#include "cli/commands.h"
 
 void upz_progress_init(UpzProgressView *v, const char *name, int fd, bool quiet)
 {
     *v = (UpzProgressView){.fd = fd < 0 ? STDERR_FILENO : fd};
+    pthread_mutex_init(&v->lock, NULL);
     if (!name || !strcmp(name, "auto"))
         v->kind = quiet ? UPZ_PROGRESS_NONE : isatty(v->fd) ? UPZ_PROGRESS_BAR : UPZ_PROGRESS_PLAIN;
     else if (!strcmp(name, "bar"))
@@ -61,9 +63,8 @@ static void json(const UpzProgressView *v, const UpzProgress *p)
     cJSON_Delete(o);
 }
 
-void upz_progress_show(void *view, const UpzProgress *p)
+static void show(UpzProgressView *v, const UpzProgress *p)
 {
-    UpzProgressView *v = view;
     if (v->kind == UPZ_PROGRESS_NONE) return;
     bool end = p->total >= 0 && p->frame >= p->total;
     int64_t now = upz_now_ns();
@@ -104,8 +105,29 @@ void upz_progress_show(void *view, const UpzProgress *p)
     v->drawn = true;
 }
 
-void upz_progress_clear(UpzProgressView *v)
+static void clear(UpzProgressView *v)
 {
     if (v->drawn) put(v->fd, "\r\033[K", 4);
     v->drawn = false;
+}
+
+void upz_progress_show(UpzProgressView *v, const UpzProgress *p)
+{
+    pthread_mutex_lock(&v->lock);
+    show(v, p);
+    pthread_mutex_unlock(&v->lock);
+}
+
+void upz_progress_log(UpzProgressView *v, int *verbosity, int level, const char *line)
+{
+    pthread_mutex_lock(&v->lock);
+    clear(v);
+    upz_cli_log(verbosity, level, line);
+    pthread_mutex_unlock(&v->lock);
+}
+
+void upz_progress_end(UpzProgressView *v)
+{
+    clear(v);
+    pthread_mutex_destroy(&v->lock);
 }

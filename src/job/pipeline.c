@@ -1,6 +1,5 @@
 #include "pipeline.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/queue.h"
+#include "base/thread.h"
 #include "look.h"
 #include "progress.h"
 
@@ -27,7 +27,7 @@ typedef struct Item {
 typedef struct Pipeline {
     const UpzPipelineParams *p;
     UpzQueue *decoded, *upscaled;
-    pthread_mutex_t lock; /* code, error, units->items (may move) */
+    pthread_mutex_t lock; /* code, error, stop, frames_out, units->items (may move) */
     int code;             /* the first error of any stage */
     UprezError error;
     bool stop;            /* interrupted: end with what is there */
@@ -60,6 +60,14 @@ static int first_error(Pipeline *l)
     int code = l->code;
     pthread_mutex_unlock(&l->lock);
     return code;
+}
+
+static bool stopped(Pipeline *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool stop = l->stop;
+    pthread_mutex_unlock(&l->lock);
+    return stop || cancelled(l);
 }
 
 static void item_free(Item *i)
@@ -290,7 +298,7 @@ static void *encode_thread(void *arg)
     }
     if (r >= 0 && !first_error(l)) {
         /* an interrupted stream has ended somewhere inside its unit */
-        bool whole = !l->stop && !cancelled(l);
+        bool whole = !stopped(l);
         if (w.sink) r = close_unit(&w, whole, &err);
     }
     if (w.sink) {
@@ -418,8 +426,8 @@ int upz_pipeline_run(const UpzPipelineParams *params, UpzPipelineResult *result,
     for (size_t i = 0; i < params->units->n; i++)
         if (params->units->items[i].done) before += params->units->items[i].frames;
     if (r >= 0) {
-        encoding = pthread_create(&encoder, NULL, encode_thread, l) == 0;
-        decoding = encoding && pthread_create(&decoder, NULL, decode_thread, l) == 0;
+        encoding = upz_thread_start(&encoder, encode_thread, l) == 0;
+        decoding = encoding && upz_thread_start(&decoder, decode_thread, l) == 0;
         if (!decoding) r = upz_fail(err, UPREZ_ERR_MEMORY, "no more threads can be started");
     }
     if (!decoding) upz_frame_free(&first);

@@ -86,7 +86,28 @@ lines = [json.loads(l) for l in open(sys.argv[1])]
 assert lines and all({"frame", "total", "fps", "eta_s", "reused", "bottleneck"} <= set(l) for l in lines)
 assert lines[-1]["frame"] == 5 and lines[-1]["total"] == 5, lines[-1]
 P
+# that no network was named is said when the work begins, not before a sentence that ends the run
+expect 0 "$UPREZ" -y --progress none "$tmp/a.mp4" "$tmp/c.mp4"; said "no -m"
+for f in "$tmp/none.mp4" "$tmp/text.mp4"; do
+    expect 3 "$UPREZ" "$f" "$tmp/d.mp4"
+    [ "$(wc -l <"$tmp/err")" = 1 ] || bad "$f: more than a sentence: $(cat "$tmp/err")"
+done
+# words that other programs understand
+expect 0 "$UPREZ" help; grep -q -- '--model' "$tmp/out" || bad "uprez help"
+expect 0 "$UPREZ" help model list; grep -q 'uprez model list' "$tmp/out" || bad "uprez help model list"
+while IFS=: read -r words answer; do
+    # shellcheck disable=SC2086
+    expect 2 "$UPREZ" $words; said "'uprez $answer' meant?"
+done <<'T'
+models list:model list
+list --json:model list --json
+info x.pth:model info x.pth
+device:devices
+benchmark -m lanczos:bench -m lanczos
+T
 # what goes to standard output must arrive there, alone
+expect 2 "$UPREZ" --progress-fd 9 "$tmp/a.mp4" "$tmp/d.mp4"; said "--progress-fd 9"
+expect 2 "$UPREZ" --progress-fd 9 "$tmp/a.mp4" "$tmp/d.mp4" 9<"$tmp/a.mp4"; said "--progress-fd 9"
 expect 2 "$UPREZ" --json "$tmp/a.mp4" -; said "standard output"
 expect 2 "$UPREZ" --progress-fd 1 "$tmp/a.mp4" -; said "standard output"
 expect 7 sh -c '"$0" model list >/dev/full' "$UPREZ"; said "cannot be written"
