@@ -485,7 +485,7 @@ static void less_memory(void **state)
         int64_t pixels;
         int batch, slots, width, height;
     } steps[] = {{160 * 128 * 12, 4, 3, 160, 128}, {160 * 128 * 4, 1, 3, 160, 128},
-                 {160 * 128 * 2, 1, 1, 160, 128},  {160 * 127, 1, 1, 80, 80},
+                 {160 * 128 * 2, 1, 1, 160, 128},  {160 * 127, 1, 2, 80, 80},
                  {64 * 64, 1, 1, 64, 64}};
     for (int i = 0; i < UPZ_COUNT(steps); i++) {
         fake = (Fake){.facts.slots = 2, .most_pixels = steps[i].pixels};
@@ -500,6 +500,7 @@ static void less_memory(void **state)
     fake = (Fake){.facts.device_memory = true, .run_pixels = all - 1};
     assert_true(apart(m, (Case){0}, src) <= 1e-5);
     assert_int_equal(fake.shape.width, 80);
+    assert_int_equal(fake.slots, 2);
 
     UpzEngine *e;
     const UpzShape s = shape_of(src);

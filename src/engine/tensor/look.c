@@ -8,9 +8,8 @@
 #include "engine/tensor/half.h"
 #include "engine/tensor/inner.h"
 
-#define TRIAL 96          /* px, a side of the first picture the reach is measured on */
-#define TRIAL_MOST 192    /* and of the last */
-#define REACH_UNKNOWN 256 /* px: further than was looked */
+#define TRIAL 96          /* px, a side of the picture the reach is measured on: quick on any engine */
+#define REACH_UNKNOWN 256 /* px: further than that shows */
 
 typedef struct Look {
     const UpzRuntimeOps *ops;
@@ -148,20 +147,12 @@ end:
 static int measure_reach(Look *l, UprezError *err)
 {
     UprezModelFacts *f = &l->model->facts;
-    int before = 0;
-    for (int side = TRIAL; side <= TRIAL_MOST; side *= 2) {
-        UpzTensorShape s;
-        const int want = UPZ_ROUND_UP(side, f->align);
-        int r = ask(l, f->channels, want, want, &s, err);
-        if (r < 0) return r;
-        if (s.width == before) break; /* no larger picture can be had */
-        before = s.width;
-        r = spread(l, &s, err);
-        if (r < 0) return r;
-        f->reach = r;
-        if (r < REACH_UNKNOWN) break;
-    }
-    return 0;
+    UpzTensorShape s;
+    const int side = UPZ_ROUND_UP(TRIAL, f->align);
+    int r = ask(l, f->channels, side, side, &s, err);
+    if (r >= 0) r = spread(l, &s, err);
+    if (r >= 0) f->reach = r;
+    return r;
 }
 
 static int look(Look *l, UprezError *err)

@@ -7,11 +7,11 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/thread.h"
 #include "engine/tensor/inner.h"
 
 #define TILE_DEFAULT 512 /* source px, where every shape costs a build */
 #define TILE_LEAST 64    /* smaller ones waste more on halos than they save */
-#define FOREIGN_MAPS 320 /* floats per input px that a network we cannot look into may hold */
 
 typedef struct Try {
     int limit; /* source px of a tile's side, at most */
@@ -77,7 +77,10 @@ static double live_floats(const UpzGraph *g)
 
 size_t upz_tensor_map_bytes(const UpzEngine *e, const UpzTensorShape *s)
 {
-    const double floats = e->model->graph.n_nodes ? live_floats(&e->model->graph) : FOREIGN_MAPS;
+    const double scale = (double)e->model->facts.scale_num / e->model->facts.scale_den;
+    /* a network we cannot look into: two maps of 64 channels, at the input's size and the result's */
+    const double floats = e->model->graph.n_nodes ? live_floats(&e->model->graph)
+                                                  : 128 * (1 + scale * scale);
     const double bytes = floats * s->batch * s->height * s->width *
                          (strcmp(e->facts.precision, "fp32") ? 2 : 4);
     return bytes < 9e18 ? (size_t)bytes : SIZE_MAX;
@@ -193,6 +196,45 @@ static bool same_tensor(const UpzTensorShape *a, const UpzTensorShape *b)
            a->out_height == b->out_height && a->out_width == b->out_width && a->half == b->half;
 }
 
+typedef struct Warm {
+    UpzEngine *e;
+    int slot, result;
+    UprezError err;
+    pthread_t thread;
+} Warm;
+
+static void *warm_run(void *arg)
+{
+    Warm *w = arg;
+    w->result = w->e->runtime->run(w->e->rt, w->slot, &w->err);
+    return NULL;
+}
+
+/* On a card the first run is the one that takes the memory: every slot once, as many side by side as
+ * there will be. */
+static int warm_up(UpzEngine *e, UprezError *err)
+{
+    Warm w[UPZ_TENSOR_SLOTS];
+    int r = 0;
+    for (int first = 0; first < e->n_slots && !r; first += e->max_runs) {
+        const int n = UPZ_MIN(e->max_runs, e->n_slots - first);
+        int started = 0;
+        for (int i = 0; i < n; i++) {
+            w[i] = (Warm){.e = e, .slot = first + i};
+            if (upz_thread_start(&w[i].thread, warm_run, &w[i])) break;
+            started++;
+        }
+        if (started < n)
+            r = upz_fail(err, UPREZ_ERR_MEMORY, "cannot start a thread for engine %s",
+                         e->runtime->name);
+        for (int i = 0; i < started; i++) {
+            pthread_join(w[i].thread, NULL);
+            if (w[i].result < 0 && !r) r = upz_fail(err, w[i].result, "%s", w[i].err.text);
+        }
+    }
+    return r;
+}
+
 static int prepare(UpzEngine *e, UprezError *err)
 {
     if (e->prepared_slots == e->n_slots && same_tensor(&e->prepared, &e->tensor)) return 0;
@@ -207,9 +249,7 @@ static int prepare(UpzEngine *e, UprezError *err)
         e->slots[i].buffers = buffers[i];
         memset(buffers[i].in, 0, in); /* images that no run ever fills */
     }
-    /* on a card the first run is the one that takes the memory */
-    for (int i = 0; i < e->n_slots && e->facts.device_memory; i++)
-        if ((r = e->runtime->run(e->rt, i, err)) < 0) return r;
+    if (e->facts.device_memory && (r = warm_up(e, err)) < 0) return r;
     e->prepared = e->tensor;
     e->prepared_slots = e->n_slots;
     return 0;
@@ -236,7 +276,7 @@ static int obtain(UpzEngine *e, UprezError *err)
 }
 
 /* A smaller try; false when there is none. */
-static bool less(const UpzEngine *e, Try *t)
+static bool less(const UpzEngine *e, int slots, Try *t)
 {
     const UpzRuntimeFacts *f = &e->facts;
     const int unit = unit_of(&e->model->facts), most = UPZ_MAX(e->tensor.width, e->tensor.height);
@@ -251,6 +291,7 @@ static bool less(const UpzEngine *e, Try *t)
     const int least = UPZ_MAX(UPZ_MAX(f->min_width, f->min_height), UPZ_MAX(TILE_LEAST, 4 * unit));
     if ((f->fixed_width && f->fixed_height) || most <= least) return false;
     t->limit = UPZ_MAX(UPZ_ROUND_UP(most / 2, unit), UPZ_ROUND_UP(least, unit));
+    t->slots = UPZ_MIN(slots, 2); /* one is filled while one runs: worth more than a larger tile */
     return t->limit < most;
 }
 
@@ -267,6 +308,7 @@ int upz_tensor_layout(UpzEngine *e, size_t mem_limit, UprezError *err)
         return upz_fail(err, UPREZ_ERR_MODEL, "the model takes only batches of %d pictures; at most "
                         "%d are supported", f->fixed_batch, UPZ_TENSOR_BATCH);
     t.batch = UPZ_MIN(t.batch, UPZ_TENSOR_BATCH);
+    const int slots = t.slots;
     size_t cap = f->device_memory ? e->device.memory / 2 : memory_available() / 2;
     if (!cap) cap = SIZE_MAX;
     for (;;) {
@@ -292,7 +334,7 @@ int upz_tensor_layout(UpzEngine *e, size_t mem_limit, UprezError *err)
             return 0;
         }
         if (r != UPREZ_ERR_MEMORY) return upz_fail(err, r, "%s", why.text);
-        if (less(e, &t)) continue;
+        if (less(e, slots, &t)) continue;
         if (need > cap && (!mem_limit || need <= mem_limit)) {
             cap = SIZE_MAX; /* only an estimate: the runtime has the last word */
             continue;
