@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Every model file there is, converted into every form there is, and each result run by the program
+"""Every model file there is (and three made here), converted into every form there is, and each result run by the program
 the form is for: ONNX Runtime, ncnn, PyTorch with spandrel. Prints a table of the largest difference
 from the original file in its own program, and exits 1 when one is too large.
 
-usage: convert_matrix.py UPREZ [MODELS]      (default ../shared/models)
+usage: convert_matrix.py UPREZ [MODELS [PART]]      (default ../shared/models; names that have PART)
 
 A cell is FOREIGN / BACK: the written file in its own program, and that file converted by uprez into
 .onnx again and run by ONNX Runtime, which shows that uprez reads what it writes.
 """
 import glob
+import json
 import os
 import re
 import subprocess
@@ -30,14 +31,14 @@ except ImportError as e:
 LIMIT = {"fp32": 1e-4, "fp16": 2e-2}  # of a range of 0..1; sums differ in order only
 TARGETS = [("onnx", "fp32"), ("onnx", "fp16"), ("safetensors", "fp32"), ("safetensors", "fp16"),
            ("param", "fp32"), ("param", "fp16")]
-WIDTH, HEIGHT = 36, 28
+EVEN, ODD = (36, 28), (35, 27)  # ncnn files take multiples of what the network needs, all else any size
 
 onnxruntime.set_default_logger_severity(3)
 torch.set_num_threads(2)
 torch.set_grad_enabled(False)
 
 
-def picture(channels, width=WIDTH, height=HEIGHT):
+def picture(channels, width, height):
     """Waves and grain in 0..1, the same each time."""
     rng = np.random.default_rng(1)
     y, x = np.mgrid[0:height, 0:width]
@@ -127,7 +128,9 @@ def run_torch(path, x, facts):
     return y[0, :, :h * loaded.scale, :w * loaded.scale].numpy()
 
 
-def original(path, facts, x):
+def original(path, facts, size):
+    """The program, the picture, what the program makes of it."""
+    x = picture(facts["channels"], *size)
     if path.endswith(".onnx"):
         fixed = re.search(r"stored for (\d+)x(\d+)", facts["detail"])
         if fixed:
@@ -139,6 +142,20 @@ def original(path, facts, x):
             bin_path = re.sub(r"-x\d\.param$", ".bin", path)
         return "ncnn", x, run_ncnn(path, x, bin_path)
     return "PyTorch", x, run_torch(path, x, facts)
+
+
+def made(folder):
+    """Kinds of networks of which there is no file, with weights that mean nothing."""
+    from spandrel.architectures.ESRGAN.__arch.RRDB import RRDBNet  # no public name
+    from spandrel.architectures.SPAN.__arch.span import SPAN
+    torch.manual_seed(1)
+    nets = {"made_rrdbnet_2x_unshuffle.pth": RRDBNet(in_nc=12, num_filters=16, num_blocks=2, scale=4,
+                                                     shuffle_factor=2),
+            "made_rrdbnet_1x.pth": RRDBNet(num_filters=16, num_blocks=1, scale=1),
+            "made_span_2x.pth": SPAN(num_in_ch=3, num_out_ch=3, feature_channels=16, upscale=2)}
+    for name, net in nets.items():
+        torch.save(net.state_dict(), f"{folder}/{name}")
+    return [f"{folder}/{name}" for name in nets]
 
 
 def number(d):
@@ -169,20 +186,24 @@ def main():
     print("| file | what | " + " | ".join(f".{e} {p}".replace("param", "param/.bin") for e, p in TARGETS) + " |")
     print("|---|---|" + "---|" * len(TARGETS))
     with tempfile.TemporaryDirectory() as tmp:
-        for path in files:
+        for path in files + made(tmp):
+            if len(sys.argv) > 3 and sys.argv[3] not in path:
+                continue
             info = subprocess.run([uprez, "model", "info", path, "--json"], capture_output=True, text=True)
             name = os.path.basename(path)
             if info.returncode:
                 reason = re.sub(r"^\S*?: ", "", info.stderr.strip().split("\n")[-1].removeprefix("uprez: "))
                 print(f"| {name} | not read | " + " | ".join([refused(reason.replace(path, name))] * len(TARGETS)) + " |")
                 continue
-            import json
             facts = json.loads(info.stdout)
-            runtime, x, want = original(path, facts, picture(facts["channels"]))
+            runtime, even, even_want = original(path, facts, EVEN)
+            odd, odd_want = original(path, facts, ODD)[1:]
+            want = even_want
             clipped = bool(((want == 0) | (want == 1)).any()) and path.endswith(".onnx")
             cells = []
             for ext, precision in TARGETS:
                 out = f"{tmp}/out.{ext}"
+                x, want = (even, even_want) if ext == "param" else (odd, odd_want)
                 code, said = convert(path, out, "--" + precision)
                 if code == 4 or code == 5:
                     cells.append(refused(re.sub(r"^(the weights )?\S*?:? (has|can|is) ", r"\2 ", said)))
@@ -212,7 +233,8 @@ def main():
     for reason, k in refusals.items():
         print(f"({k}) {reason}")
     print(f"\nonnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}, ncnn {ncnn.__version__}, "
-          f"torch {torch.__version__}, spandrel {spandrel.__version__}; {HEIGHT}x{WIDTH} pixels")
+          f"torch {torch.__version__}, spandrel {spandrel.__version__}; pictures of {ODD[0]}x{ODD[1]}, "
+          f"for ncnn of {EVEN[0]}x{EVEN[1]}")
     for w in wrong:
         print("WRONG:", w)
     return 1 if wrong else 0
