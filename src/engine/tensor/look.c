@@ -170,7 +170,8 @@ static int look(Look *l, UprezError *err)
     if (num != num2 || den != den2)
         return refuse(l, &other, "another size came out at another scale", err);
     f->channels = channels;
-    if (channels == 1) f->input = UPREZ_INPUT_Y_FULL;
+    /* unless the runtime found it written in the file */
+    if (channels == 1 && f->input == UPREZ_INPUT_RGB) f->input = UPREZ_INPUT_Y_FULL;
     int align = 1;
     const bool fixed = l->facts.fixed_width || l->facts.fixed_height;
     while (!fixed && align < 64 && !takes(l, align, num, den)) align *= 2;

@@ -1,0 +1,1048 @@
+// engine-libtorch.so: LibTorch behind the plain-C table of module.h. The one C++ file; made by
+// tools/build-libtorch.sh, once for the processor's library and, with UPZ_TORCH_CUDA_PART, once more
+// for what needs CUDA's headers.
+//
+// A network of ours becomes a TorchScript module (operations of ATen, one line a node, as
+// model/reference.c defines them), so that running it and exporting it are the same thing. It runs
+// without the optimising executor: that profiles the first runs and fuses later ones, and a frame's
+// bytes would depend on how many came before.
+#include "engine/libtorch/module.h"
+
+#if defined(UPZ_TORCH_CUDA_PART)
+
+#include <ATen/cuda/CUDAGraph.h>
+
+#include <exception>
+#include <memory>
+
+namespace {
+
+void *record(void (*body)(void *arg), void *arg)
+{
+    std::unique_ptr<at::cuda::CUDAGraph> graph;
+    try {
+        graph.reset(new at::cuda::CUDAGraph());
+#if UPZ_TORCH_VERSION >= 20100
+        // other threads may go on using the device meanwhile
+        graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+#else
+        graph->capture_begin();
+#endif
+    } catch (...) {
+        return nullptr;
+    }
+    bool good = true;
+    try {
+        body(arg);
+    } catch (...) {
+        good = false;
+    }
+    try {
+        graph->capture_end();
+    } catch (...) {
+        good = false;
+    }
+    return good ? graph.release() : nullptr;
+}
+
+int replay(void *graph)
+{
+    try {
+        static_cast<at::cuda::CUDAGraph *>(graph)->replay();
+        return 0;
+    } catch (...) {
+        return -1;
+    }
+}
+
+void drop(void *graph)
+{
+    try {
+        delete static_cast<at::cuda::CUDAGraph *>(graph);
+    } catch (...) {
+    }
+}
+
+const UpzTorchCuda table = {UPZ_TORCH_ABI, record, replay, drop};
+
+} // namespace
+
+extern "C" __attribute__((visibility("default"))) const UpzTorchCuda *
+upz_engine_module_cuda(unsigned abi)
+{
+    return abi == UPZ_TORCH_ABI ? &table : nullptr;
+}
+
+#else
+
+#include <ATen/Parallel.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#if UPZ_TORCH_VERSION >= 20200
+#define UPZ_XPU
+#include <ATen/detail/XPUHooksInterface.h>
+#endif
+#include <c10/core/InferenceMode.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/script.h>
+
+#include <dlfcn.h>
+
+#include <array>
+#include <cctype>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+using torch::jit::IValue;
+using torch::jit::Module;
+
+// ---- errors ----
+
+// Our own sentence on its way out.
+struct Fail {
+    int code;
+    std::string text;
+};
+
+[[noreturn]] void fail(int code, const char *fmt, ...) UPZ_PRINTF(2, 3);
+[[noreturn]] void fail(int code, const char *fmt, ...)
+{
+    char text[900];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    throw Fail{code, text};
+}
+
+int put(UprezError *err, int code, const std::string &text)
+{
+    err->code = code;
+    snprintf(err->text, sizeof(err->text), "%s", text.c_str());
+    for (char *p = err->text; *p; p++)
+        if (static_cast<unsigned char>(*p) < 32 || *p == 127) *p = ' ';
+    return code;
+}
+
+// The one line of LibTorch's message that says what is wrong: behind the script's own list of calls,
+// before the library's.
+std::string words(const std::string &all)
+{
+    size_t from = all.rfind("RuntimeError: ");
+    from = from == std::string::npos ? 0 : from + 14;
+    from = all.find_first_not_of(" \n", from);
+    if (from == std::string::npos) return "no reason given";
+    size_t to = all.find('\n', from);
+    std::string line = all.substr(from, to == std::string::npos ? to : to - from);
+    while (!line.empty() && strchr(" :.", line.back())) line.pop_back();
+    return line.substr(0, 400);
+}
+
+bool has(const std::string &text, const char *part)
+{
+    return text.find(part) != std::string::npos;
+}
+
+bool is_memory(const std::string &text)
+{
+    return has(text, "out of memory") || has(text, "can't allocate memory") ||
+           has(text, "not enough memory");
+}
+
+// Runs f; whatever it throws becomes a code and a sentence. `what` stands before LibTorch's words.
+template <class F> int guarded(UprezError *err, int code, const std::string &what, F f) noexcept
+{
+    try {
+        try {
+            f();
+            return 0;
+        } catch (const Fail &e) {
+            return put(err, e.code, e.text);
+        } catch (const std::bad_alloc &) {
+            return put(err, UPREZ_ERR_MEMORY, what + ": out of memory");
+        } catch (const c10::Error &e) {
+            const std::string text = e.what_without_backtrace();
+            return put(err, is_memory(text) ? UPREZ_ERR_MEMORY : code, what + ": " + words(text));
+        } catch (const std::exception &e) {
+            return put(err, is_memory(e.what()) ? UPREZ_ERR_MEMORY : code,
+                       what + ": " + words(e.what()));
+        } catch (...) {
+            return put(err, code, what + ": LibTorch failed without a reason");
+        }
+    } catch (...) { // no memory for the sentence
+        err->code = UPREZ_ERR_MEMORY;
+        snprintf(err->text, sizeof(err->text), "out of memory in LibTorch");
+        return UPREZ_ERR_MEMORY;
+    }
+}
+
+// The message of whatever is being handled.
+std::string current_words()
+{
+    try {
+        throw;
+    } catch (const c10::Error &e) {
+        return e.what_without_backtrace();
+    } catch (const std::exception &e) {
+        return e.what();
+    } catch (...) {
+        return "";
+    }
+}
+
+// LibTorch's remarks on old files and unsupported hardware are not for our standard error.
+struct Silent : c10::WarningHandler {
+#if UPZ_TORCH_VERSION >= 20000
+    void process(const c10::Warning &) override {}
+#else
+    void process(const c10::SourceLocation &, const std::string &, const bool) override {}
+#endif
+};
+#if UPZ_TORCH_VERSION >= 20000
+using Quiet = c10::WarningUtils::WarningHandlerGuard;
+#else
+using Quiet = c10::Warning::WarningHandlerGuard;
+#endif
+
+// ---- a graph as TorchScript ----
+
+std::string number(double x)
+{
+    if (std::isinf(x)) return x > 0 ? "float(\"inf\")" : "-float(\"inf\")";
+    char s[40];
+    snprintf(s, sizeof(s), "%.9g", x);
+    if (!strpbrk(s, ".e")) strncat(s, ".0", sizeof(s) - strlen(s) - 1);
+    return s;
+}
+
+std::string pair(int a, int b) { return "[" + std::to_string(a) + ", " + std::to_string(b) + "]"; }
+
+class Writer {
+public:
+    Writer(const UpzGraph *graph, Module *module, const UpzTorchSave *how)
+        : g(graph), m(module), save(how), names(graph->n_tensors)
+    {
+    }
+
+    void write()
+    {
+        text << "def forward(self, input: Tensor) -> Tensor:\n";
+        if (padded()) pad_input();
+        for (size_t i = 0; i < g->n_nodes; i++) node(i);
+        text << "    result = v" << g->output << "\n";
+        if (padded())
+            text << "    result = result[:, :, :height * " << save->scale_num << " // "
+                 << save->scale_den << ", :width * " << save->scale_num << " // "
+                 << save->scale_den << "]\n";
+        text << "    return result\n";
+        m->define(text.str());
+    }
+
+private:
+    const UpzGraph *g;
+    Module *m;
+    const UpzTorchSave *save; // NULL: to be run by us
+    std::vector<std::array<std::string, 2>> names; // flat and spread over channels
+    std::ostringstream text;
+
+    bool padded() const { return save && save->align > 1; }
+
+    void pad_input()
+    {
+        const char *call = g->pad_mode == UPZ_PAD_REPLICATE ? "torch.replication_pad2d(input, "
+                           : g->pad_mode == UPZ_PAD_REFLECT ? "torch.reflection_pad2d(input, "
+                                                            : "torch.constant_pad_nd(input, ";
+        text << "    height = input.size(2)\n    width = input.size(3)\n"
+             << "    below = (" << save->align << " - height % " << save->align << ") % "
+             << save->align << "\n    right = (" << save->align << " - width % " << save->align
+             << ") % " << save->align << "\n    if below + right > 0:\n        input = " << call
+             << "[0, right, 0, below])\n";
+    }
+
+    // A tensor as the module's parameter; by_channel: shaped to go along with a map.
+    std::string tensor(int index, bool by_channel = false)
+    {
+        if (index == UPZ_NO_TENSOR) return "None";
+        std::string &name = names[static_cast<size_t>(index)][by_channel];
+        if (!name.empty()) return "self." + name;
+        const UpzTensor &t = g->tensors[index];
+        name = "w" + std::to_string(index) + (by_channel ? "c" : "");
+        for (const char *p = t.name ? t.name : ""; *p; p++) {
+            if (p == t.name) name += '_';
+            name += isalnum(static_cast<unsigned char>(*p)) ? *p : '_';
+        }
+        std::vector<int64_t> dims(t.dims, t.dims + t.n_dims);
+        if (by_channel) dims = {1, t.count, 1, 1};
+        at::Tensor data = at::from_blob(t.data, dims, at::kFloat).clone();
+        m->register_parameter(name, data, false);
+        return "self." + name;
+    }
+
+    std::ostream &line(size_t i) { return text << "    v" << i << " = "; }
+    static std::string v(int i) { return "v" + std::to_string(i); }
+    std::string src(const UpzNode &n, int k = 0) const { return v(n.src[k]); }
+
+    void node(size_t i)
+    {
+        const UpzNode &n = g->nodes[i];
+        bool fresh = true; // a map of its own, that an activation may overwrite
+        switch (n.op) {
+        case UPZ_OP_INPUT:
+            line(i) << "input\n";
+            fresh = false;
+            break;
+        case UPZ_OP_CONV: conv(i, n); break;
+        case UPZ_OP_DECONV: deconv(i, n); break;
+        case UPZ_OP_ACT:
+            line(i) << src(n) << "\n";
+            fresh = false;
+            break;
+        case UPZ_OP_ADD: add(i, n); break;
+        case UPZ_OP_MUL: line(i) << "torch.mul(" << src(n) << ", " << src(n, 1) << ")\n"; break;
+        case UPZ_OP_AFFINE: affine(i, n); break;
+        case UPZ_OP_CONCAT:
+            line(i) << "torch.cat([";
+            for (int k = 0; k < n.n_src; k++) text << (k ? ", " : "") << src(n, k);
+            text << "], 1)\n";
+            break;
+        case UPZ_OP_SLICE:
+            line(i) << "torch.narrow(" << src(n) << ", 1, " << n.first << ", " << n.channels
+                    << ")\n";
+            fresh = false;
+            break;
+        case UPZ_OP_SHUFFLE: shuffle(i, n); break;
+        case UPZ_OP_UNSHUFFLE: unshuffle(i, n); break;
+        case UPZ_OP_NEAREST:
+            line(i) << "torch.upsample_nearest2d(" << src(n) << ", [" << src(n) << ".size(2) * "
+                    << n.factor << ", " << src(n) << ".size(3) * " << n.factor << "], "
+                    << number(n.factor) << ", " << number(n.factor) << ")\n";
+            break;
+        case UPZ_OP_RESIZE: resize(i, n); break;
+        default: fail(UPREZ_ERR_MODEL, "engine libtorch has no form for layer %d of this network",
+                      static_cast<int>(i));
+        }
+        activation(i, n, fresh);
+    }
+
+    // Whether ATen's symmetric padding makes out = in / stride; else what to add behind.
+    static int behind(int kernel, int stride, int pad)
+    {
+        int over = 2 * pad - kernel;
+        return -stride <= over && over < 0 ? -1 : std::max(kernel - stride - pad, 0);
+    }
+
+    void conv(size_t i, const UpzNode &n)
+    {
+        int below = behind(n.kernel_h, n.stride, n.pad_y);
+        int right = behind(n.kernel_w, n.stride, n.pad_x);
+        bool inside = below < 0 && right < 0;
+        if (!inside) {
+            below = below < 0 ? n.pad_y : below;
+            right = right < 0 ? n.pad_x : right;
+            line(i) << "torch.constant_pad_nd(" << src(n) << ", [" << n.pad_x << ", " << right
+                    << ", " << n.pad_y << ", " << below << "], 0.0)\n";
+        }
+        const std::string weights = tensor(n.weights), bias = tensor(n.bias);
+        line(i) << "torch.conv2d(" << (inside ? src(n) : v(static_cast<int>(i))) << ", " << weights
+                << ", " << bias << ", " << pair(n.stride, n.stride) << ", "
+                << (inside ? pair(n.pad_y, n.pad_x) : pair(0, 0)) << ", [1, 1], " << n.groups
+                << ")\n";
+    }
+
+    void deconv(size_t i, const UpzNode &n)
+    {
+        // rows behind the last that ATen's own padding would leave out, or has too many (< 0)
+        const int more_y = n.stride - n.kernel_h + 2 * n.pad_y;
+        const int more_x = n.stride - n.kernel_w + 2 * n.pad_x;
+        const std::string weights = tensor(n.weights), bias = tensor(n.bias);
+        const std::string self = v(static_cast<int>(i));
+        std::ostringstream cut;
+        cut << "torch.narrow(torch.narrow(" << self << ", 2, %Y, " << src(n) << ".size(2) * "
+            << n.stride << "), 3, %X, " << src(n) << ".size(3) * " << n.stride << ")";
+        auto at = [&](int y, int x) {
+            std::string s = cut.str();
+            s.replace(s.find("%Y"), 2, std::to_string(y));
+            s.replace(s.find("%X"), 2, std::to_string(x));
+            return s;
+        };
+        const bool easy = more_y < n.stride && more_x < n.stride;
+        line(i) << "torch.conv_transpose2d(" << src(n) << ", " << weights << ", "
+                << (easy ? bias : "None") << ", " << pair(n.stride, n.stride) << ", "
+                << (easy ? pair(n.pad_y, n.pad_x) : pair(0, 0)) << ", "
+                << (easy ? pair(std::max(more_y, 0), std::max(more_x, 0)) : pair(0, 0)) << ", "
+                << n.groups << ", [1, 1])\n";
+        if (easy) {
+            if (more_y < 0 || more_x < 0) line(i) << at(0, 0) << "\n";
+            return;
+        }
+        line(i) << "torch.constant_pad_nd(" << self << ", [0, "
+                << std::max(n.pad_x + n.stride - n.kernel_w, 0) << ", 0, "
+                << std::max(n.pad_y + n.stride - n.kernel_h, 0) << "], 0.0)\n";
+        line(i) << at(n.pad_y, n.pad_x) << "\n";
+        if (n.bias != UPZ_NO_TENSOR)
+            line(i) << "torch.add(" << self << ", " << tensor(n.bias, true) << ")\n";
+    }
+
+    void add(size_t i, const UpzNode &n)
+    {
+        const float a = n.alpha[0], b = n.alpha[1];
+        if (a == 1 && b == 1)
+            line(i) << "torch.add(" << src(n) << ", " << src(n, 1) << ")\n";
+        else if (a == 1)
+            line(i) << "torch.add(" << src(n) << ", " << src(n, 1) << ", alpha=" << number(b)
+                    << ")\n";
+        else if (b == 1)
+            line(i) << "torch.add(" << src(n, 1) << ", " << src(n) << ", alpha=" << number(a)
+                    << ")\n";
+        else
+            line(i) << "torch.add(torch.mul(" << src(n) << ", " << number(a) << "), " << src(n, 1)
+                    << ", alpha=" << number(b) << ")\n";
+    }
+
+    void affine(size_t i, const UpzNode &n)
+    {
+        const bool tensors = n.weights != UPZ_NO_TENSOR || n.bias != UPZ_NO_TENSOR;
+        const std::string self = v(static_cast<int>(i));
+        const std::string scale = tensors ? n.weights == UPZ_NO_TENSOR ? "1.0"
+                                                                       : tensor(n.weights, true)
+                                          : number(n.alpha[0]);
+        const std::string offset = tensors ? n.bias == UPZ_NO_TENSOR ? "" : tensor(n.bias, true)
+                                           : number(n.alpha[1]);
+        line(i) << "torch.mul(" << src(n) << ", " << scale << ")\n";
+        if (!offset.empty()) line(i) << "torch.add(" << self << ", " << offset << ")\n";
+    }
+
+    // (dy, dx, c) <-> (c, dy, dx) in the channels of the smaller map
+    static std::string reorder(const std::string &x, int first, int second)
+    {
+        const std::string h = x + ".size(2), " + x + ".size(3)]", n = "[" + x + ".size(0), ";
+        return "torch.reshape(torch.transpose(torch.reshape(" + x + ", " + n +
+               std::to_string(first) + ", " + std::to_string(second) + ", " + h + "), 1, 2), " + n +
+               std::to_string(first * second) + ", " + h + ")";
+    }
+
+    void shuffle(size_t i, const UpzNode &n)
+    {
+        const int phases = n.factor * n.factor;
+        line(i) << "torch.pixel_shuffle("
+                << (n.dcr ? reorder(src(n), phases, n.channels) : src(n)) << ", " << n.factor
+                << ")\n";
+    }
+
+    void unshuffle(size_t i, const UpzNode &n)
+    {
+        const int phases = n.factor * n.factor;
+        line(i) << "torch.pixel_unshuffle(" << src(n) << ", " << n.factor << ")\n";
+        if (n.dcr)
+            line(i) << reorder(v(static_cast<int>(i)), n.channels / phases, phases) << "\n";
+    }
+
+    void resize(size_t i, const UpzNode &n)
+    {
+        char scale[40];
+        snprintf(scale, sizeof(scale), "%.17g", static_cast<double>(n.resize_num) / n.resize_den);
+        if (!strpbrk(scale, ".e")) strncat(scale, ".0", sizeof(scale) - strlen(scale) - 1);
+        const char *call = n.filter == UPZ_FILTER_BILINEAR  ? "upsample_bilinear2d"
+                           : n.filter == UPZ_FILTER_BICUBIC ? "upsample_bicubic2d"
+                                                            : "_upsample_nearest_exact2d";
+        line(i) << "torch." << call << "(" << src(n) << ", [" << src(n) << ".size(2) * "
+                << n.resize_num << " // " << n.resize_den << ", " << src(n) << ".size(3) * "
+                << n.resize_num << " // " << n.resize_den << "], "
+                << (n.filter == UPZ_FILTER_NEAREST ? "" : "False, ") << scale << ", " << scale
+                << ")\n";
+    }
+
+    void activation(size_t i, const UpzNode &n, bool fresh)
+    {
+        const std::string x = v(static_cast<int>(i)), in_place = fresh ? "_(" : "(";
+        switch (n.act) {
+        case UPZ_ACT_RELU: line(i) << "torch.relu" << in_place << x << ")\n"; break;
+        case UPZ_ACT_LEAKY:
+            line(i) << "torch.leaky_relu" << in_place << x << ", " << number(n.slope) << ")\n";
+            break;
+        case UPZ_ACT_PRELU: {
+            const std::string slopes = tensor(n.slopes);
+            line(i) << "torch.prelu(" << x << ", " << slopes << ")\n";
+            break;
+        }
+        case UPZ_ACT_SIGMOID: line(i) << "torch.sigmoid" << in_place << x << ")\n"; break;
+        case UPZ_ACT_TANH: line(i) << "torch.tanh" << in_place << x << ")\n"; break;
+        case UPZ_ACT_SILU: line(i) << "torch.silu" << in_place << x << ")\n"; break;
+        case UPZ_ACT_GELU: line(i) << "torch.gelu(" << x << ")\n"; break;
+        case UPZ_ACT_CLIP:
+            line(i) << "torch.clamp" << in_place << x << ", " << number(n.lo) << ", "
+                    << number(n.hi) << ")\n";
+            break;
+        default: break;
+        }
+    }
+};
+
+// In files we write: what the network's one channel is.
+const char STUDIO[] = "luma, studio range";
+
+// ---- devices ----
+
+// A library beside libtorch_cpu.so, "" if it is not there.
+std::string beside(const char *name)
+{
+    Dl_info info;
+    const auto address = reinterpret_cast<void *>(&at::globalContext);
+    if (!dladdr(address, &info) || !info.dli_fname) return "";
+    const std::string self = info.dli_fname;
+    const size_t slash = self.rfind('/');
+    if (slash == std::string::npos) return "";
+    const std::string path = self.substr(0, slash + 1) + name;
+    FILE *f = fopen(path.c_str(), "rb");
+    if (!f) return "";
+    fclose(f);
+    return path;
+}
+
+void open_beside(const char *name, const char *kind)
+{
+    const std::string path = beside(name);
+    if (path.empty())
+        fail(UPREZ_ERR_DEVICE, "this LibTorch (%s) is built without %s; install one that has it, or "
+             "give -d cpu", UPZ_TORCH_TEXT, kind);
+    if (!dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)) {
+        const char *why = dlerror();
+        fail(UPREZ_ERR_DEVICE, "LibTorch's part for %s cannot be loaded: %s", kind,
+             why ? why : "no reason given");
+    }
+}
+
+// The device that was asked for, or an error; never another one.
+c10::Device need_device(const char *kind, int index)
+{
+    if (!strcmp(kind, "cpu")) return c10::Device(c10::kCPU);
+    if (!strcmp(kind, "cuda")) {
+        open_beside("libtorch_cuda.so", "CUDA");
+        const at::CUDAHooksInterface &hooks = at::detail::getCUDAHooks();
+        // the hooks are looked up once a process, and a stub stays
+        if (!hooks.hasCUDART())
+            fail(UPREZ_ERR_DEVICE, "LibTorch was used in this process without CUDA before; a cuda "
+                 "device has to be the first one opened");
+        const int n = hooks.hasCUDA() ? static_cast<int>(hooks.getNumGPUs()) : 0;
+        if (index >= n)
+            fail(UPREZ_ERR_DEVICE, "LibTorch finds %d CUDA devices here, so there is no cuda:%d; "
+                 "see 'uprez devices', or give -d cpu", n, index);
+#if UPZ_TORCH_VERSION >= 20600
+        hooks.init();
+#else
+        hooks.initCUDA();
+#endif
+        // fp32 means fp32, not 10 bits of it
+        at::globalContext().setAllowTF32CuDNN(false);
+        return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+    }
+#ifdef UPZ_XPU
+    if (!strcmp(kind, "xpu")) {
+        open_beside("libtorch_xpu.so", "XPU");
+        const at::XPUHooksInterface &hooks = at::detail::getXPUHooks();
+        const int n = hooks.hasXPU() ? static_cast<int>(hooks.getNumGPUs()) : 0;
+        if (index >= n)
+            fail(UPREZ_ERR_DEVICE, "LibTorch finds %d XPU devices here, so there is no xpu:%d", n,
+                 index);
+#if UPZ_TORCH_VERSION >= 20600
+        hooks.init();
+#else
+        hooks.initXPU();
+#endif
+        return c10::Device(c10::kXPU, static_cast<c10::DeviceIndex>(index));
+    }
+#endif
+    fail(UPREZ_ERR_DEVICE, "engine libtorch (LibTorch %s) has no device '%s'", UPZ_TORCH_TEXT, kind);
+}
+
+// NULL: without CUDA's headers there was nothing to build.
+const UpzTorchCuda *cuda_part()
+{
+    Dl_info info;
+    if (!dladdr(reinterpret_cast<void *>(&cuda_part), &info) || !info.dli_fname) return nullptr;
+    std::string path = info.dli_fname;
+    const size_t dot = path.rfind(".so");
+    if (dot == std::string::npos) return nullptr;
+    path.insert(dot, "-cuda");
+    void *handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    const auto entry = handle ? reinterpret_cast<UpzTorchCudaEntry>(
+                                    dlsym(handle, UPZ_TORCH_CUDA_ENTRY))
+                              : nullptr;
+    return entry ? entry(UPZ_TORCH_ABI) : nullptr;
+}
+
+// ---- types ----
+
+const char *type_name(at::ScalarType type)
+{
+    return type == at::kHalf ? "fp16" : type == at::kBFloat16 ? "bf16" : "fp32";
+}
+
+at::ScalarType type_of(const char *precision)
+{
+    if (!strcmp(precision, "fp16")) return at::kHalf;
+    if (!strcmp(precision, "bf16")) return at::kBFloat16;
+    if (!strcmp(precision, "fp32")) return at::kFloat;
+    fail(UPREZ_ERR_DEVICE, "engine libtorch computes in fp32, fp16 or bf16, not in %s", precision);
+}
+
+// The first tensor in whatever a forward gave back; undefined if there is none.
+at::Tensor first_tensor(const IValue &value, int depth = 0)
+{
+    if (value.isTensor()) return value.toTensor();
+    if (depth > 4) return {};
+    if (value.isTuple()) {
+        for (const IValue &v : value.toTupleRef().elements()) {
+            at::Tensor t = first_tensor(v, depth + 1);
+            if (t.defined()) return t;
+        }
+    } else if (value.isTensorList()) {
+        for (const at::Tensor &t : value.toTensorVector()) return t;
+    } else if (value.isList()) {
+        for (const IValue &v : value.toListRef()) {
+            at::Tensor t = first_tensor(v, depth + 1);
+            if (t.defined()) return t;
+        }
+    } else if (value.isGenericDict()) {
+        for (const auto &entry : value.toGenericDict()) {
+            at::Tensor t = first_tensor(entry.value(), depth + 1);
+            if (t.defined()) return t;
+        }
+    }
+    return {};
+}
+
+struct Slot {
+    at::Tensor in, out;         // at the interface, on the host
+    at::Tensor dev_in, dev_out; // the device's, if it has memory of its own
+    c10::optional<c10::Stream> stream;
+    void *graph = nullptr; // recorded
+};
+
+} // namespace
+
+// ---- a network ----
+
+struct UpzTorchNet {
+    std::string name; // for messages
+    Module module;
+    bool ours = false, engines = false; // engines: holds some of torch_tensorrt
+    bool settled = false;               // type is known to be taken
+    at::ScalarType type = at::kFloat;   // of the input
+    std::vector<at::ScalarType> types;  // to try, best first
+    c10::Device device = c10::Device(c10::kCPU);
+    int threads = 1;
+    bool half_io = false, studio = false;
+    void *caller_stream = nullptr;
+    std::vector<Slot> slots;
+    const UpzTorchCuda *cuda = nullptr;
+    Silent silent;
+
+    ~UpzTorchNet() { drop_slots(); }
+
+    void drop_slots()
+    {
+        for (Slot &s : slots)
+            if (s.graph) cuda->drop(s.graph);
+        slots.clear();
+    }
+
+    at::Tensor call(const at::Tensor &input)
+    {
+        torch::jit::GraphOptimizerEnabledGuard plain(false);
+        IValue result = module.forward({input});
+        at::Tensor out = first_tensor(result);
+        if (!out.defined())
+            fail(UPREZ_ERR_MODEL, "%s: its forward gives back %s, not a tensor", name.c_str(),
+                 result.tagKind().c_str());
+        if (out.dim() != 4)
+            fail(UPREZ_ERR_MODEL, "%s: its forward gives back a tensor of %d dimensions, not one "
+                 "picture N x C x H x W", name.c_str(), static_cast<int>(out.dim()));
+        return out;
+    }
+
+    // In the network's type and the order of memory its kernels are fastest in.
+    at::Tensor arrange(const at::Tensor &x) const
+    {
+        return x.to(at::TensorOptions().device(device).dtype(type), false, false,
+                    at::MemoryFormat::ChannelsLast);
+    }
+
+    // A run on zeros, which also finds the input's type out when it is not known.
+    at::Tensor trial(const int64_t in[4])
+    {
+        at::Tensor zeros = at::zeros({in[0], in[1], in[2], in[3]}, at::kFloat);
+        if (settled) return call(arrange(zeros));
+        std::exception_ptr first;
+        for (at::ScalarType t : types) {
+            type = t;
+            try {
+                at::Tensor out = call(arrange(zeros));
+                settled = true;
+                return out;
+            } catch (...) {
+                if (is_memory(current_words())) throw;
+                if (!first) first = std::current_exception();
+            }
+        }
+        type = types.front();
+        std::rethrow_exception(first);
+    }
+
+    void begin() const
+    {
+        if (at::get_num_threads() != threads) at::set_num_threads(threads);
+    }
+};
+
+namespace {
+
+// What every call into LibTorch stands in.
+struct Scope {
+    explicit Scope(UpzTorchNet *net) : quiet(&net->silent) { net->begin(); }
+    Quiet quiet;
+    c10::InferenceMode inference;
+};
+
+// Denormals cost 100 times a normal number and are never seen; the thread's mode is put back.
+struct Flush {
+    bool on = at::globalContext().setFlushDenormal(true);
+    ~Flush()
+    {
+        if (on) at::globalContext().setFlushDenormal(false);
+    }
+};
+
+// Sentences of their own for what people meet with files of torch_tensorrt.
+[[noreturn]] void explain(const std::string &name, const std::string &text, const char *doing)
+{
+    if (is_memory(text)) fail(UPREZ_ERR_MEMORY, "%s: %s", name.c_str(), words(text).c_str());
+    if (has(text, "torch.classes.tensorrt"))
+        fail(UPREZ_ERR_DEVICE, "%s holds TensorRT engines made by torch_tensorrt, whose runtime "
+             "(libtorchtrt_runtime.so) is not here for LibTorch %s; install the torch_tensorrt of "
+             "that version, or say where it is with --runtime-path", name.c_str(), UPZ_TORCH_TEXT);
+    if (has(text, "Expected Tensor but got None"))
+        fail(UPREZ_ERR_MODEL, "%s: a step of its program gives nothing back where a tensor is "
+             "needed; LibTorch %s is not the version it was saved with: save it again with that "
+             "one", name.c_str(), UPZ_TORCH_TEXT);
+    if (has(text, "Unknown builtin op") || has(text, "Unknown type name"))
+        fail(UPREZ_ERR_MODEL, "%s needs what LibTorch %s has not: %s; it was saved by another "
+             "version, or needs a library of its own", name.c_str(), UPZ_TORCH_TEXT,
+             words(text).c_str());
+    if (has(text, "PytorchStreamReader") || has(text, "zip archive"))
+        fail(UPREZ_ERR_MODEL, "%s is damaged, or no TorchScript: %s", name.c_str(),
+             words(text).c_str());
+    fail(UPREZ_ERR_MODEL, "%s: LibTorch %s cannot %s it: %s", name.c_str(), UPZ_TORCH_TEXT, doing,
+         words(text).c_str());
+}
+
+// f(), its failures put into words.
+template <class F> void explained(UpzTorchNet *net, const char *doing, F f)
+{
+    try {
+        f();
+        return;
+    } catch (const Fail &) {
+        throw;
+    } catch (const std::bad_alloc &) {
+        throw;
+    } catch (...) {
+        explain(net->name, current_words(), doing);
+    }
+}
+
+void check_signature(const UpzTorchNet *net)
+{
+    const auto method = net->module.find_method("forward");
+    if (!method)
+        fail(UPREZ_ERR_MODEL, "%s has no method 'forward', so it is no network",
+             net->name.c_str());
+    const auto &arguments = method->function().getSchema().arguments();
+    std::string list;
+    size_t required = 0;
+    for (size_t i = 1; i < arguments.size(); i++) {
+        if (!arguments[i].default_value()) required++;
+        list += (i > 1 ? ", " : "") + arguments[i].name() + ": " + arguments[i].type()->str();
+    }
+    const bool picture = arguments.size() > 1 && required <= 1 &&
+                         c10::TensorType::get()->isSubtypeOf(*arguments[1].type());
+    if (!picture)
+        fail(UPREZ_ERR_MODEL, "%s: its forward takes (%s); a network for pictures takes one tensor "
+             "N x C x H x W", net->name.c_str(), list.empty() ? "nothing" : list.c_str());
+}
+
+void load_script(UpzTorchNet *net, const UpzTorchOpen *how)
+{
+    explained(net, "read", [&] {
+        const std::string path = how->path;
+        torch::jit::ExtraFilesMap extra = {{"uprez", ""}};
+        try {
+            net->module = torch::jit::load(path, net->device, extra);
+        } catch (...) {
+            if (!has(current_words(), "torch.classes.tensorrt") || !*how->trt ||
+                !dlopen(how->trt, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE))
+                throw;
+            net->engines = true;
+            net->module = torch::jit::load(path, net->device, extra);
+        }
+        net->module.eval();
+        net->studio = extra["uprez"] == STUDIO;
+    });
+    check_signature(net);
+}
+
+void count(const Module &module, UpzTorchFacts *facts)
+{
+    facts->half = true;
+    for (const at::Tensor &t : module.parameters()) {
+        facts->parameters += t.numel();
+        if (t.element_size() != 2) facts->half = false;
+    }
+    if (!facts->parameters) facts->half = false;
+}
+
+void set_type(UpzTorchNet *net, const char *precision, bool script, bool half)
+{
+    const bool automatic = !strcmp(precision, "auto"), cpu = net->device.is_cpu();
+    // a processor computes fp16 no faster; a script on a device keeps what it was saved in
+    at::ScalarType type = at::kFloat;
+    if (!automatic) type = type_of(precision);
+    else if (!cpu && (!script || half)) type = at::kHalf;
+    net->type = type;
+    net->types = {type};
+    for (at::ScalarType t : {at::kFloat, at::kHalf, at::kBFloat16})
+        if (script && t != type) net->types.push_back(t);
+    if (!net->engines) net->module.to(net->device, type);
+    if (net->engines) return;
+    at::NoGradGuard no_grad;
+    for (at::Tensor t : net->module.parameters())
+        if (t.dim() == 4) t.set_data(t.contiguous(at::MemoryFormat::ChannelsLast));
+}
+
+// One small run: what type does the input have, and is the precision there on this device?
+void try_out(UpzTorchNet *net, const UpzTorchOpen *how)
+{
+    Scope scope(net);
+    const int channels[] = {how->channels ? how->channels : 3, how->channels == 3 ? 0 : 1};
+    for (int c : channels) {
+        if (!c) break;
+        const int64_t in[4] = {1, c, 64, 64};
+        try {
+            net->trial(in);
+            break;
+        } catch (...) {
+            const std::string text = current_words();
+            if (has(text, "not implemented for") || has(text, "unsupported scalar type"))
+                fail(UPREZ_ERR_DEVICE, "LibTorch %s does not compute %s in %s here: %s",
+                     UPZ_TORCH_TEXT, net->name.c_str(), type_name(net->type), words(text).c_str());
+            // any other size or count of channels may do: shape() and prepare() will say
+        }
+    }
+    if (strcmp(how->precision, "auto") && net->type != type_of(how->precision))
+        fail(UPREZ_ERR_DEVICE, "%s computes in %s only, not in %s", net->name.c_str(),
+             type_name(net->type), how->precision);
+}
+
+int open_net(UpzTorchNet **out, const UpzTorchOpen *how, UpzTorchFacts *facts, UprezError *err)
+{
+    *out = nullptr;
+    std::unique_ptr<UpzTorchNet> net;
+    const int r = guarded(err, UPREZ_ERR_DEVICE, "LibTorch " UPZ_TORCH_TEXT, [&] {
+        net.reset(new UpzTorchNet);
+        net->name = how->path ? how->path : "the network";
+        net->ours = !how->path;
+        net->threads = std::max(how->threads, 1);
+        Quiet quiet(&net->silent);
+        net->begin();
+        net->device = need_device(how->device, how->index);
+        net->caller_stream = how->stream;
+        if (net->device.is_cuda()) net->cuda = cuda_part();
+        if (net->ours) {
+            net->module = Module("Network");
+            explained(net.get(), "build", [&] { Writer(how->graph, &net->module, nullptr).write(); });
+        } else {
+            load_script(net.get(), how);
+        }
+        *facts = UpzTorchFacts();
+        count(net->module, facts);
+        explained(net.get(), "move",
+                  [&] { set_type(net.get(), how->precision, !net->ours, facts->half); });
+        // fp32 on the processor is there in every LibTorch
+        if (!net->ours || net->type != at::kFloat) try_out(net.get(), how);
+        net->half_io = !net->device.is_cpu() && net->type == at::kHalf;
+        snprintf(facts->precision, sizeof(facts->precision), "%s", type_name(net->type));
+        facts->half_io = net->half_io;
+        facts->slots = net->device.is_cpu() || how->stream ? 1 : 2;
+        facts->studio = net->studio;
+        facts->device_memory = !net->device.is_cpu();
+        *out = net.release();
+    });
+    return r;
+}
+
+int net_shape(UpzTorchNet *net, UpzTorchShape *shape, UprezError *err)
+{
+    return guarded(err, UPREZ_ERR_MODEL, net->name, [&] {
+        Scope scope(net);
+        net->drop_slots();
+        explained(net, "run", [&] {
+            const at::Tensor out = net->trial(shape->in);
+            for (int i = 0; i < 4; i++) shape->out[i] = out.size(i);
+        });
+    });
+}
+
+// ---- running ----
+
+void check_output(const UpzTorchNet *net, const at::Tensor &got, const at::Tensor &want)
+{
+    if (got.sizes() == want.sizes()) return;
+    fail(UPREZ_ERR_MODEL, "%s: %dx%d came out where %dx%d was expected; its output does not follow "
+         "the input's size", net->name.c_str(), static_cast<int>(got.size(3)),
+         static_cast<int>(got.size(2)), static_cast<int>(want.size(3)),
+         static_cast<int>(want.size(2)));
+}
+
+// On a device: dev_in to dev_out.
+void forward(UpzTorchNet *net, Slot *s)
+{
+    const at::Tensor out = net->call(net->arrange(s->dev_in));
+    check_output(net, out, s->dev_out);
+    s->dev_out.copy_(out);
+}
+
+struct Body {
+    UpzTorchNet *net;
+    Slot *slot;
+};
+
+void forward_body(void *arg)
+{
+    const Body *b = static_cast<Body *>(arg);
+    forward(b->net, b->slot);
+}
+
+void start_device(UpzTorchNet *net, Slot *s)
+{
+    const c10::impl::VirtualGuardImpl impl(net->device.type());
+    // a foreign CUDA stream is named by its address (c10/cuda/CUDAStream.h, getStreamFromExternal)
+    s->stream = net->caller_stream
+                    ? c10::Stream(c10::Stream::UNSAFE, net->device,
+                                  reinterpret_cast<c10::StreamId>(net->caller_stream))
+                    : impl.getStreamFromGlobalPool(net->device);
+    const c10::StreamGuard on(*s->stream);
+    const auto there = at::TensorOptions().device(net->device).dtype(s->in.scalar_type());
+    s->dev_in = at::zeros(s->in.sizes(), there);
+    s->dev_out = at::empty(s->out.sizes(), there);
+    if (!net->cuda || net->caller_stream) return;
+    for (int i = 0; i < 3; i++) forward(net, s); // libraries choose and allocate before recording
+    impl.synchronizeStream(*s->stream);
+    Body body = {net, s};
+    s->graph = net->cuda->record(forward_body, &body);
+}
+
+int prepare(UpzTorchNet *net, const UpzTorchShape *shape, int slots, UpzTorchBuffers *buffers,
+            UprezError *err)
+{
+    const int r = guarded(err, UPREZ_ERR_DEVICE, net->name, [&] {
+        Scope scope(net);
+        net->drop_slots();
+        if (!net->settled && !net->ours)
+            explained(net, "run", [&] { net->trial(shape->in); });
+        const int64_t *in = shape->in, *out = shape->out;
+        auto host = at::TensorOptions().dtype(net->half_io ? at::kHalf : at::kFloat);
+        if (!net->device.is_cpu()) host = host.pinned_memory(true);
+        net->slots.resize(static_cast<size_t>(slots));
+        for (int i = 0; i < slots; i++) {
+            Slot &s = net->slots[static_cast<size_t>(i)];
+            s.in = at::empty({in[0], in[1], in[2], in[3]}, host);
+            s.out = at::empty({out[0], out[1], out[2], out[3]}, host);
+            if (!net->device.is_cpu()) start_device(net, &s);
+            buffers[i].in = s.in.data_ptr();
+            buffers[i].out = s.out.data_ptr();
+        }
+    });
+    if (r < 0) net->drop_slots();
+    return r;
+}
+
+void run_device(UpzTorchNet *net, Slot *s)
+{
+    const c10::impl::VirtualGuardImpl impl(net->device.type());
+    const c10::StreamGuard on(*s->stream);
+    s->dev_in.copy_(s->in, true);
+    if (!s->graph || net->cuda->replay(s->graph)) forward(net, s);
+    s->out.copy_(s->dev_out, true);
+    impl.synchronizeStream(*s->stream);
+}
+
+int run(UpzTorchNet *net, int slot, UprezError *err)
+{
+    return guarded(err, UPREZ_ERR_DEVICE, net->name, [&] {
+        const Scope scope(net);
+        const Flush flush;
+        Slot &s = net->slots.at(static_cast<size_t>(slot));
+        explained(net, "run", [&] {
+            if (!net->device.is_cpu()) {
+                run_device(net, &s);
+                return;
+            }
+            const at::Tensor out = net->call(net->arrange(s.in));
+            check_output(net, out, s.out);
+            s.out.copy_(out);
+        });
+    });
+}
+
+void close_net(UpzTorchNet **net)
+{
+    UprezError ignored;
+    guarded(&ignored, UPREZ_ERR_DEVICE, "", [&] { delete *net; });
+    *net = nullptr;
+}
+
+// ---- writing ----
+
+int save(const UpzGraph *graph, const UpzTorchSave *how, UprezError *err)
+{
+    return guarded(err, UPREZ_ERR_MODEL, "LibTorch " UPZ_TORCH_TEXT " cannot write this network", [&] {
+        Silent silent;
+        Quiet quiet(&silent);
+        Module module("Network");
+        Writer(graph, &module, how).write();
+        if (how->half) module.to(at::kHalf);
+        module.eval();
+        std::ostringstream bytes;
+        torch::jit::ExtraFilesMap extra;
+        if (how->studio) extra["uprez"] = STUDIO;
+        module.save(bytes, extra);
+        const std::string all = bytes.str();
+        const int r = how->sink(how->cookie, all.data(), all.size());
+        if (r < 0) throw Fail{r, ""};
+    });
+}
+
+const UpzTorchModule table = {
+    UPZ_TORCH_ABI, sizeof(UpzNode), sizeof(UpzTensor), sizeof(UpzGraph), UPZ_OP_COUNT,
+    UPZ_TORCH_TEXT, open_net, net_shape, prepare, run, close_net, save,
+};
+
+} // namespace
+
+extern "C" __attribute__((visibility("default"))) const UpzTorchModule *
+upz_engine_module(unsigned abi)
+{
+    return abi == UPZ_TORCH_ABI ? &table : nullptr;
+}
+
+#endif
