@@ -122,7 +122,9 @@ int upz_engine_look(UprezContext *ctx, UprezModel *model, const char *engine,
         r = find_device(ops, &w, runtime_path, &device, &why);
         if (r >= 0) r = ops->look(ctx, model, &device, &params, &why);
         if (r >= 0) return 0;
-        if (!first.code) first = why;
+        /* the words of one that tried say more than that another is not here */
+        if (!first.code || (first.code != UPREZ_ERR_MODEL && why.code == UPREZ_ERR_MODEL))
+            first = why;
     }
     if (first.code && (!model->foreign_why || first.code == UPREZ_ERR_MODEL))
         return upz_fail(err, first.code, "%s", first.text);

@@ -58,7 +58,8 @@ typedef struct Loading {
     const char *name; /* for messages */
     UpzTensorSet set;
     const UpzArch *arch;
-    const char *foreign;
+    const char *foreign; /* UprezModel.foreign; foreign_why moves into the model */
+    char *foreign_why;
 } Loading;
 
 static const UpzReader *find_reader(const UpzModelFile *f)
@@ -157,6 +158,29 @@ static int unknown_network(const Loading *l, UprezError *err)
                     keys);
 }
 
+/* A sentence that does not say which file gets it in front. */
+static int name_file(const Loading *l, int r, UprezError *err)
+{
+    if (r >= 0 || strstr(err->text, l->name)) return r;
+    UprezError e = *err;
+    return upz_fail(err, r, "%s: %s", l->name, e.text);
+}
+
+/* A file that is left to a runtime. why: the sentence why it is no graph of ours, or NULL. */
+static int leave_to_runtime(Loading *l, const char *foreign, const char *runtime, const char *why,
+                            UprezModelFacts *facts, char **detail, UprezError *err)
+{
+    l->foreign = foreign;
+    l->foreign_why = why ? upz_strdup(why) : NULL;
+    facts->architecture = foreign;
+    facts->input = UPREZ_INPUT_RGB;
+    facts->scale_den = facts->align = 1;
+    upz_free(*detail);
+    *detail = upz_asprintf("a program that only %s runs", runtime);
+    return *detail && (!why || l->foreign_why) ? 0
+                                               : upz_fail_memory(err, 64, "a model's description");
+}
+
 /* Opens, reads, and finds the architecture; a reader of graphs fills g instead. */
 static int read_model(Loading *l, UpzGraph *g, UprezModelFacts *facts, char **detail,
                       UprezError *err)
@@ -164,13 +188,8 @@ static int read_model(Loading *l, UpzGraph *g, UprezModelFacts *facts, char **de
     const UpzReader *reader = find_reader(&l->file);
     if (!reader) return unknown_file(l, err);
     if (reader->foreign && g) {
-        l->foreign = reader->foreign;
-        facts->architecture = reader->foreign;
         facts->container = reader->name;
-        facts->input = UPREZ_INPUT_RGB;
-        facts->scale_den = facts->align = 1;
-        *detail = upz_asprintf("a program that only %s runs", reader->runtime);
-        return *detail ? 0 : upz_fail_memory(err, 64, "a model's description");
+        return leave_to_runtime(l, reader->foreign, reader->runtime, NULL, facts, detail, err);
     }
     if (reader->read_graph || reader->foreign) {
         if (!g)
@@ -179,7 +198,16 @@ static int read_model(Loading *l, UpzGraph *g, UprezModelFacts *facts, char **de
                 "%s is no checkpoint of plain weights (.pth, .safetensors), which mixing "
                 "for denoise needs",
                 l->name);
-        return reader->read_graph(&l->file, g, facts, detail, err);
+        int r = reader->read_graph(&l->file, g, facts, detail, err);
+        if (r != UPZ_READ_FOREIGN) return r;
+        r = name_file(l, UPREZ_ERR_MODEL, err);
+        if (!l->map.size) return r; /* in memory: a runtime would need the file */
+        char why[sizeof(err->text)];
+        memcpy(why, err->text, sizeof(why));
+        upz_graph_free(g);
+        *g = (UpzGraph){.nodes = NULL};
+        *facts = (UprezModelFacts){.container = reader->name};
+        return leave_to_runtime(l, reader->name, "ONNX Runtime", why, facts, detail, err);
     }
     int r = reader->read_tensors(&l->file, &l->set, err);
     if (r >= 0) r = check_names(l, err);
@@ -269,14 +297,6 @@ static UprezModel *new_model(UprezError *err)
     return m;
 }
 
-/* A sentence that does not say which file gets it in front. */
-static int name_file(const Loading *l, int r, UprezError *err)
-{
-    if (r >= 0 || strstr(err->text, l->name)) return r;
-    UprezError e = *err;
-    return upz_fail(err, r, "%s: %s", l->name, e.text);
-}
-
 static void unload(Loading *l)
 {
     upz_tensors_free(&l->set);
@@ -311,6 +331,8 @@ static int load(UprezModel **out, UprezContext *ctx, Loading *l, const UprezMode
         unload(&twin);
     }
     if (l->foreign) snprintf(m->foreign, sizeof(m->foreign), "%s", l->foreign);
+    m->foreign_why = l->foreign_why;
+    l->foreign_why = NULL;
     if (r >= 0 && l->arch) r = name_file(l, build(l, &m->graph, &m->facts, &detail, err), err);
     if (r >= 0 && !m->facts.sha256[0]) upz_sha256(l->file.data, l->file.size, m->facts.sha256);
     if (r >= 0 && set_strings(m, l, detail, extra) < 0)

@@ -31,7 +31,10 @@ typedef struct UpzModelFile {
 
 /* A reader fills either the tensor set (then an architecture is looked for) or the graph with
  * facts->architecture and detail. `probe` looks at the first bytes and the name only. Memory used
- * stays proportional to the file. Errors are UPREZ_ERR_MODEL and name file, found, expected. */
+ * stays proportional to the file. Errors are UPREZ_ERR_MODEL and name file, found, expected.
+ * read_graph may also return UPZ_READ_FOREIGN: nothing is damaged, but err says what in it only a
+ * runtime can run. */
+#define UPZ_READ_FOREIGN 1
 typedef struct UpzReader {
     const char *name;
     bool (*probe)(const UpzModelFile *f);

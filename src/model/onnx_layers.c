@@ -238,7 +238,7 @@ static int with_constant(UpzOnnxState *s, const UpzOnnxNode *n, size_t map_at)
         values = upz_calloc((size_t)count, sizeof(*values));
         if (!values) return upz_fail_memory(s->err, (size_t)count * 4, "a constant");
         if (!upz_onnx_numbers(t, NULL, values, NULL))
-            r = upz_onnx_refuse(s, n, "the constant '%.*s' is cut short", UPZ_SLICE(c->name));
+            r = upz_onnx_damaged(s, n, "the constant '%.*s' is cut short", UPZ_SLICE(c->name));
     } else {
         return upz_onnx_refuse(s, n, "it mixes the picture with a value that is not a constant");
     }
@@ -264,7 +264,7 @@ static int with_constant(UpzOnnxState *s, const UpzOnnxNode *n, size_t map_at)
             a.alpha[0] = scale, a.alpha[1] = offset;
         }
         if (!isfinite(scale) || !isfinite(offset))
-            r = upz_onnx_refuse(s, n, "the constant '%.*s' is not finite", UPZ_SLICE(c->name));
+            r = upz_onnx_damaged(s, n, "the constant '%.*s' is not finite", UPZ_SLICE(c->name));
     }
     if (values != &one) upz_free(values);
     return r < 0 ? r : set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
@@ -280,7 +280,7 @@ static int layer_pair(UpzOnnxState *s, const UpzOnnxNode *n)
 {
     if (n->n_inputs != 2) return upz_onnx_refuse(s, n, "it has %zu sources", n->n_inputs);
     UpzOnnxVal *a = upz_onnx_in(s, n, 0), *b = upz_onnx_in(s, n, 1);
-    if (!a || !b) return upz_onnx_refuse(s, n, "a source is missing");
+    if (!a || !b) return upz_onnx_damaged(s, n, "a source is missing");
     if (a->kind != UPZ_VAL_MAP || b->kind != UPZ_VAL_MAP)
         return with_constant(s, n, a->kind == UPZ_VAL_MAP ? 0 : 1);
     if (!upz_onnx_map(s, n, 0) || !upz_onnx_map(s, n, 1)) return UPREZ_ERR_MODEL;

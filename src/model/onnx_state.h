@@ -66,13 +66,17 @@ typedef struct UpzOnnxState {
     size_t made_max;
     size_t n_nums;
     bool no_memory;    /* a small allocation failed on the way */
+    bool foreign;      /* refused for a form that other runtimes may know */
     UpzMap external;
     UpzSlice external_name;
     UprezError *err;
 } UpzOnnxState;
 
-/* The sentence "PATH: node 'NAME' (OP): …". Returns UPREZ_ERR_MODEL. */
+/* The sentence "PATH: node 'NAME' (OP): …". Returns UPREZ_ERR_MODEL. refuse: a form we do not know;
+ * damaged: one that nobody can run. */
 int upz_onnx_refuse(UpzOnnxState *s, const UpzOnnxNode *n, const char *fmt, ...)
+    UPZ_PRINTF(3, 4);
+int upz_onnx_damaged(UpzOnnxState *s, const UpzOnnxNode *n, const char *fmt, ...)
     UPZ_PRINTF(3, 4);
 /* Puts that beginning before the sentence already there; passes r on. */
 int upz_onnx_wrap(UpzOnnxState *s, const UpzOnnxNode *n, int r);

@@ -20,16 +20,32 @@
 static const double probe_h[UPZ_PROBES] = {0, 1, 2, 3, 5, 11};
 static const double probe_w[UPZ_PROBES] = {0, 1, 7, 2, 13, 3};
 
-int upz_onnx_refuse(UpzOnnxState *s, const UpzOnnxNode *n, const char *fmt, ...)
+static int refuse(UpzOnnxState *s, const UpzOnnxNode *n, const char *fmt, va_list ap)
 {
     char text[512];
-    va_list ap;
-    va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
     UpzSlice name = n->name.n || !n->n_outputs ? n->name : n->outputs[0];
     return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: node '%.*s' (%.*s): %s", s->path,
                     UPZ_SLICE(name), UPZ_SLICE(n->op), text);
+}
+
+int upz_onnx_refuse(UpzOnnxState *s, const UpzOnnxNode *n, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int r = refuse(s, n, fmt, ap);
+    va_end(ap);
+    s->foreign = true;
+    return r;
+}
+
+int upz_onnx_damaged(UpzOnnxState *s, const UpzOnnxNode *n, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int r = refuse(s, n, fmt, ap);
+    va_end(ap);
+    return r;
 }
 
 int upz_onnx_wrap(UpzOnnxState *s, const UpzOnnxNode *n, int r)
@@ -37,7 +53,7 @@ int upz_onnx_wrap(UpzOnnxState *s, const UpzOnnxNode *n, int r)
     if (r < 0 && r != UPREZ_ERR_MEMORY && s->err) {
         char text[512];
         snprintf(text, sizeof(text), "%.500s", s->err->text);
-        upz_onnx_refuse(s, n, "%s", text);
+        upz_onnx_damaged(s, n, "%s", text);
     }
     return r;
 }
@@ -183,14 +199,14 @@ int upz_onnx_weights(UpzOnnxState *s, const UpzOnnxNode *n, size_t i, bool optio
         stored = bytes.n;
     }
     if (t->count < 1 || (uint64_t)t->count > stored)
-        return upz_onnx_refuse(s, n, "the weights '%.*s' are cut short: %lld values in %zu bytes",
-                               UPZ_SLICE(name), (long long)t->count, stored);
+        return upz_onnx_damaged(s, n, "the weights '%.*s' are cut short: %lld values in %zu bytes",
+                                UPZ_SLICE(name), (long long)t->count, stored);
     int k = upz_graph_tensor_new(s->g, t->n_dims, t->dims, s->err);
     if (k < 0) return upz_onnx_wrap(s, n, k);
     UpzTensor *out = &s->g->tensors[k];
     if (!upz_onnx_numbers(t, t->external ? &bytes : NULL, out->data, NULL))
-        return upz_onnx_refuse(s, n, "the weights '%.*s' are cut short or of an unsupported type "
-                               "(%d)", UPZ_SLICE(name), t->type);
+        return upz_onnx_damaged(s, n, "the weights '%.*s' are cut short or of an unsupported type "
+                                "(%d)", UPZ_SLICE(name), t->type);
     out->name = upz_asprintf("%.*s", UPZ_SLICE(name));
     out->half = t->type == UPZ_ONNX_HALF || t->type == UPZ_ONNX_BFLOAT;
     c->in_graph = k;
@@ -201,7 +217,7 @@ int upz_onnx_make(UpzOnnxState *s, const UpzOnnxNode *n, int count)
 {
     s->made += (size_t)count;
     if (s->made > s->made_max)
-        return upz_onnx_refuse(s, n, "the file repeats its constants implausibly often");
+        return upz_onnx_damaged(s, n, "the file repeats its constants implausibly often");
     int k = upz_graph_tensor_new(s->g, 1, (int64_t[]){count}, s->err);
     if (k >= 0) memset(s->g->tensors[k].data, 0, (size_t)count * sizeof(float));
     return k;
@@ -427,12 +443,12 @@ static int do_node(UpzOnnxState *s, const UpzOnnxNode *n)
     for (size_t i = 0; i < n->n_inputs; i++) {
         UpzOnnxVal *v = find(s, n->inputs[i]);
         if (n->inputs[i].n && (!v || v->kind == UPZ_VAL_NONE))
-            return upz_onnx_refuse(s, n, "it reads '%.*s', which nothing before it writes",
-                                   UPZ_SLICE(n->inputs[i]));
+            return upz_onnx_damaged(s, n, "it reads '%.*s', which nothing before it writes",
+                                    UPZ_SLICE(n->inputs[i]));
         if (numbers) in[i] = v ? num_of(s, v) : NULL;
         if (v && (!numbers || !in[i])) numbers = false;
     }
-    if (!out) return upz_onnx_refuse(s, n, "its first output has no name");
+    if (!out) return upz_onnx_damaged(s, n, "its first output has no name");
     if (upz_slice_is(n->op, "Constant")) return do_constant(s, n, out);
     if (upz_slice_is(n->op, "Shape")) return do_shape(s, n, out);
     UpzOnnxVal *first = n->n_inputs ? find(s, n->inputs[0]) : NULL;
@@ -517,6 +533,8 @@ static int read_graph(const UpzModelFile *f, UpzGraph *g, UprezModelFacts *facts
                       .made_max = f->size / 2 + 65536};
     int r = upz_onnx_parse(&s.model, f->path, f->data, f->size, err);
     if (!r) r = walk(&s, facts, detail);
+    /* only what is refused, and last: an error of another kind counts first */
+    if (r == UPREZ_ERR_MODEL && s.foreign && err) r = UPZ_READ_FOREIGN;
     if (s.no_memory) r = upz_fail_memory(err, sizeof(double[UPZ_NUM_MAX][UPZ_PROBES]), "a number");
     for (size_t i = 0; i < s.n_vals; i++) {
         upz_num_free(&s.vals[i].num);
