@@ -42,12 +42,14 @@ typedef struct Join {
     UpzTranscoder *transcoder[UPZ_STREAMS_MAX];
     const AVCodecParameters *converted[UPZ_STREAMS_MAX];
     int64_t last_dts[UPZ_STREAMS_MAX]; /* output stream's base */
+    int64_t step[UPZ_STREAMS_MAX];     /* between the last two packets, the same base */
     int64_t shift, shift_video;     /* AV_TIME_BASE; source's video base, exact */
     int64_t cut_start, cut_end;     /* AV_TIME_BASE, source time */
     AVBSFContext *headers;          /* repeats extradata in streams that want it inside */
 
     int64_t *pts;                   /* all frames, source's video base, ascending */
     size_t n_pts, cap_pts;
+    int64_t end;                    /* of the last frame */
     int reorder;                    /* frames a packet may come before its turn */
     Side source, other;
 
@@ -150,6 +152,29 @@ static int read_times(Join *j, UprezError *err)
     return r;
 }
 
+/* The last frame's end is the source's word, and some sources say 1 ms for all their frames: one
+ * that is less than half of what frames usually take is not believed. */
+static int find_end(Join *j, UprezError *err)
+{
+    int64_t last = j->pts[j->n_pts - 1], usual = 0;
+    size_t n = UPZ_MIN(j->n_pts - 1, 256);
+    AVRational rate = j->encoder->frame_rate;
+    j->end = UPZ_MAX(j->params->segments[j->params->n_segments - 1].end, last + 1);
+    if (n) {
+        int64_t *gaps = upz_calloc(n, sizeof(*gaps));
+        if (!gaps) return upz_fail_memory(err, n * sizeof(*gaps), "joining");
+        for (size_t i = 0; i < n; i++)
+            gaps[i] = j->pts[j->n_pts - 1 - i] - j->pts[j->n_pts - 2 - i];
+        qsort(gaps, n, sizeof(*gaps), compare_time);
+        usual = gaps[n / 2];
+        upz_free(gaps);
+    } else if (rate.num > 0) {
+        usual = av_rescale_q(1, av_inv_q(rate), j->encoder->time_base);
+    }
+    if ((j->end - last) * 2 < usual) j->end = last + usual;
+    return 0;
+}
+
 /* Decoding times: the presentation times, as many frames earlier as the order needs. */
 static int64_t dts_of(const Join *j, size_t i)
 {
@@ -185,9 +210,7 @@ static int next_video(Join *j, UprezError *err)
         return upz_fail(err, UPREZ_ERR_VERIFY, "the segment %s does not begin with its first frame",
                         seg->path);
     size_t rank = (size_t)(at - j->pts);
-    const UpzJoinSegment *last = &j->params->segments[j->params->n_segments - 1];
-    int64_t until = rank + 1 < j->n_pts ? j->pts[rank + 1] : UPZ_MAX(last->end, p->pts + 1);
-    p->duration = until - p->pts;
+    p->duration = (rank + 1 < j->n_pts ? j->pts[rank + 1] : j->end) - p->pts;
     p->dts = dts_of(j, j->written);
     j->have_video = true;
     return 0;
@@ -214,6 +237,10 @@ static int write_packet(Join *j, AVPacket *p, int item, AVRational tb, UprezErro
         p->dts = *last + strict;
         if (p->pts != AV_NOPTS_VALUE && p->pts < p->dts) p->pts = p->dts;
     }
+    /* sound that does not say how long its packets are: MOV would hide the last one */
+    if (*last != AV_NOPTS_VALUE && p->dts != AV_NOPTS_VALUE) j->step[item] = p->dts - *last;
+    if (p->duration <= 0 && st->codecpar->codec_type == AVMEDIA_TYPE_AUDIO)
+        p->duration = j->step[item];
     *last = p->dts;
     int r = av_write_frame(j->oc, p);
     if (r >= 0 && j->oc->pb && j->oc->pb->error < 0) r = j->oc->pb->error;
@@ -515,6 +542,7 @@ int upz_join(const UpzJoinPlan *plan, UprezContext *ctx, const UpzJoinParams *pa
     int r = j->video ? upz_encoder_parameters(&j->video_par, encoder, err)
                      : upz_fail_memory(err, sizeof(AVPacket), "joining");
     if (r >= 0) r = read_times(j, err);
+    if (r >= 0) r = find_end(j, err);
     if (r >= 0) r = open_side(j, &j->source, params->source, false, err);
     if (r >= 0) r = open_side(j, &j->other, params->other, true, err);
     if (r >= 0) r = open_transcoders(j, err);
@@ -528,8 +556,7 @@ int upz_join(const UpzJoinPlan *plan, UprezContext *ctx, const UpzJoinParams *pa
     if (r >= 0) r = write_all(j, err);
     if (r >= 0) {
         result->start = j->pts[0] + j->shift_video;
-        result->end = UPZ_MAX(params->segments[params->n_segments - 1].end,
-                              j->pts[j->n_pts - 1] + 1) + j->shift_video;
+        result->end = j->end + j->shift_video;
     }
     if (j->oc) avio_closep(&j->oc->pb);
     avformat_free_context(j->oc);

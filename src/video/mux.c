@@ -202,6 +202,10 @@ int upz_mux_create(AVFormatContext **out, const UpzJoinPlan *plan, const UpzMuxI
         oc->max_interleave_delta = 0;
         oc->max_delay = 700000; /* MPEG's buffers; what FFmpeg's command uses */
         oc->strict_std_compliance = FF_COMPLIANCE_UNOFFICIAL;
+        /* older libavformat calls FLAC in MP4 an experiment; browsers have played it for years */
+        for (unsigned i = 0; i < oc->nb_streams; i++)
+            if (oc->streams[i]->codecpar->codec_id == AV_CODEC_ID_FLAC)
+                oc->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;
         /* Matroska stores no decoding times: those before zero need no shift */
         if (av_strstart(in->encoder->container, "matroska", NULL) ||
             av_strstart(in->encoder->container, "webm", NULL))

@@ -70,6 +70,27 @@ static enum AVCodecID audio_for(const AVOutputFormat *of)
     return of->audio_codec;
 }
 
+static bool is_lossless(enum AVCodecID id)
+{
+    const AVCodecDescriptor *d = avcodec_descriptor_get(id);
+    return d && d->props & AV_CODEC_PROP_LOSSLESS && !(d->props & AV_CODEC_PROP_LOSSY);
+}
+
+/* Plain samples that lose nothing of a lossless stream, where the container holds them. */
+static enum AVCodecID pcm_for(const AVOutputFormat *of, const AVCodecParameters *par)
+{
+    if (!is_lossless(par->codec_id)) return AV_CODEC_ID_NONE;
+    enum AVSampleFormat f = av_get_packed_sample_fmt((enum AVSampleFormat)par->format);
+    int bits = par->bits_per_raw_sample ? par->bits_per_raw_sample : par->bits_per_coded_sample;
+    enum AVCodecID to = f == AV_SAMPLE_FMT_DBL                          ? AV_CODEC_ID_PCM_F64LE
+                        : f == AV_SAMPLE_FMT_FLT                        ? AV_CODEC_ID_PCM_F32LE
+                        : f == AV_SAMPLE_FMT_S32 && bits && bits <= 24  ? AV_CODEC_ID_PCM_S24LE
+                        : f == AV_SAMPLE_FMT_S32                        ? AV_CODEC_ID_PCM_S32LE
+                        : f == AV_SAMPLE_FMT_S16 || f == AV_SAMPLE_FMT_U8 ? AV_CODEC_ID_PCM_S16LE
+                                                                          : AV_CODEC_ID_NONE;
+    return to != par->codec_id && holds(of, to) ? to : AV_CODEC_ID_NONE;
+}
+
 /* The next best after copying. */
 static void second_choice(UpzStreamPlan *item, const AVStream *st, const AVOutputFormat *of)
 {
@@ -78,7 +99,8 @@ static void second_choice(UpzStreamPlan *item, const AVStream *st, const AVOutpu
     UpzStreamFate fate = UPZ_STREAM_DROP;
     if (item->fate == UPZ_STREAM_COPY && !(of->flags & AVFMT_NOTIMESTAMPS)) {
         if (par->codec_type == AVMEDIA_TYPE_AUDIO) {
-            to = audio_for(of);
+            to = pcm_for(of, par);
+            if (to == AV_CODEC_ID_NONE) to = audio_for(of);
             fate = UPZ_STREAM_AUDIO;
         } else if (par->codec_type == AVMEDIA_TYPE_SUBTITLE && is_text(par->codec_id)) {
             to = text_for(of);
@@ -87,6 +109,10 @@ static void second_choice(UpzStreamPlan *item, const AVStream *st, const AVOutpu
         if (to == AV_CODEC_ID_NONE || !avcodec_find_encoder(to) ||
             !avcodec_find_decoder(par->codec_id))
             fate = UPZ_STREAM_DROP;
+    } else if (item->fate == UPZ_STREAM_AUDIO && is_lossless((enum AVCodecID)item->codec) &&
+               avcodec_find_encoder(audio_for(of))) {
+        to = audio_for(of);
+        fate = UPZ_STREAM_AUDIO;
     }
     item->fate = fate;
     item->codec = fate == UPZ_STREAM_DROP ? par->codec_id : to;
@@ -267,6 +293,9 @@ static int report(UpzJoinPlan *plan, UprezContext *ctx, const UpzMuxInputs *in,
             upz_warn(ctx, "%s is dropped: %s files cannot hold it%s", what, of->name,
                      keeps_more(st, of) ? "; .mkv can" : "");
             plan->dropped++;
+        } else if (is_lossless((enum AVCodecID)item->codec)) {
+            upz_info(ctx, "%s becomes %s, without loss: %s files cannot hold it as it is", what,
+                     avcodec_get_name((enum AVCodecID)item->codec), of->name);
         } else {
             upz_warn(ctx, "%s becomes %s: %s files cannot hold it as it is", what,
                      avcodec_get_name((enum AVCodecID)item->codec), of->name);

@@ -97,7 +97,8 @@ static int open_audio(UpzTranscoder *t, const AVCodec *codec, UprezError *err)
     const enum AVSampleFormat *formats = upz_av_sample_fmts(codec);
     enc->sample_fmt = formats ? formats[0] : AV_SAMPLE_FMT_FLTP;
     av_channel_layout_default(&enc->ch_layout, UPZ_MIN(channels, 8));
-    if (dec->ch_layout.order == AV_CHANNEL_ORDER_NATIVE && channels <= 6)
+    bool plain = av_get_exact_bits_per_sample(codec->id) > 0; /* PCM takes any channels */
+    if (plain || (dec->ch_layout.order == AV_CHANNEL_ORDER_NATIVE && channels <= 6))
         av_channel_layout_copy(&enc->ch_layout, &dec->ch_layout);
     enc->bit_rate = 96000 * (int64_t)UPZ_MIN(channels, 8);
     enc->time_base = t->to = (AVRational){1, enc->sample_rate};

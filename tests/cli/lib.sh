@@ -24,5 +24,5 @@ said() { grep -qF -- "$1" "$tmp/err" || { bad "not said: '$1'"; sed 's/^/    /' 
 one_error() { n=$(grep -c '^uprez: ' "$tmp/err"); [ "$n" -ge 1 ] || bad "no error line"; }
 frames() { ffprobe -v error -count_frames -select_streams "${2:-v:0}" -show_entries stream=nb_read_frames -of csv=p=0 "$1" | head -1 | tr -d ,; }
 probe() { ffprobe -v error -select_streams "${3:-v:0}" -show_entries "stream=$2" -of csv=p=0 "$1" | head -1; }
-packets_md5() { ffmpeg -v error -i "$1" -map "0:$2" -c copy -f streamhash -hash md5 - | head -1; }
+packets_md5() { ffmpeg -nostdin -v error -i "$1" -map "0:$2" -c copy -f streamhash -hash md5 - | head -1; }
 pts() { ffprobe -v error -select_streams v:0 -show_entries packet=pts_time -of csv=p=0 "$1" | tr -d , | sort -n; }

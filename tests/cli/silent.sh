@@ -64,6 +64,44 @@ expect 0 up "$tmp/subs.mkv" "$tmp/opus.mov"
 [ -n "$(codecs "$tmp/opus.mov" a)" ] || bad ".mov lost the sound"
 ff -xerror -i "$tmp/opus.mov" -f null - || bad ".mov does not decode"
 
+# lossless sound stays lossless: copied where the container can hold it, plain samples where not
+samples() { ffmpeg -nostdin -v error -i "$1" -map 0:a:0 -c:a pcm_s32le -f md5 -; }
+for c in flac:mkv pcm_s24le:mkv pcm_s16be:mov pcm_dvd:vob alac:mkv pcm_f32le:mkv; do
+    fmt=; case $c in pcm_dvd* | flac*) fmt=s16 ;; esac
+    # shellcheck disable=SC2086
+    ff -f lavfi -i "$src" -f lavfi -i "aevalsrc=0.3*sin(440*t)+0.001*sin(3000*t):s=48000:d=2:c=stereo" -c:v mpeg2video -c:a "${c%:*}" ${fmt:+-sample_fmt $fmt} "$tmp/pure_${c%:*}.${c#*:}"
+done
+while read -r from to codec words; do
+    set -- "$tmp"/pure_"$from".*
+    expect 0 "$UPREZ" --progress none -y -m bicubic -s 2 --preset ultrafast "$1" "$tmp/pure.$to" </dev/null
+    [ "$(codecs "$tmp/pure.$to" a)" = "$codec " ] || bad "$from -> $to: $(codecs "$tmp/pure.$to" a)"
+    [ "$(samples "$1")" = "$(samples "$tmp/pure.$to")" ] || bad "$from -> $to: other samples"
+    case $words in
+    copied) [ "$(packets_md5 "$1" a:0 | cut -d= -f2)" = "$(packets_md5 "$tmp/pure.$to" a:0 | cut -d= -f2)" ] || bad "$from -> $to: not copied"
+            grep -q "audio stream" "$tmp/err" && bad "$from -> $to: $(grep "audio stream" "$tmp/err")" ;;
+    *) said "without loss" ;;
+    esac
+done <<'T'
+flac mkv flac copied
+flac mp4 flac copied
+flac mov pcm_s16le converted
+pcm_s24le mkv pcm_s24le copied
+pcm_s24le mov pcm_s24le copied
+pcm_s16be mkv pcm_s16be copied
+pcm_s16be mov pcm_s16be copied
+pcm_f32le mkv pcm_f32le copied
+pcm_dvd mkv pcm_s16le converted
+pcm_dvd mov pcm_s16le converted
+alac mp4 alac copied
+T
+# MP4 and plain samples: as libavformat can, or AAC with a warning
+expect 0 "$UPREZ" --progress none -y -m bicubic -s 2 --preset ultrafast "$tmp/pure_pcm_s16be.mov" "$tmp/pure.mp4"
+case $(codecs "$tmp/pure.mp4" a) in
+pcm_s16be\ ) [ "$(samples "$tmp/pure_pcm_s16be.mov")" = "$(samples "$tmp/pure.mp4")" ] || bad "PCM in MP4: other samples" ;;
+aac\ ) said "warning: audio stream 1 (pcm_s16be) becomes aac" ;;
+*) bad "PCM in MP4 became $(codecs "$tmp/pure.mp4" a)" ;;
+esac
+
 # .webm gets a codec it may hold, or is refused: never a stump called success
 expect 0 "$UPREZ" -q -m bicubic -s 2 --frames 10 "$tmp/subs.mkv" "$tmp/a.webm"
 [ "$(frames "$tmp/a.webm")" = 10 ] || bad ".webm has $(frames "$tmp/a.webm") frames"

@@ -30,6 +30,12 @@ face_pgs.mkv c.mkv hdmv_pgs_subtitle 0
 face_vobsub.mkv d.mkv dvd_subtitle 0
 nasa_320x180_two_video_two_audio_subs.mp4 e.mp4 mov_text,mov_text 0
 T
+# a last frame that says 1 ms is shown as long as the others: 30 frames of 1/30 s
+expect 0 up -y --duration 100 "$V/face_ass.mkv" "$tmp/b.mp4"
+n=$(frames "$tmp/b.mp4")
+ffprobe -v error -select_streams v:0 -show_entries stream=duration -of csv=p=0 "$tmp/b.mp4" | tr -d , |
+    awk -v n="$n" '{exit !($1 * 30 > n - 0.1 && $1 * 30 < n + 0.1)}' || bad "$n frames last $(ffprobe -v error -select_streams v:0 -show_entries stream=duration -of csv=p=0 "$tmp/b.mp4") s"
+n=6
 expect 0 up "$V/face_pgs.mkv" "$tmp/c.mp4"; said "subtitle stream 2 (hdmv_pgs_subtitle) is dropped"
 [ -z "$(codec "$tmp/c.mp4" s)" ] || bad "PGS in MP4: $(codec "$tmp/c.mp4" s)"
 expect 7 up --strict-streams "$V/face_pgs.mkv" "$tmp/strict.mp4"; said "hdmv_pgs_subtitle"
