@@ -270,10 +270,7 @@ static const char convert_usage[] =
 static int write_torchscript(UprezModel *model, const char *out, const UpzWriteParams *params,
                              UprezError *err)
 {
-    (void)model;
-    (void)params;
-    return upz_fail(err, UPREZ_ERR_DEVICE, "%s: TorchScript is written through LibTorch, and this "
-                    "program has no engine for it; write .safetensors or .onnx instead", out);
+    return upz_libtorch_write(model, out, params->onnx.half, NULL, err);
 }
 
 /* With denoise >= 0 mixed with its twin. */
@@ -316,14 +313,15 @@ static void convert_notes(const UprezModel *m, const char *out)
     const UprezModelFacts *f = uprez_model_facts(m);
     const char *ext = upz_extension(out);
     bool checkpoint = !strcasecmp(ext, "safetensors"), onnx = !strcasecmp(ext, "onnx");
+    bool ncnn = !strcasecmp(ext, "param") || !strcasecmp(ext, "bin");
     if (f->input == UPREZ_INPUT_Y_STUDIO && !checkpoint)
         fprintf(stderr, "uprez: note: the network takes luma in studio range (16/255 is black), "
-                "which %s\n", onnx ? "only the file's metadata says" : "ncnn files cannot say");
+                "which %s\n", ncnn ? "ncnn files cannot say" : "only the file's metadata says");
     if (checkpoint && m->graph.nodes[m->graph.output].act == UPZ_ACT_CLIP &&
         strcmp(f->architecture, "espcn") != 0)
         fprintf(stderr, "uprez: note: the cut-off at 0 and 1 at the network's end is no part of a "
                 "checkpoint\n");
-    if (f->align > 1 && !onnx && !checkpoint)
+    if (f->align > 1 && !checkpoint && (!onnx || f->scale_den > 1))
         fprintf(stderr, "uprez: note: the written network takes sizes that are multiples of %d\n",
                 f->align);
 }

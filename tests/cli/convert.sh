@@ -148,7 +148,31 @@ P
 done
 expect 4 "$UPREZ" model convert "$models/ncnn/realesr-animevideov3-x2.param" x2.safetensors; said "no checkpoint form"
 expect 4 "$UPREZ" model convert "$models/torchscript/realesr-animevideov3.torchscript.pt" x.onnx
-expect 0 env UPREZ_MODEL_PATH="$models/pytorch" "$UPREZ" model convert "$models/pytorch/realesr-general-x4v3.fp16w.pth" d.onnx -q
+mkdir known
+cp "$models/pytorch/realesr-general-x4v3.fp16w.pth" known/realesr-general-x4v3.pth
+cp "$models/pytorch/realesr-general-wdn-x4v3.half.pth" known/realesr-general-wdn-x4v3.pth
+for denoise in 0 0.25 1; do
+    expect 0 env UPREZ_MODEL_PATH="$tmp/known" "$UPREZ" model convert realesr-general-x4v3 "mix$denoise.safetensors" -q --denoise $denoise
+done
+python3 - <<'P' || bad "--denoise"
+import json, struct
+
+
+def tensors(path):
+    b = open(path, "rb").read()
+    n = struct.unpack("<Q", b[:8])[0]
+    h = json.loads(b[8:8 + n])
+    h.pop("__metadata__")
+    at = {k: b[8 + n:][slice(*v["data_offsets"])] for k, v in h.items()}
+    return {k: struct.unpack(f"<{len(v) // 4}f", v) for k, v in at.items()}
+
+
+twin, mixed, model = (tensors(f"mix{d}.safetensors") for d in ("0", "0.25", "1"))
+assert len(model) == 101 and twin.keys() == model.keys() == mixed.keys()
+assert model != twin
+for k in model:
+    assert all(abs(m - 0.25 * a - 0.75 * b) < 1e-6 for m, a, b in zip(mixed[k], model[k], twin[k])), k
+P
 expect 2 "$UPREZ" model convert "$small" d2.onnx --denoise 0.5; said "twin"
 
 # ---- the programs they are for ----
