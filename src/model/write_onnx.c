@@ -492,16 +492,12 @@ static void shuffle(State *s, const UpzNode *n, const char *src, const char *dst
     node_end(s, at);
 }
 
-/* SpaceToDepth knows the dcr order only; the other one is cut and transposed, as exporters do. */
+/* Cut and transposed, as exporters do it: SpaceToDepth knows the dcr order only, and OpenVINO refuses
+ * it for pictures of any size. */
 static void unshuffle(State *s, const UpzNode *n, const char *src, const char *dst)
 {
+    static const int64_t plain[6] = {0, 1, 3, 5, 2, 4}, dcr[6] = {0, 3, 5, 1, 2, 4};
     size_t at;
-    if (n->dcr) {
-        at = node_begin(s, "SpaceToDepth", dst, SOURCES(src));
-        attr_int(s, "blocksize", n->factor);
-        node_end(s, at);
-        return;
-    }
     int f = n->factor, channels = s->g->nodes[n->src[0]].channels;
     Name cut = temp(s), turned = temp(s);
     Name height = ints_op(s, "Div", sliced_shape(s, shape_of(s, src).t, 2, 3), f);
@@ -510,7 +506,7 @@ static void unshuffle(State *s, const UpzNode *n, const char *src, const char *d
     Name in = joined(s, SOURCES(front.t, height.t, behind.t));
     node(s, "Reshape", cut.t, SOURCES(src, in.t));
     at = node_begin(s, "Transpose", turned.t, SOURCES(cut.t));
-    attr_ints(s, "perm", 6, (int64_t[]){0, 1, 3, 5, 2, 4});
+    attr_ints(s, "perm", 6, n->dcr ? dcr : plain);
     node_end(s, at);
     front = int_const(s, 2, (int64_t[]){0, (int64_t)channels * f * f});
     behind = int_const(s, 1, (int64_t[]){-1});

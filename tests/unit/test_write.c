@@ -91,7 +91,7 @@ static const Case cases[] = {
     {"shuffle", UPZ_OP_SHUFFLE, .cin = 12, .factor = 2},
     {"shuffle_dcr", UPZ_OP_SHUFFLE, .cin = 18, .factor = 3, .dcr = true},
     {"unshuffle", UPZ_OP_UNSHUFFLE, .cin = 3, .factor = 2, .flags = READ_PADDED},
-    {"unshuffle_dcr", UPZ_OP_UNSHUFFLE, .cin = 3, .factor = 2, .dcr = true},
+    {"unshuffle_dcr", UPZ_OP_UNSHUFFLE, .cin = 3, .factor = 2, .dcr = true, .flags = READ_PADDED},
     {"unshuffle_one", UPZ_OP_UNSHUFFLE, .cin = 1, .factor = 3, .flags = READ_PADDED},
     {"nearest2", UPZ_OP_NEAREST, .cin = 4, .factor = 2},
     {"nearest3", UPZ_OP_NEAREST, .cin = 4, .factor = 3},
