@@ -23,6 +23,7 @@ typedef struct UpzLaneParams {
     UpzResizeKernel filter;
     double blend;
     int tta;
+    int depth;                 /* pictures in flight at most, 0 = as many as make sense */
 } UpzLaneParams;
 
 /* src and dst: size, format and complete colour; memory is not looked at. */
@@ -40,7 +41,7 @@ const char *upz_lane_engine(const UpzLane *lane);
 const char *upz_lane_device(const UpzLane *lane);
 const char *upz_lane_precision(const UpzLane *lane);
 
-/* Begins one picture; never waits for compute when depth > 1. Both pictures stay the caller's and
+/* Begins one picture; waits for no engine's compute, only for steps before the engine's. Both pictures stay the caller's and
  * alive until finish. */
 int upz_lane_start(UpzLane *lane, const UprezPicture *src, UprezPicture *dst, UprezError *err);
 /* Waits for the oldest started picture. */

@@ -215,7 +215,8 @@ static int make_plan(Uprez *u, const UprezPicture *picture, UprezError *err)
                         .precision = u->params.precision, .tile = u->params.tile,
                         .batch = u->params.batch, .runtime_path = u->params.runtime_path,
                         .filter = u->filter,
-                        .blend = u->params.blend, .tta = u->params.tta};
+                        .blend = u->params.blend, .tta = u->params.tta,
+                        .depth = u->params.depth};
     int r = upz_lane_create(&u->color, u->ctx, &lp, &src, &dst, err);
     if (r < 0) return r;
     u->fill_alpha = dst.format.alpha && !src.format.alpha;
@@ -223,6 +224,7 @@ static int make_plan(Uprez *u, const UprezPicture *picture, UprezError *err)
         UprezPicture a, b;
         upz_picture_component(&a, &src, src.format.n_comp - 1);
         upz_picture_component(&b, &dst, dst.format.n_comp - 1);
+        lp.depth = 1;
         r = upz_lane_create(&u->alpha, u->ctx, &lp, &a, &b, err);
         if (r < 0) {
             upz_lane_destroy(&u->color);

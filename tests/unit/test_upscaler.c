@@ -559,6 +559,47 @@ static void result_sizes(void **state)
     assert_true(w == 200 && h == 100);
 }
 
+/* Lanes of several steps, with pictures of their own between them, in flight side by side. */
+static void several_steps_in_flight(void **state)
+{
+    (void)state;
+    enum { N = 6 };
+    UprezModel *const one[] = {net4}, *const two[] = {net2, net4}, *const mixed[] = {lanczos, net2};
+    const struct {
+        UprezModel *const *models;
+        int n, depth;
+        UprezParams params;
+    } lanes[] = {{one, 1, 2, {.scale = 2.5}}, {two, 2, 2, {0}}, {one, 1, 2, {.blend = 0.3}},
+                 {one, 1, 1, {.tta = 1}}, {mixed, 2, 0, {.scale = 3}},
+                 {two, 2, 1, {.scale = 3, .depth = 1}}};
+    for (int k = 0; k < UPZ_COUNT(lanes); k++) {
+        UprezPicture *src[N], *want[N], *got;
+        for (int i = 0; i < N; i++) {
+            src[i] = picture("yuv420p", 30, 22, i);
+            Uprez *u = upscaler(lanes[k].models, lanes[k].n, lanes[k].params);
+            OK(uprez_run(u, src[i], &want[i], &err));
+            uprez_destroy(&u);
+        }
+        Uprez *u = upscaler(lanes[k].models, lanes[k].n, lanes[k].params);
+        UprezInfo info;
+        OK(uprez_plan(u, src[0], &info, &err));
+        if (lanes[k].depth) assert_int_equal(info.depth, lanes[k].depth);
+        for (int sent = 0, n = 0; n < N;) {
+            if (sent < N && !uprez_send(u, src[sent], &err)) {
+                sent++;
+                continue;
+            }
+            OK(uprez_receive(u, &got, -1, &err));
+            same_bytes(got, want[n]);
+            assert_int_equal(got->pts, n);
+            uprez_picture_unref(&got);
+            uprez_picture_unref(&want[n]);
+            uprez_picture_unref(&src[n++]);
+        }
+        uprez_destroy(&u);
+    }
+}
+
 static void count_free(void *cookie) { ++*(int *)cookie; }
 
 /* A picture over memory with no byte to spare, guards around every plane. */
@@ -676,6 +717,7 @@ int main(void)
         cmocka_unit_test(result_sizes),
         cmocka_unit_test(equals_reference),
         cmocka_unit_test(order_timing_and_flow),
+        cmocka_unit_test(several_steps_in_flight),
         cmocka_unit_test(results_in_the_callers_memory),
         cmocka_unit_test(as_many_as_the_engine_takes),
         cmocka_unit_test(size_changes_are_fitted),

@@ -301,7 +301,7 @@ int upz_tensor_layout(UpzEngine *e, size_t mem_limit, UprezError *err)
     const int unit = unit_of(&e->model->facts);
     Try t = {.limit = e->want_tile       ? UPZ_ROUND_UP(UPZ_MAX(e->want_tile, 4 * unit), unit)
                       : f->fixed_shape   ? UPZ_ROUND_UP(TILE_DEFAULT, unit)
-                                         : 65536,
+                                         : UPREZ_SIDE_MAX,
              .batch = f->fixed_batch ? f->fixed_batch : UPZ_MAX(e->want_batch, 1),
              .slots = UPZ_MIN(UPZ_CLAMP(f->slots, 1, UPZ_TENSOR_SLOTS) + 1, UPZ_TENSOR_SLOTS)};
     if (f->fixed_batch > UPZ_TENSOR_BATCH)

@@ -221,10 +221,10 @@ int upz_tensor_plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPl
                         f->scale_den, f->channels);
     const int64_t w = (int64_t)shape->width * f->scale_num / f->scale_den;
     const int64_t h = (int64_t)shape->height * f->scale_num / f->scale_den;
-    if (shape->width < 1 || shape->height < 1 || shape->width > 65535 || shape->height > 65535 ||
-        w < 1 || h < 1 || w > 65535 || h > 65535)
-        return upz_fail(err, UPREZ_ERR_USAGE, "a result of %lldx%lld pixels is out of range",
-                        (long long)w, (long long)h);
+    if (shape->width > UPREZ_SIDE_MAX || shape->height > UPREZ_SIDE_MAX || w < 1 || h < 1 ||
+        w > UPREZ_SIDE_MAX || h > UPREZ_SIDE_MAX)
+        return upz_fail(err, UPREZ_ERR_USAGE, "a result of %lldx%lld pixels; sides must be 1 to %d",
+                        (long long)w, (long long)h, UPREZ_SIDE_MAX);
     e->shape = *shape;
     e->dst_w = (int)w, e->dst_h = (int)h;
     int r = upz_tensor_layout(e, mem_limit, err);
@@ -246,7 +246,10 @@ int upz_tensor_submit(UpzEngine *e, UpzTask *task)
 {
     if (!e->planned || task->src->width != e->shape.width || task->src->height != e->shape.height ||
         task->dst->width != e->dst_w || task->dst->height != e->dst_h)
-        return UPREZ_ERR_BUG;
+        return upz_fail(&task->err, UPREZ_ERR_BUG, "engine %s planned %dx%d to %dx%d, not %dx%d to "
+                        "%dx%d", e->runtime->name, e->shape.width, e->shape.height, e->dst_w,
+                        e->dst_h, task->src->width, task->src->height, task->dst->width,
+                        task->dst->height);
     pthread_mutex_lock(&e->lock);
     UpzTensorFrame *f = frame_at(e, e->submitted);
     const int r = f->busy ? UPREZ_AGAIN : 0;

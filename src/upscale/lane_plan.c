@@ -1,0 +1,346 @@
+/* Which steps lead from the source's shape to the result's. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "picture/format.h"
+#include "upscale/lane_steps.h"
+
+#define OWN_MOST ((size_t)1 << 30) /* bytes in pictures between steps, of all in flight */
+
+/* Shape of a slot while building. */
+static const UprezPicture *shape(const UpzLane *l, int i)
+{
+    return i == SLOT_SRC ? &l->src : i == SLOT_DST ? &l->dst : l->flight[0].own[i - SLOT_OWN];
+}
+
+static size_t bytes_of(const UprezPicture *p)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < p->format.n_plane; i++)
+        bytes += (size_t)p->stride[i] * (size_t)upz_plane_height(&p->format, i, p->height);
+    return bytes;
+}
+
+static int new_picture(UpzLane *l, const UprezFormat *f, const UprezColor *c, int w, int h,
+                       UprezError *err)
+{
+    if (l->n_own == UPZ_LANE_PICTURES)
+        return upz_fail(err, UPREZ_ERR_USAGE, "too many models in one chain");
+    UprezPicture **p = &l->flight[0].own[l->n_own];
+    int r = uprez_picture_alloc(p, f, w, h, err);
+    if (r < 0) return r;
+    (*p)->color = *c;
+    l->memory += bytes_of(*p);
+    return SLOT_OWN + l->n_own++;
+}
+
+/* NULL when the lane is full (the error is filled). */
+static UpzLaneStep *add_step(UpzLane *l, StepKind kind, int src, int dst, UprezError *err)
+{
+    if (l->n_steps == UPZ_LANE_STEPS) {
+        upz_fail(err, UPREZ_ERR_USAGE, "too many models in one chain");
+        return NULL;
+    }
+    UpzLaneStep *s = &l->steps[l->n_steps++];
+    *s = (UpzLaneStep){.kind = kind, .src = src, .dst = dst};
+    return s;
+}
+
+static void append(char *to, size_t size, const char *text)
+{
+    size_t n = strlen(to);
+    snprintf(to + n, size - n, "%s%s", n ? " + " : "", text);
+}
+
+/* An engine opened and planned for src -> dst (shapes). */
+static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const UprezPicture *src,
+                       const UprezPicture *dst, UpzPlan *plan, UprezError *err)
+{
+    const UpzEngineOps *ops;
+    UpzDevice device;
+    UpzEngineParams ep = {.precision = l->params.precision ? l->params.precision : "auto",
+                          .tile = l->params.tile,
+                          .batch = l->params.batch,
+                          .runtime_path = l->params.runtime_path,
+                          .out_w = dst->width,
+                          .out_h = dst->height};
+    int r = upz_engine_choose(&ops, &device, l->params.engine, l->params.device, model, &ep, err);
+    if (r < 0) return r;
+    r = ops->open(out, l->ctx, model, &device, &ep, err);
+    if (r < 0) return r;
+    UpzShape s = {.width = src->width, .height = src->height, .src = src->format,
+                  .dst = dst->format, .src_color = src->color, .dst_color = dst->color};
+    r = ops->plan(*out, &s, 0, plan, err);
+    if (r < 0) return r;
+    if (plan->width != dst->width || plan->height != dst->height)
+        return upz_fail(err, UPREZ_ERR_BUG, "engine %s plans %dx%d where %dx%d is expected",
+                        ops->name, plan->width, plan->height, dst->width, dst->height);
+    l->memory += plan->need;
+    if (!l->engine[0] || strcmp(ops->name, "resample")) {
+        snprintf(l->engine, sizeof(l->engine), "%s", ops->name);
+        snprintf(l->precision, sizeof(l->precision), "%s", plan->precision);
+        upz_device_name(&device, l->device);
+    }
+    return 0;
+}
+
+static void luma_shape(UprezPicture *view, const UprezPicture *p)
+{
+    upz_picture_component(view, p, 0);
+}
+
+static int add_engine(UpzLane *l, UprezModel *model, int src, int dst, bool luma, UprezError *err)
+{
+    UprezPicture a = *shape(l, src), b = *shape(l, dst);
+    if (luma) {
+        luma_shape(&a, shape(l, src));
+        luma_shape(&b, shape(l, dst));
+    }
+    UpzPlan plan;
+    UpzLaneStep *s = add_step(l, STEP_ENGINE, src, dst, err);
+    if (!s) return UPREZ_ERR_USAGE;
+    s->luma = luma;
+    int r = open_engine(l, &s->engine, model, &a, &b, &plan, err);
+    if (r < 0) return r;
+    if (l->engine_step < 0) {
+        l->engine_step = l->n_steps - 1;
+        l->depth = UPZ_CLAMP(plan.depth, 1, UPZ_LANE_DEPTH);
+    }
+    append(l->numerics, sizeof(l->numerics), plan.numerics);
+    return 0;
+}
+
+/* src and dst are float pictures of the lane. */
+static int add_tta(UpzLane *l, UprezModel *model, int src, int dst, UprezError *err)
+{
+    const UprezPicture *a = shape(l, src), *b = shape(l, dst);
+    UpzPlan plan;
+    int r = 0;
+    UpzLaneStep *s = add_step(l, STEP_TTA, src, dst, err);
+    if (!s) return UPREZ_ERR_USAGE;
+    for (int i = 0; i < 4 && r >= 0; i++) {
+        const UprezPicture *like = i < 2 ? a : b;
+        bool turned = i & 1;
+        r = new_picture(l, &like->format, &like->color, turned ? like->height : like->width,
+                        turned ? like->width : like->height, err);
+        s->tmp[i] = r;
+    }
+    if (r >= 0)
+        r = open_engine(l, &s->engine, model, shape(l, s->tmp[0]), shape(l, s->tmp[2]), &plan, err);
+    if (r >= 0)
+        r = open_engine(l, &s->turned, model, shape(l, s->tmp[1]), shape(l, s->tmp[3]), &plan, err);
+    if (r < 0) return r;
+    append(l->numerics, sizeof(l->numerics), plan.numerics);
+    append(l->numerics, sizeof(l->numerics), "tta/1");
+    return 0;
+}
+
+static int add_resize(UpzLane *l, int src, int dst, UprezError *err)
+{
+    UpzLaneStep *s = add_step(l, STEP_RESIZE, src, dst, err);
+    if (!s) return UPREZ_ERR_USAGE;
+    int r = upz_resize_picture_create(&s->resize, l->ctx, l->params.filter, shape(l, src),
+                                      shape(l, dst), err);
+    if (r < 0) return r;
+    l->memory += upz_resize_picture_memory(s->resize);
+    return 0;
+}
+
+static int add_convert(UpzLane *l, int src, int dst, UprezError *err)
+{
+    UpzLaneStep *s = add_step(l, STEP_CONVERT, src, dst, err);
+    if (!s) return UPREZ_ERR_USAGE;
+    int r = upz_convert_plan_create(&s->convert, l->ctx, shape(l, src), shape(l, dst), err);
+    if (r < 0) return r;
+    l->memory += upz_convert_plan_memory(s->convert);
+    return 0;
+}
+
+/* The resampler goes from a to b by itself: ranges, depths and subsampling may differ. */
+static bool same_meaning(const UprezPicture *a, const UprezPicture *b)
+{
+    return a->format.model == b->format.model &&
+           (a->format.model != UPREZ_YUV || a->color.matrix == b->color.matrix);
+}
+
+static void float_like(UprezFormat *f, UprezColor *c, const UprezPicture *like, bool yuv)
+{
+    *c = like->color;
+    c->range = UPREZ_RANGE_FULL;
+    if (like->format.model == UPREZ_GRAY) {
+        upz_format_float_gray(f);
+    } else {
+        upz_format_float_rgb(f);
+        if (yuv) f->model = UPREZ_YUV;
+    }
+}
+
+static void stage_size(const UprezModel *m, int w, int h, int *sw, int *sh)
+{
+    *sw = m->kernel ? w : (int)((int64_t)w * m->facts.scale_num / m->facts.scale_den);
+    *sh = m->kernel ? h : (int)((int64_t)h * m->facts.scale_num / m->facts.scale_den);
+}
+
+/* One network of the chain from slot cur; returns the slot of its result. `final`: it may write the
+ * destination itself when shapes agree. */
+static int add_network(UpzLane *l, UprezModel *m, int cur, bool final, UprezError *err)
+{
+    int w, h, r;
+    UprezFormat f;
+    UprezColor c;
+    stage_size(m, shape(l, cur)->width, shape(l, cur)->height, &w, &h);
+    if (w < 1 || h < 1)
+        return upz_fail(err, UPREZ_ERR_INPUT, "a picture of %dx%d is too small for %s",
+                        shape(l, cur)->width, shape(l, cur)->height, m->facts.path);
+    bool fits = final && w == l->dst.width && h == l->dst.height;
+    bool tta = l->params.tta && !m->kernel;
+
+    if (m->kernel || m->facts.input == UPREZ_INPUT_RGB) {
+        bool direct = fits && !tta && (!m->kernel || same_meaning(shape(l, cur), &l->dst));
+        if (tta && shape(l, cur)->format.depth != 32) {
+            float_like(&f, &c, shape(l, cur), false);
+            int t = new_picture(l, &f, &c, shape(l, cur)->width, shape(l, cur)->height, err);
+            if (t < 0 || (r = add_convert(l, cur, t, err)) < 0) return t < 0 ? t : r;
+            cur = t;
+        }
+        int to = SLOT_DST;
+        if (!direct) {
+            float_like(&f, &c, shape(l, cur), m->kernel && shape(l, cur)->format.model == UPREZ_YUV);
+            to = new_picture(l, &f, &c, w, h, err);
+            if (to < 0) return to;
+        }
+        r = tta ? add_tta(l, m, cur, to, err) : add_engine(l, m, cur, to, false, err);
+        return r < 0 ? r : to;
+    }
+
+    /* luma only: the network on Y, chroma through the resampler */
+    bool gray = shape(l, cur)->format.model == UPREZ_GRAY;
+    bool direct = fits && !tta && same_meaning(shape(l, cur), &l->dst);
+    if (!gray && (shape(l, cur)->format.model != UPREZ_YUV || tta)) {
+        UprezPicture like = *shape(l, cur);
+        like.color = l->dst.color;
+        if (l->dst.format.model != UPREZ_YUV) like.color.matrix = 6; /* BT.601, as these were trained */
+        float_like(&f, &c, &like, true);
+        int t = new_picture(l, &f, &c, like.width, like.height, err);
+        if (t < 0 || (r = add_convert(l, cur, t, err)) < 0) return t < 0 ? t : r;
+        cur = t;
+        direct = false;
+    }
+    int to = SLOT_DST;
+    if (!direct) {
+        float_like(&f, &c, shape(l, cur), !gray);
+        to = new_picture(l, &f, &c, w, h, err);
+        if (to < 0) return to;
+    }
+    if (!gray && (r = add_resize(l, cur, to, err)) < 0) return r;
+    r = add_engine(l, m, cur, to, !gray, err);
+    return r < 0 ? r : to;
+}
+
+static int build(UpzLane *l, UprezError *err)
+{
+    int cur = SLOT_SRC, r;
+    bool blend = l->params.blend > 0;
+    UprezFormat f;
+    UprezColor c;
+    for (int i = 0; i < l->params.n_models; i++) {
+        UprezModel *m = l->params.models[i];
+        bool last = i == l->params.n_models - 1;
+        if (m->kernel && last) {
+            /* straight to the final size */
+            const UprezPicture *p = shape(l, cur);
+            if (!blend && same_meaning(p, &l->dst))
+                return add_engine(l, m, cur, SLOT_DST, false, err);
+            float_like(&f, &c, p, p->format.model == UPREZ_YUV);
+            int t = new_picture(l, &f, &c, l->dst.width, l->dst.height, err);
+            if (t < 0 || (r = add_engine(l, m, cur, t, false, err)) < 0) return t < 0 ? t : r;
+            cur = t;
+            continue;
+        }
+        cur = add_network(l, m, cur, last && !blend, err);
+        if (cur < 0) return cur;
+    }
+    if (cur == SLOT_DST) return 0;
+
+    if (shape(l, cur)->width != l->dst.width || shape(l, cur)->height != l->dst.height) {
+        if (!blend && same_meaning(shape(l, cur), &l->dst)) return add_resize(l, cur, SLOT_DST, err);
+        int t = new_picture(l, &shape(l, cur)->format, &shape(l, cur)->color, l->dst.width,
+                            l->dst.height, err);
+        if (t < 0 || (r = add_resize(l, cur, t, err)) < 0) return t < 0 ? t : r;
+        cur = t;
+    }
+    if (blend) {
+        const UprezPicture *p = shape(l, cur);
+        int a = new_picture(l, &p->format, &p->color, l->src.width, l->src.height, err);
+        int b = a < 0 ? a : new_picture(l, &p->format, &p->color, p->width, p->height, err);
+        if (b < 0) return b;
+        if ((r = add_convert(l, SLOT_SRC, a, err)) < 0 || (r = add_resize(l, a, b, err)) < 0)
+            return r;
+        if (!add_step(l, STEP_BLEND, b, cur, err)) return UPREZ_ERR_USAGE;
+    }
+    return add_convert(l, cur, SLOT_DST, err);
+}
+
+/* Pictures of its own for everything in flight; fewer in flight where they would take too much. */
+static void multiply(UpzLane *l)
+{
+    size_t set = 0;
+    for (int i = 0; i < l->n_own; i++) set += bytes_of(l->flight[0].own[i]);
+    if (l->params.depth > 0) l->depth = UPZ_MIN(l->depth, l->params.depth);
+    if (set) l->depth = UPZ_MIN(l->depth, (int)UPZ_CLAMP(OWN_MOST / set, 1, UPZ_LANE_DEPTH));
+    for (int k = 1; k < l->depth; k++) {
+        struct UpzFlight *f = &l->flight[k];
+        for (int i = 0; i < l->n_own; i++) {
+            const UprezPicture *like = l->flight[0].own[i];
+            if (uprez_picture_alloc(&f->own[i], &like->format, like->width, like->height, NULL) < 0) {
+                l->depth = k;
+                break;
+            }
+            f->own[i]->color = like->color;
+        }
+        if (k < l->depth) l->memory += set;
+    }
+}
+
+int upz_lane_create(UpzLane **out, UprezContext *ctx, const UpzLaneParams *params,
+                    const UprezPicture *src, const UprezPicture *dst, UprezError *err)
+{
+    *out = NULL;
+    UpzLane *l = upz_calloc(1, sizeof(*l));
+    if (!l) return upz_fail_memory(err, sizeof(*l), "the upscaler");
+    l->ctx = upz_context_ref(ctx);
+    l->params = *params;
+    l->src = *src;
+    l->dst = *dst;
+    l->depth = 1;
+    l->engine_step = -1;
+    int r = build(l, err);
+    if (r < 0) {
+        upz_lane_destroy(&l);
+        return r;
+    }
+    multiply(l);
+    *out = l;
+    return 0;
+}
+
+void upz_result_size(UprezModel *const *models, int n, double scale, int width, int height,
+                     int src_w, int src_h, int *out_w, int *out_h)
+{
+    double own = 1;
+    bool network = false;
+    for (int i = 0; i < n; i++) {
+        if (models[i]->kernel) continue;
+        network = true;
+        own *= (double)models[i]->facts.scale_num / models[i]->facts.scale_den;
+    }
+    if (!network) own = 2;
+    double s = scale > 0 ? scale : own;
+    double w = width > 0 ? width : height > 0 ? (double)src_w * height / src_h : src_w * s;
+    double h = height > 0 ? height : width > 0 ? (double)src_h * width / src_w : src_h * s;
+    *out_w = (int)lrint(UPZ_CLAMP(w, 1, UPREZ_SIDE_MAX));
+    *out_h = (int)lrint(UPZ_CLAMP(h, 1, UPREZ_SIDE_MAX));
+}

@@ -1,0 +1,52 @@
+/* What the lane's two files share: its steps, and the pictures they work on. */
+#ifndef UPZ_LANE_STEPS_H
+#define UPZ_LANE_STEPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/context.h"
+#include "picture/convert.h"
+#include "upscale/lane.h"
+
+#define UPZ_LANE_STEPS 48
+#define UPZ_LANE_PICTURES 32
+
+/* Picture slots: 0 the source, 1 the destination, from 2 on the lane's own. */
+enum { SLOT_SRC, SLOT_DST, SLOT_OWN };
+
+typedef enum StepKind { STEP_ENGINE, STEP_TTA, STEP_RESIZE, STEP_CONVERT, STEP_BLEND } StepKind;
+
+typedef struct UpzLaneStep {
+    StepKind kind;
+    int src, dst;             /* picture slots */
+    bool luma;                /* only component 0 of both */
+    UpzEngine *engine;        /* ENGINE, TTA */
+    UpzEngine *turned;        /* TTA: planned for the transposed size */
+    UpzResizePicture *resize; /* RESIZE */
+    UpzConvertPlan *convert;  /* CONVERT */
+    int tmp[4];               /* TTA: turned input and output, both orientations */
+} UpzLaneStep;
+
+struct UpzLane {
+    UprezContext *ctx;
+    UpzLaneParams params;
+    UprezPicture src, dst; /* shapes */
+    UpzLaneStep steps[UPZ_LANE_STEPS];
+    int n_steps, engine_step; /* the step that pictures in flight are in; -1: none, depth 1 */
+    int n_own, depth;
+    size_t memory;
+    char numerics[256], engine[32], precision[16], device[UPZ_DEVICE_NAME];
+    /* in flight, oldest first */
+    struct UpzFlight {
+        UprezPicture *own[UPZ_LANE_PICTURES]; /* those of flight[0] are the lane's shapes too */
+        const UprezPicture *src;
+        UprezPicture *dst;
+        UpzTask task;
+        UprezPicture view_src, view_dst;
+    } flight[UPZ_LANE_DEPTH];
+    int first, n_flight;
+};
+
+static inline const UpzEngineOps *upz_ops_of(UpzEngine *e) { return ((UpzEngineBase *)e)->ops; }
+
+#endif
