@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
-#include <libavutil/display.h>
 #include <libavutil/dovi_meta.h>
 #include <libavutil/pixdesc.h>
 #include <libavutil/time.h>
@@ -14,12 +13,14 @@
 #include "compat.h"
 #include "filter.h"
 #include "input.h"
+#include "source_facts.h"
 
 #define MAX_EXPECTED 512  /* packets a decoder may hold back before their time is forgotten */
 #define MAX_QUEUE 1024    /* frames */
 #define MAX_STUCK 1024    /* errors in a row without a packet going in or a frame coming out */
 #define LOOK_AHEAD 8      /* frames decoded at open to learn whether they are interlaced */
 #define MAX_REORDER 16    /* frames between decoding and showing, in any codec */
+#define MAX_LEAD 600      /* packets to wait for a first keyframe */
 #define TAG "uprez.state" /* frame metadata that carries a mark through filters */
 
 struct UpzSource {
@@ -63,6 +64,12 @@ struct UpzSource {
     int64_t expected[MAX_EXPECTED]; /* pts of packets sent and not seen again, ascending */
     int n_expected, refused, stuck;
     AVFrame *good;
+
+    /* the beginning of a recording: packets before the first keyframe */
+    int lead, lead_refused;
+    int64_t first_key;    /* pts of the first keyframe */
+    bool lead_kept;       /* what they decode to is taken: there may be no keyframe at all */
+    bool lead_told;
 
     AVFrame *first; /* output decoded at open */
     UpzSourceInfo info;
@@ -128,6 +135,8 @@ static void reset_time(UpzSource *s)
     s->read_to = 0;
     s->n_expected = s->refused = s->stuck = 0;
     s->key_seen = false;
+    s->lead = s->lead_refused = 0;
+    s->first_key = AV_NOPTS_VALUE;
     s->skip_before = INT64_MIN;
 }
 
@@ -197,14 +206,6 @@ static int hold(UpzSource *s, int64_t pts, int64_t duration, UprezError *err)
     return queue_push(s, f, err);
 }
 
-/* In these every packet, second fields aside, is a picture to show; elsewhere some are hidden
- * references (VP8's altref) or say "nothing new" (MPEG-4's N-VOP). */
-static bool shows_all(enum AVCodecID id)
-{
-    return id == AV_CODEC_ID_H264 || id == AV_CODEC_ID_HEVC || id == AV_CODEC_ID_MPEG2VIDEO ||
-           id == AV_CODEC_ID_MPEG1VIDEO;
-}
-
 /* Packets whose time has passed without a frame: lost if they leave a hole and the decoder refused
  * as many, or had nothing to hide. before: raw pts of the frame that came out, or INT64_MAX at the
  * end. */
@@ -213,7 +214,7 @@ static int settle_expected(UpzSource *s, int64_t before, UprezError *err)
     int n = 0;
     while (n < s->n_expected && s->expected[n] < before) n++;
     int64_t frame = nominal_duration(s), hole = frame - frame / 4;
-    bool all = s->good && shows_all(s->st->codecpar->codec_id);
+    bool all = s->good && upz_codec_shows_all(s->st->codecpar->codec_id);
     int r = 0;
     for (int i = 0; i < n && (s->refused > 0 || all) && r >= 0; i++) {
         int64_t p = s->expected[i];
@@ -241,13 +242,6 @@ static int settle_expected(UpzSource *s, int64_t before, UprezError *err)
 static int interrupted(UprezError *err)
 {
     return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted");
-}
-
-/* Containers whose header says a duration that their writer knew; cut off, they just end. */
-static bool knows_duration(const AVFormatContext *in)
-{
-    return in->duration > 0 && in->duration_estimation_method == AVFMT_DURATION_FROM_STREAM &&
-           (!strncmp(in->iformat->name, "matroska", 8) || !strcmp(in->iformat->name, "avi"));
 }
 
 static void note_read(UpzSource *s, const AVPacket *p)
@@ -283,7 +277,7 @@ static void end_of_input(UpzSource *s, int r)
         atomic_fetch_add(&s->read_errors, 1);
         upz_warn(s->ctx, "%s: the stream is cut off inside a frame", s->info.url);
     }
-    if (!knows_duration(s->in)) return;
+    if (!upz_knows_duration(s->in)) return;
     int64_t start = s->in->start_time != AV_NOPTS_VALUE ? s->in->start_time : 0;
     int64_t missing = s->in->duration - (s->read_to - UPZ_MIN(start, 0));
     /* the last frames' own durations are often not told */
@@ -324,8 +318,39 @@ static int read_packet(UpzSource *s, UprezError *err)
 
 static void refused(UpzSource *s)
 {
-    /* before the first keyframe a decoder has nothing to work with */
-    if (s->key_seen || s->good) s->refused++;
+    /* before the first keyframe a decoder has nothing to work with, and frame threads tell late */
+    if (s->good) s->refused++;
+    else if (s->lead_refused < s->lead) s->lead_refused++;
+    else if (s->key_seen) s->refused++;
+}
+
+static void note_lead(UpzSource *s)
+{
+    if (s->key_seen) return;
+    s->key_seen = s->packet->flags & AV_PKT_FLAG_KEY;
+    if (s->key_seen) s->first_key = s->packet->pts;
+    else s->lead++;
+}
+
+/* A frame of before the first keyframe, put together from nothing. */
+static bool invented(const UpzSource *s, int64_t pts)
+{
+    if (!s->lead || s->lead_kept || s->lead > MAX_LEAD || s->good ||
+        !upz_codec_invents(s->st->codecpar->codec_id))
+        return false;
+    return !s->key_seen || (pts != AV_NOPTS_VALUE && s->first_key != AV_NOPTS_VALUE &&
+                            pts < s->first_key);
+}
+
+static void tell_lead(UpzSource *s, int64_t pts)
+{
+    if (!s->lead || s->good || s->lead_told || s->first_key == AV_NOPTS_VALUE ||
+        pts < s->first_key)
+        return;
+    s->lead_told = true;
+    upz_info(s->ctx, "%s begins between two keyframes: %d packet%s before the first one cannot be "
+             "decoded and %s left out", s->info.url, s->lead, s->lead == 1 ? "" : "s",
+             s->lead == 1 ? "is" : "are");
 }
 
 /* Sends the next packet (or the end) into the decoder. 0, or an error of ours. */
@@ -344,7 +369,7 @@ static int feed(UpzSource *s, UprezError *err)
     }
     int r = avcodec_send_packet(s->dec, s->packet);
     if (r == AVERROR(EAGAIN)) return 0; /* frames must come out first */
-    if (s->packet->flags & AV_PKT_FLAG_KEY) s->key_seen = true;
+    note_lead(s);
     if (!(s->packet->flags & AV_PKT_FLAG_DISCARD)) expect(s, s->packet->pts);
     av_packet_unref(s->packet);
     s->pending = false;
@@ -399,12 +424,14 @@ static int take_frame(UpzSource *s, UprezError *err)
     }
     /* what is kept hangs on this flag alone: the other is set late by frame threads of FFmpeg 5 */
     bool unusable = f->flags & AV_FRAME_FLAG_CORRUPT;
-    if (unusable && !s->good && !s->info.still && !s->draining) { /* the stream has yet to begin */
+    int64_t raw = f->best_effort_timestamp;
+    /* the stream has yet to begin */
+    if ((unusable && !s->good && !s->info.still && !s->draining) || invented(s, raw)) {
         av_frame_free(&f);
         return 0;
     }
+    tell_lead(s, raw);
     fill_color(s, f);
-    int64_t raw = f->best_effort_timestamp;
     if (raw != AV_NOPTS_VALUE) r = settle_expected(s, raw, err);
     settle_time(s, f);
     if (unusable || f->decode_error_flags) {
@@ -645,19 +672,6 @@ static int check_dolby_vision(UpzSource *s, UprezError *err)
     return 0;
 }
 
-static void find_rotation(UpzSource *s)
-{
-    size_t size;
-    const int32_t *m = upz_av_stream_side_data(s->st, AV_PKT_DATA_DISPLAYMATRIX, &size);
-    if (!m || size < 9 * sizeof(*m)) return;
-    memcpy(s->info.display_matrix, m, sizeof(s->info.display_matrix));
-    s->info.has_display_matrix = true;
-    double deg = -av_display_rotation_get(m); /* libav counts anticlockwise */
-    if (deg != deg) return;
-    int quarter = (int)(deg / 90 + (deg < 0 ? -0.5 : 0.5));
-    s->info.rotation = ((quarter % 4) + 4) % 4 * 90;
-}
-
 /* Sources whose demuxer cannot find a place by time: raw streams, and those that only remember
  * where they have been. */
 static bool is_linear(const UpzSource *s)
@@ -685,7 +699,7 @@ static int open_input(UpzSource *s, UprezError *err)
     s->st = in->streams[s->stream];
     s->timeline = (UpzTimeline){.last = AV_NOPTS_VALUE};
     for (unsigned i = 0; i < in->nb_streams; i++)
-        in->streams[i]->discard = (int)i == s->stream || knows_duration(in) ? AVDISCARD_DEFAULT
+        in->streams[i]->discard = (int)i == s->stream || upz_knows_duration(in) ? AVDISCARD_DEFAULT
                                                                             : AVDISCARD_ALL;
     return 0;
 }
@@ -713,22 +727,6 @@ static int reset_decoder(UpzSource *s, bool fresh, UprezError *err)
     return upz_decoder_open(&s->dec, s->st, s->hwaccel, s->threads, err);
 }
 
-static bool codec_interlaces(enum AVCodecID id)
-{
-    switch (id) {
-    case AV_CODEC_ID_VP8:
-    case AV_CODEC_ID_VP9:
-    case AV_CODEC_ID_AV1:
-    case AV_CODEC_ID_PNG:
-    case AV_CODEC_ID_WEBP:
-    case AV_CODEC_ID_GIF:
-    case AV_CODEC_ID_TIFF:
-    case AV_CODEC_ID_BMP:
-    case AV_CODEC_ID_WRAPPED_AVFRAME: return false;
-    default: return true;
-    }
-}
-
 /* Looks at the first frames (which stay in the queue). Frames' own flags win over the container's
  * field order; where they are silent and the codec is one that could not tell, the container is
  * believed. */
@@ -736,7 +734,7 @@ static int find_interlaced(UpzSource *s, UprezError *err)
 {
     enum AVFieldOrder order = s->st->codecpar->field_order;
     enum AVCodecID id = s->st->codecpar->codec_id;
-    size_t look = codec_interlaces(id) && !s->info.still ? LOOK_AHEAD : 1;
+    size_t look = upz_codec_interlaces(id) && !s->info.still ? LOOK_AHEAD : 1;
     while (s->queue_n < look) {
         int r = decode(s, err);
         if (r == UPREZ_EOF) break;
@@ -747,11 +745,7 @@ static int find_interlaced(UpzSource *s, UprezError *err)
         flagged |= upz_av_interlaced(s->queue[s->queue_head + i]);
     bool container = order == AV_FIELD_TT || order == AV_FIELD_BB || order == AV_FIELD_TB ||
                      order == AV_FIELD_BT;
-    bool silent = id == AV_CODEC_ID_MJPEG || id == AV_CODEC_ID_RAWVIDEO ||
-                  id == AV_CODEC_ID_V210 || id == AV_CODEC_ID_HUFFYUV ||
-                  id == AV_CODEC_ID_FFVHUFF || id == AV_CODEC_ID_UTVIDEO ||
-                  id == AV_CODEC_ID_JPEG2000 || id == AV_CODEC_ID_CINEPAK;
-    if (!flagged && !(container && silent)) return 0;
+    if (!flagged && !(container && upz_codec_hides_fields(id))) return 0;
     s->info.interlaced = true;
     if (s->interlaced == UPZ_INTERLACED_ERROR)
         return upz_fail(err, UPREZ_ERR_INPUT, "%s is interlaced; --interlaced deint makes it "
@@ -795,6 +789,12 @@ static void fill_info(UpzSource *s)
     if (i->still) i->frames = 1;
 }
 
+static int restart(UpzSource *s, UprezError *err)
+{
+    int r = open_input(s, err);
+    return r < 0 ? r : reset_decoder(s, true, err);
+}
+
 static int open_all(UpzSource *s, UprezError *err)
 {
     s->packet = av_packet_alloc();
@@ -811,7 +811,7 @@ static int open_all(UpzSource *s, UprezError *err)
     i->still = upz_input_is_still(s->in, s->stream);
     i->y4m = upz_input_is_y4m(s->in);
     i->video_stream = s->stream;
-    find_rotation(s);
+    i->has_display_matrix = upz_stream_matrix(s->st, i->display_matrix, &i->rotation);
     r = check_dolby_vision(s, err);
     if (r >= 0) r = reset_decoder(s, true, err);
     if (r >= 0) r = find_interlaced(s, err);
@@ -820,6 +820,11 @@ static int open_all(UpzSource *s, UprezError *err)
         s->linear = true;
     s->filter_on = s->vf || s->deint != UPZ_DEINT_NONE;
     r = next_output(s, &s->first, err);
+    if (r == UPREZ_EOF && s->lead && s->seekable && !s->lead_kept) { /* no keyframe: what there is */
+        s->lead_kept = true;
+        r = restart(s, err);
+        if (r >= 0) r = next_output(s, &s->first, err);
+    }
     if (r == UPREZ_EOF)
         return upz_fail(err, UPREZ_ERR_INPUT, "%s: not one frame of its video (%s) can be decoded",
                         s->info.url, i->codec);
@@ -907,12 +912,6 @@ AVFormatContext *upz_source_format(const UpzSource *s)
 }
 
 /* ---- seeking ---- */
-
-static int restart(UpzSource *s, UprezError *err)
-{
-    int r = open_input(s, err);
-    return r < 0 ? r : reset_decoder(s, true, err);
-}
 
 /* Reads up to the first keyframe packet and leaves it in s->packet. Its pts in *key; without one, the
  * latest it can be: dts plus all reordering there is. Or UPREZ_EOF. */

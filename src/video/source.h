@@ -11,7 +11,7 @@
  * that the decoder refuses and whose time then shows a hole of at least 3/4 of a frame is replaced
  * by the last good frame (`held`); a refused packet that leaves no hole, or for which there is no
  * frame yet, is only counted (lost_packets). Packets before the stream's first keyframe are not
- * damage: that is how recordings begin. A file that ends with anything but a clean end is counted
+ * damage, that is how recordings begin: they are left out with a note. A file that ends with anything but a clean end is counted
  * in read_errors. Frames dropped on the way to a seek's target count nowhere.
  *
  * Threads: one at a time, except upz_source_stats. */

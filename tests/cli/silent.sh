@@ -116,6 +116,52 @@ n=$(frames "$tmp/cut2.mkv")
 [ "${n:-0}" -ge 60 ] && [ "$n" -lt 200 ] || bad "a cut source gave $n frames"
 expect 0 up --tolerate-damage "$tmp/cut.mkv" "$tmp/cut3.mkv"
 
+# recordings begin anywhere: what comes before the first keyframe is left out with a note, in every
+# codec; damage behind it still is damage
+ff -f lavfi -i "testsrc2=size=96x64:rate=25:duration=6" -pix_fmt yuv420p "$tmp/six.y4m"
+while read -r codec ext options; do
+    # shellcheck disable=SC2086
+    ff -i "$tmp/six.y4m" -c:v "$codec" -g 50 $options "$tmp/six.$ext"
+    ff -i "$tmp/six.$ext" -c copy -bsf:v 'noise=drop=lt(n\,20)' "$tmp/mid_$codec.$ext"
+    expect 0 "$UPREZ" --progress none -y -m bicubic -s 2 --preset ultrafast "$tmp/mid_$codec.$ext" "$tmp/mid.mkv"
+    said "begins between two keyframes"
+    n=$(frames "$tmp/mid.mkv")
+    # the first keyframe is the 50th picture or, with B-frames, near it
+    [ "$n" -ge 98 ] && [ "$n" -le 103 ] || bad "$codec from the 20th packet on: $n frames"
+done <<'T'
+libx264 mkv -bf 2 -preset veryfast
+libx264 ts -bf 2 -preset veryfast
+libx265 mkv -preset ultrafast -x265-params log-level=none:keyint=50:min-keyint=50
+mpeg2video ts -bf 2
+mpeg4 avi
+libvpx webm -deadline realtime
+libvpx-vp9 webm -deadline realtime
+T
+python3 - "$tmp/mid_libx264.ts" "$tmp/hurt.ts" <<'P'
+import sys
+d = bytearray(open(sys.argv[1], "rb").read())
+at = len(d) * 2 // 3 // 188 * 188
+for i in range(at, at + 188 * 60, 188):
+    d[i + 30:i + 180] = b"\x5a" * 150
+open(sys.argv[2], "wb").write(d)
+P
+expect 8 up "$tmp/hurt.ts" "$tmp/hurt.mkv"; said "is damaged"
+# without any keyframe there is still something to see
+ff -i "$tmp/six.y4m" -c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=-1 -frames:v 60 "$tmp/one.mkv"
+ff -i "$tmp/one.mkv" -c copy -bsf:v 'noise=drop=lt(n\,20)' "$tmp/nokey.mkv"
+expect 0 up "$tmp/nokey.mkv" "$tmp/nokey2.mkv"
+[ "$(frames "$tmp/nokey2.mkv")" -ge 30 ] || bad "no keyframe: $(frames "$tmp/nokey2.mkv") frames"
+
+# sixteen bits and transparency: what is lost is said by name
+ff -f lavfi -i testsrc2=size=64x48 -frames:v 1 -vf format=rgba64be,colorchannelmixer=aa=0.5,format=rgba64be "$tmp/deep.png"
+expect 0 "$UPREZ" --progress none -m lanczos -s 2 "$tmp/deep.png" "$tmp/deep.mp4"
+said "16 bits become 12"; said "transparency is lost: hevc video has none"
+ff -f lavfi -i testsrc2=size=64x48:rate=10:duration=1 "$tmp/opaque.gif"
+expect 0 "$UPREZ" --progress none -m lanczos -s 2 "$tmp/opaque.gif" "$tmp/opaque2.gif"
+grep -q transparency "$tmp/err" && bad "an opaque GIF: $(grep transparency "$tmp/err")"
+ff -f lavfi -i color=red@0.0:size=64x48:rate=10:duration=1,format=rgba -vf "split[a][b];[a]palettegen[p];[b][p]paletteuse" "$tmp/clear.gif"
+expect 0 "$UPREZ" --progress none -m lanczos -s 2 "$tmp/clear.gif" "$tmp/clear2.gif"; said "transparency is lost: GIF"
+
 # a picture is a success
 ff -i "$tmp/hdr.mkv" -frames:v 1 -pix_fmt rgb24 "$tmp/in.png"
 expect 0 up "$tmp/in.png" "$tmp/one.png"
