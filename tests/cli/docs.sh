@@ -70,6 +70,26 @@ complete_for -m r | grep -qx realesr-general-x4v3 || bad "completion of -m lacks
 complete_for mod | grep -qx model || bad "completion of commands"
 complete_for model pull RealESRGAN_x4plus_ | grep -qx RealESRGAN_x4plus_anime_6B || bad "completion of model pull"
 
+# ---- so does the one for fish ----
+fish_for() { # LINE: what is offered at its end
+    PATH=$(dirname "$UPREZ"):$PATH fish -N -c "source completions/uprez.fish; complete -C '$1'" </dev/null | cut -f1 | sort -u
+}
+if command -v fish >/dev/null; then
+    for command in "" "model list" "model pull" bench devices; do
+        # shellcheck disable=SC2086
+        "$UPREZ" $command --help | sed -nE 's/^  (-[^ ]+).*/\1/p' | tr ',' '\n' | grep -- '^--' >"$tmp/want"
+        { cat "$tmp/want"; echo --help; [ -n "$command" ] || echo --version; } | sort -u >"$tmp/want2"
+        fish_for "uprez ${command:+$command }--" | grep -- '^--' >"$tmp/have"
+        diff "$tmp/want2" "$tmp/have" >"$tmp/diff" || bad "fish: 'uprez $command': $(tr '\n' ' ' <"$tmp/diff")"
+    done
+    [ "$(fish_for "uprez --audio " | tr '\n' ' ')" = "aac copy none " ] || bad "fish: --audio: $(fish_for "uprez --audio ")"
+    fish_for "uprez -m r" | grep -qx realesr-general-x4v3 || bad "fish: -m lacks models"
+    fish_for "uprez mod" | grep -qx model || bad "fish: commands"
+    fish_for "uprez model pull RealESRGAN_x4plus_" | grep -qx RealESRGAN_x4plus_anime_6B || bad "fish: model pull"
+else
+    echo "fish is not installed: its completion is not tried"
+fi
+
 # ---- every test named in known-failures.md exists ----
 python3 - docs/known-failures.md <<'P' || bad "docs/known-failures.md names what is not there"
 import os
