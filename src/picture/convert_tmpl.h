@@ -165,17 +165,25 @@ UPZ_INLINE void scale_row(float *restrict d, const float *restrict s, float m, f
         for (int i = 0; i < n; i++) d[i] = (s[i] - offset) * m + bias;
 }
 
-UPZ_INLINE void matrix_row(float *restrict d, const float *restrict a, const float *restrict b,
-                           const float *restrict c, const float m[3], const float o[3],
-                           float bias, bool clip, int n)
+/* code[0..2] to the rows r, g, b; of luma networks only r. */
+UPZ_INLINE void matrix_rows(const UpzLoad *l, const float code[3][CHUNK], int n_rows, bool clip,
+                            float *restrict r, float *restrict g, float *restrict b, int n)
 {
-    float m0 = m[0], m1 = m[1], m2 = m[2], o0 = o[0], o1 = o[1], o2 = o[2];
-    if (clip)
-        for (int i = 0; i < n; i++)
-            d[i] = clip01((a[i] - o0) * m0 + (b[i] - o1) * m1 + (c[i] - o2) * m2 + bias);
-    else
-        for (int i = 0; i < n; i++)
-            d[i] = (a[i] - o0) * m0 + (b[i] - o1) * m1 + (c[i] - o2) * m2 + bias;
+    const float *restrict c0 = code[0], *restrict c1 = code[1], *restrict c2 = code[2];
+    float o[3], bias[3], m[3][3];
+    memcpy(o, l->offset, sizeof(o));
+    memcpy(bias, l->bias, sizeof(bias));
+    memcpy(m, l->matrix, sizeof(m));
+    for (int i = 0; i < n; i++) {
+        float x = c0[i] - o[0], y = c1[i] - o[1], z = c2[i] - o[2];
+        float v = x * m[0][0] + y * m[0][1] + z * m[0][2] + bias[0];
+        r[i] = clip ? clip01(v) : v;
+        if (n_rows == 1) continue;
+        v = x * m[1][0] + y * m[1][1] + z * m[1][2] + bias[1];
+        g[i] = clip ? clip01(v) : v;
+        v = x * m[2][0] + y * m[2][1] + z * m[2][2] + bias[2];
+        b[i] = clip ? clip01(v) : v;
+    }
 }
 
 /* Calls n px from x0 on of the row after next into the cache: processors see a pattern within a
@@ -215,10 +223,14 @@ static void load_row(const UpzLoad *l, const UprezPicture *src, int y, float *co
             for (int c = 0; c < l->n_rows; c++)
                 scale_row(dst[c] + x, code[c], l->matrix[c][c], l->offset[c], l->bias[c], l->clip,
                           n);
+        } else if (l->n_rows == 1) {
+            matrix_rows(l, (const float(*)[CHUNK])code, 1, l->clip, dst[0] + x, NULL, NULL, n);
+        } else if (l->clip) {
+            matrix_rows(l, (const float(*)[CHUNK])code, 3, true, dst[0] + x, dst[1] + x,
+                        dst[2] + x, n);
         } else {
-            for (int c = 0; c < l->n_rows; c++)
-                matrix_row(dst[c] + x, code[0], code[1], code[2], l->matrix[c], l->offset,
-                           l->bias[c], l->clip, n);
+            matrix_rows(l, (const float(*)[CHUNK])code, 3, false, dst[0] + x, dst[1] + x,
+                        dst[2] + x, n);
         }
     }
 }
