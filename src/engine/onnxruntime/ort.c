@@ -96,7 +96,7 @@ static int list_providers(UpzOrt *ort, UprezError *err)
 int upz_ort_open(UpzOrt *ort, const char *runtime_path, UprezError *err)
 {
     void *handle;
-    *ort = (UpzOrt){.env = NULL};
+    *ort = (UpzOrt){.listener = ort->listener};
     int r = upz_library_open(&upz_ort_library, runtime_path, &handle, ort->path, sizeof(ort->path),
                              err);
     if (r < 0) return r;
@@ -164,11 +164,26 @@ static void drop(void *param, OrtLoggingLevel level, const char *category, const
     (void)param, (void)level, (void)category, (void)logid, (void)where, (void)message;
 }
 
+/* A builder's own words on how far it is. */
+static void to_listener(void *param, OrtLoggingLevel level, const char *category, const char *logid,
+                        const char *where, const char *message)
+{
+    (void)category, (void)logid, (void)where;
+    char text[1000];
+    snprintf(text, sizeof(text), "%s", message ? message : "");
+    one_line(text);
+    upz_log(param, level >= ORT_LOGGING_LEVEL_WARNING || strstr(text, "TensorRT") ? UPREZ_LOG_INFO
+                                                                                  : UPREZ_LOG_DEBUG,
+            "%s", text);
+}
+
 int upz_ort_start(UpzOrt *ort, UprezError *err)
 {
     return upz_ort_check(ort,
-                         ort->api.CreateEnvWithCustomLogger(drop, NULL, ORT_LOGGING_LEVEL_ERROR,
-                                                            "uprez", &ort->env),
+                         ort->api.CreateEnvWithCustomLogger(
+                             ort->listener ? to_listener : drop, ort->listener,
+                             ort->listener ? ORT_LOGGING_LEVEL_INFO : ORT_LOGGING_LEVEL_ERROR,
+                             "uprez", &ort->env),
                          "it cannot be started", false, err);
 }
 

@@ -13,6 +13,8 @@
 typedef struct UpzOrt {
     UpzOrtApi api;
     OrtEnv *env;         /* NULL until upz_ort_start */
+    UprezContext *listener; /* gets what is said outside of sessions too, or NULL: only for a caller
+                               that outlives every session of the process */
     unsigned api_version;
     char version[32];    /* "1.31.1" */
     char path[512];      /* of the library */
@@ -33,7 +35,8 @@ typedef struct UpzOrtProvider {
 
 extern const UpzLibrary upz_ort_library;
 
-/* Loads the library and its function table. DEVICE: none, or one too old, and the sentence. */
+/* Loads the library and its function table; listener stays. DEVICE: none, or one too old, and the
+ * sentence. */
 int upz_ort_open(UpzOrt *ort, const char *runtime_path, UprezError *err);
 bool upz_ort_has(const UpzOrt *ort, UpzOrtKind kind);
 const char *upz_ort_provider_name(UpzOrtKind kind); /* "CUDAExecutionProvider" */

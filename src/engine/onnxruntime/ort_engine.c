@@ -146,7 +146,7 @@ static UpzDevice *add_device(UpzDeviceList *list, const UpzOrt *ort, const char 
 
 static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
 {
-    UpzOrt ort;
+    UpzOrt ort = {.env = NULL};
     int r = upz_ort_open(&ort, runtime_path, why);
     if (r < 0) return r;
     /* the best first; why there is no GPU is said also when there is a CPU */
