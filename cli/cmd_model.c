@@ -1,4 +1,4 @@
-/* uprez model list | info | verify | pull | convert. */
+/* uprez model list | info | verify | pull | convert; compile is in cmd_compile.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "engine/libtorch/libtorch.h"
 #include "job/fetch.h"
 #include "job/parts.h"
 #include "model/model.h"
@@ -270,7 +271,11 @@ static const char convert_usage[] =
 static int write_torchscript(UprezModel *model, const char *out, const UpzWriteParams *params,
                              UprezError *err)
 {
-    return upz_libtorch_write(model, out, params->onnx.half, NULL, err);
+    const UpzOnnxParams *p = &params->onnx;
+    if (p->opset || p->half_io || p->fixed_batch || p->fixed_width || p->fixed_height)
+        return upz_fail(err, UPREZ_ERR_USAGE, "--opset, --size, --batch and --fp16-io are for .onnx, "
+                        "not for %s", out);
+    return upz_libtorch_write(model, out, p->half, NULL, err);
 }
 
 /* With denoise >= 0 mixed with its twin. */
@@ -321,7 +326,7 @@ static void convert_notes(const UprezModel *m, const char *out)
         strcmp(f->architecture, "espcn") != 0)
         fprintf(stderr, "uprez: note: the cut-off at 0 and 1 at the network's end is no part of a "
                 "checkpoint\n");
-    if (f->align > 1 && !checkpoint && (!onnx || f->scale_den > 1))
+    if (f->align > 1 && (ncnn || (onnx && f->scale_den > 1)))
         fprintf(stderr, "uprez: note: the written network takes sizes that are multiples of %d\n",
                 f->align);
 }
@@ -380,7 +385,8 @@ static const char model_usage[] =
     "       uprez model info FILE|NAME … [--json]  what a file holds\n"
     "       uprez model verify [NAME …]            installed files against their hashes\n"
     "       uprez model pull NAME …                get one\n"
-    "       uprez model convert IN OUT             write one for other programs\n";
+    "       uprez model convert IN OUT             write one for other programs\n"
+    "       uprez model compile IN [-o FILE]       build a TensorRT engine\n";
 
 int upz_cmd_model(int argc, char **argv)
 {
@@ -400,9 +406,10 @@ int upz_cmd_model(int argc, char **argv)
         else if (!strcmp(argv[1], "verify")) r = cmd_verify(argc - 1, argv + 1, &err);
         else if (!strcmp(argv[1], "pull")) r = cmd_pull(ctx, argc - 1, argv + 1, &err);
         else if (!strcmp(argv[1], "convert")) r = cmd_convert(ctx, argc - 1, argv + 1, &err);
+        else if (!strcmp(argv[1], "compile")) r = upz_cli_compile(argc - 1, argv + 1, &err);
         else r = upz_fail(&err, UPREZ_ERR_USAGE,
-                          "there is no 'uprez model %s'; there are list, info, verify, pull and "
-                          "convert", argv[1]);
+                          "there is no 'uprez model %s'; there are list, info, verify, pull, "
+                          "convert and compile", argv[1]);
         uprez_context_destroy(&ctx);
     }
     return r < 0 && r != UPREZ_EOF ? upz_cli_error(&err) : 0;

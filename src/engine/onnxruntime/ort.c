@@ -202,9 +202,8 @@ static void to_log(void *param, OrtLoggingLevel level, const char *category, con
     char text[1000];
     snprintf(text, sizeof(text), "%s", message ? message : "");
     one_line(text);
-    /* its errors come back as a status too; all else is for developers */
-    upz_log(param, level >= ORT_LOGGING_LEVEL_ERROR ? UPREZ_LOG_INFO : UPREZ_LOG_DEBUG,
-            "ONNX Runtime: %s", text);
+    (void)level; /* its errors come back as a status too */
+    upz_debug(param, "ONNX Runtime: %s", text);
 }
 
 #define TRY(call, what)                                                    \

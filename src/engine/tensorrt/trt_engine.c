@@ -116,7 +116,7 @@ static int open_session(UpzRuntime *rt, char folder[PATH_MAX], UprezError *err)
         if (r >= 0) upz_trt_cache_check(ctx, folder, &rt->key);
     } else {
         const double start = seconds();
-        upz_warn(ctx, "building a TensorRT engine for %s at up to %dx%d in %s: this can take minutes "
+        upz_info(ctx, "building a TensorRT engine for %s at up to %dx%d in %s: this can take minutes "
                  "and is kept for the next time", rt->name, p->width[UPZ_TRT_MAX],
                  p->height[UPZ_TRT_MAX], rt->key.precision);
         r = upz_trt_cache_begin(folder, building, err);
