@@ -12,6 +12,7 @@ cd "$(dirname "$0")"
 packages_need $packages_build $packages_test
 echo "Building …"
 build_into build -Dtests=enabled || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+tools/runtimes.sh build/runtimes
 rm -f build/meson-logs/testlog.json
 status=0
 meson test -C build --no-rebuild "$@" || status=$?

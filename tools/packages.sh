@@ -3,7 +3,7 @@ packages_build='gcc libc6-dev meson ninja-build pkgconf libavformat-dev libavcod
     libavfilter-dev libavutil-dev libswscale-dev libswresample-dev libjpeg-dev libzip-dev zlib1g-dev
     libcjson-dev libcurl4-openssl-dev ca-certificates libmd-dev'
 packages_demo='ffmpeg'
-packages_test='libcmocka-dev libzimg-dev g++ ffmpeg python3 mandoc openssl
+packages_test='libcmocka-dev libzimg-dev g++ ffmpeg python3 python3-venv mandoc openssl
     libimage-exiftool-perl'
 
 # packages_missing PACKAGE…: those of them that are not installed
