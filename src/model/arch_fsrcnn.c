@@ -65,11 +65,13 @@ static bool flat_features(UpzTensorSet *set, const Layer *layers, int n, double 
            last->dims[2] == last->dims[3] && last->dims[2] <= 63 && (!bias || bias->count == 1);
 }
 
-/* The stride at which flat pictures stay what they are. 0: the tensors do not fit together. */
+/* The stride at which flat pictures stay what they are. 0: the tensors do not fit together; -1: no
+ * memory. */
 static int find_scale(UpzTensorSet *set, const Layer *layers, int n)
 {
     double *features = upz_calloc(2 * MOST, sizeof(*features)), error[5] = {0};
-    bool fits = features != NULL;
+    if (!features) return -1;
+    bool fits = true;
     for (int i = 1; i <= 3 && fits; i++) {
         double value = i / 4.0;
         fits = flat_features(set, layers, n, value, features, features + MOST);
@@ -110,6 +112,7 @@ static int build(UpzTensorSet *set, UpzGraph *g, UprezModelFacts *facts, char **
     for (int i = 0; i < n; i++)
         v = upz_arch_conv_prelu(g, set, v, layers[i].name, layers[i].slopes, err);
     if (v < 0) return v;
+    if (scale < 0) return upz_fail_memory(err, 2 * MOST * sizeof(double), "finding the scale");
     if (!scale)
         return upz_fail(err, UPREZ_ERR_MODEL,
                         "'last_part.weight' is %s; FSRCNN needs features x 1 x 9 x 9",

@@ -78,8 +78,9 @@ static int open_segment(Join *j, const char *path, UprezError *err)
 {
     avformat_close_input(&j->seg);
     UprezError why;
-    if (upz_input_open(&j->seg, path, j->encoder->segment, NULL, &why) < 0)
-        return upz_fail(err, UPREZ_ERR_VERIFY, "the segment %s", why.text);
+    int r = upz_input_open(&j->seg, path, j->encoder->segment, NULL, &why);
+    if (r < 0)
+        return upz_fail(err, r == UPREZ_ERR_MEMORY ? r : UPREZ_ERR_VERIFY, "the segment %s", why.text);
     const AVCodecParameters *par = j->seg->nb_streams == 1 ? j->seg->streams[0]->codecpar : NULL;
     if (!par || par->codec_id != j->video_par->codec_id || par->width != j->encoder->width ||
         par->height != j->encoder->height)

@@ -40,16 +40,16 @@ bool upz_still_probe(const char *path)
 {
     upz_av_quiet();
     if (!strcmp(path, "-") || !upz_exists(path) || upz_is_dir(path)) return false;
-    char *name = upz_asprintf("file:%s", path);
+    char name[PATH_MAX + 8]; /* longer ones cannot be opened */
     AVDictionary *options = NULL;
     AVFormatContext *fmt = NULL;
     bool still = false;
-    if (name && av_dict_set(&options, "pattern_type", "none", 0) >= 0 &&
+    if ((size_t)snprintf(name, sizeof(name), "file:%s", path) < sizeof(name) &&
+        av_dict_set(&options, "pattern_type", "none", 0) >= 0 &&
         avformat_open_input(&fmt, name, NULL, &options) >= 0)
         still = upz_input_is_still(fmt, 0);
     avformat_close_input(&fmt);
     av_dict_free(&options);
-    upz_free(name);
     return still;
 }
 
@@ -315,10 +315,14 @@ static int verify(const char *part, UpzStillKind kind, const UprezPicture *pictu
 {
     UpzFrame *f;
     UprezError why = {0};
-    if (upz_still_read(&f, NULL, NULL, part, &why) < 0)
+    int r = upz_still_read(&f, NULL, NULL, part, &why);
+    if (r == UPREZ_ERR_MEMORY) {
+        if (err) *err = why;
+        return r;
+    }
+    if (r < 0)
         return upz_fail(err, UPREZ_ERR_VERIFY, "the picture just written does not decode: %s",
                         why.text);
-    int r = 0;
     if (f->damaged || f->av->width != picture->width || f->av->height != picture->height)
         r = upz_fail(err, UPREZ_ERR_VERIFY, "%s came back as %dx%d instead of %dx%d%s", part,
                      f->av->width, f->av->height, picture->width, picture->height,

@@ -16,6 +16,7 @@ typedef struct Writer {
     struct jpeg_error_mgr errors;
     jmp_buf back;
     char why[JMSG_LENGTH_MAX];
+    bool no_memory;
     struct jpeg_destination_mgr to;
     uint8_t *d;
     size_t n, cap;
@@ -38,7 +39,7 @@ static boolean more(j_compress_ptr c)
     Writer *w = c->client_data;
     w->n = w->cap;
     if (!upz_grow(&w->d, &w->cap, w->cap + 65536, 1, SIZE_MAX / 2)) {
-        memcpy(w->why, "out of memory", 14);
+        w->no_memory = true;
         longjmp(w->back, 1);
     }
     w->to.next_output_byte = w->d + w->n;
@@ -166,7 +167,9 @@ int upz_jpeg_encode(uint8_t **out, size_t *size, const UprezPicture *picture, in
     w->errors.output_message = quiet;
     int r = 0;
     if (setjmp(w->back))
-        r = upz_fail(err, UPREZ_ERR_OUTPUT, "the JPEG cannot be written: %s", w->why);
+        r = w->no_memory ? upz_fail_memory(err, w->cap, "a JPEG")
+                         : upz_fail(err, UPREZ_ERR_OUTPUT, "the JPEG cannot be written: "
+                                    "%s", w->why);
     else
         write_all(w, picture, quality, meta);
     jpeg_destroy_compress(&w->c);

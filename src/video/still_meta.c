@@ -289,13 +289,16 @@ bool upz_density_find(const uint8_t *d, size_t n, UpzDensity *out)
 typedef struct Bytes {
     uint8_t *d;
     size_t n, cap;
+    bool no_memory;
 } Bytes;
 
 static bool put_bytes(Bytes *b, const void *d, size_t n)
 {
     size_t need;
-    if (!upz_add_size(b->n, n, &need) || !upz_grow(&b->d, &b->cap, need, 1, SIZE_MAX / 2))
+    if (!upz_add_size(b->n, n, &need) || !upz_grow(&b->d, &b->cap, need, 1, SIZE_MAX / 2)) {
+        b->no_memory = true;
         return false;
+    }
     if (n) memcpy(b->d + b->n, d, n);
     b->n = need;
     return true;
@@ -317,6 +320,7 @@ static bool png_icc(Bytes *b, const UpzStillMeta *m)
     uLong packed = compressBound((uLong)m->icc_size);
     size_t head = sizeof(name) + 1;
     uint8_t *z = upz_calloc(1, head + packed);
+    b->no_memory |= !z;
     if (!z) return false;
     memcpy(z, name, sizeof(name));
     bool ok = compress(z + head, &packed, m->icc, (uLong)m->icc_size) == Z_OK &&
@@ -449,6 +453,7 @@ static bool embed_tiff(Bytes *b, const uint8_t *d, size_t n, const UpzStillMeta 
     if (!ifd_open(&f, d, n) || f.big || f.count > 1000 || n > UINT32_MAX / 2) return false;
     unsigned count = f.count;
     uint8_t *list = upz_calloc(count + 5, 12);
+    b->no_memory |= !list;
     if (!list) return false;
     memcpy(list, d + f.at, 12 * (size_t)count);
     bool ok = put_bytes(b, d, n);
@@ -481,6 +486,7 @@ int upz_still_embed(UpzStillKind kind, const uint8_t *data, size_t size, const U
     *out = NULL;
     if (!ok) {
         upz_free(b.d);
+        if (b.no_memory) return upz_fail_memory(err, size, "the picture file");
         return upz_fail(err, UPREZ_ERR_OUTPUT, "the ICC profile or EXIF block (%zu and %zu bytes) "
                         "cannot be put into the picture file", meta->icc_size, meta->exif_size);
     }

@@ -47,7 +47,7 @@ typedef struct UpzStillMeta {
 } UpzStillMeta;
 
 /* A new block of memory (upz_free) with the file and the metadata in it, for PNG, WebP, TIFF as
- * libavcodec writes them; their density is replaced. BUG when the file is not such a one, MEMORY. */
+ * libavcodec writes them; their density is replaced. OUTPUT when the file is not such a one, MEMORY. */
 int upz_still_embed(UpzStillKind kind, const uint8_t *data, size_t size, const UpzStillMeta *meta,
                     uint8_t **out, size_t *out_size, UprezError *err);
 
