@@ -15,9 +15,11 @@
 #include "base/file.h"
 #include "engine/library.h"
 #include "engine/libtorch/module.h"
+#include "engine/onnxruntime/cuda_driver.h"
 #include "engine/tensor/tensor.h"
 
 #define MODULE "engine-libtorch.so"
+#define CAN "fp32, bf16, fp16; TorchScript"
 
 extern const UpzEngineOps upz_engine_libtorch;
 
@@ -261,18 +263,24 @@ static int open_runtime(UpzRuntime **out, UprezContext *ctx, UprezModel *model,
     char trt[PATH_MAX] = "";
     *out = NULL;
     int r = find_both(&found, params->runtime_path, err);
+    if (r >= 0 && !strcmp(device->kind, "cuda"))
+        r = upz_cuda_check_context(params->runtime_path, device, err);
     if (r < 0) return r;
     UpzRuntime *t = upz_calloc(1, sizeof(*t));
     if (!t) return upz_fail_memory(err, sizeof(*t), "a network of LibTorch");
     UprezError ignored, own = {0};
     upz_library_find(&torch_tensorrt, params->runtime_path, trt, sizeof(trt), &ignored);
     const bool foreign = model->foreign[0];
+    UpzGpu gpus[UPZ_GPUS];
     const UpzTorchOpen how = {
         .path = foreign ? model->facts.path : NULL, .graph = foreign ? NULL : &model->graph,
         .device = device->kind, .index = device->index,
         .precision = params->precision ? params->precision : "auto",
         .channels = model->facts.scale_num ? model->facts.channels : 0,
-        .threads = upz_pool_size(ctx->pool), .trt = trt, .stream = device->native_stream};
+        .align = model->facts.scale_num ? model->facts.align : 0,
+        .threads = upz_pool_size(ctx->pool), .trt = trt,
+        .cuda_here = upz_cuda_gpus(params->runtime_path, gpus, &ignored) > 0,
+        .stream = device->native_stream};
     UpzTorchFacts own_facts = {0};
     r = open_module(&t->m, &found, err);
     if (r >= 0) {
@@ -348,34 +356,16 @@ static const UpzRuntimeOps runtime = {
 
 /* ---- the engine's table ---- */
 
-/* Number of devices the CUDA driver knows, names of the first few; opening it starts no context. */
-static int cuda_devices(char names[][128], int max)
-{
-    int (*init)(unsigned), (*count)(int *), (*name)(char *, int, int);
-    int n = 0;
-    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!driver) return 0;
-    *(void **)&init = dlsym(driver, "cuInit");
-    *(void **)&count = dlsym(driver, "cuDeviceGetCount");
-    *(void **)&name = dlsym(driver, "cuDeviceGetName");
-    if (!init || !count || !name || init(0) || count(&n)) return 0;
-    n = UPZ_MIN(n, max);
-    for (int i = 0; i < n; i++)
-        if (name(names[i], 128, i)) snprintf(names[i], 128, "CUDA device %d", i);
-    return n;
-}
-
-static void add_device(UpzDeviceList *list, const Found *f, const char *kind, int index,
-                       const char *name)
+static void add_device(UpzDeviceList *list, const Found *f, const char *kind, const char *name)
 {
     if (list->n >= UPZ_COUNT(list->items)) return;
     UpzDevice *d = &list->items[list->n++];
-    *d = (UpzDevice){.index = index};
+    *d = (UpzDevice){.index = 0};
     snprintf(d->kind, sizeof(d->kind), "%s", kind);
     snprintf(d->name, sizeof(d->name), "%.*s", (int)sizeof(d->name) - 1, name);
     snprintf(d->runtime, sizeof(d->runtime), "%.*s", (int)sizeof(d->runtime) - 1, f->library);
     snprintf(d->version, sizeof(d->version), "%s", f->version[0] ? f->version : f->built_for);
-    snprintf(d->can, sizeof(d->can), "fp32, bf16, fp16; TorchScript");
+    snprintf(d->can, sizeof(d->can), CAN);
 }
 
 static bool beside(const Found *f, const char *name)
@@ -389,14 +379,15 @@ static bool beside(const Found *f, const char *name)
 static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
 {
     Found found;
-    char names[8][128];
+    UprezError ignored;
     int r = find_both(&found, runtime_path, why);
     if (r < 0) return r;
-    add_device(list, &found, "cpu", 0, upz_cpu_name(upz_cpu_detect()));
-    const int n = beside(&found, "libtorch_cuda.so") ? cuda_devices(names, 8) : 0;
-    for (int i = 0; i < n; i++) add_device(list, &found, "cuda", i, names[i]);
+    const char *version = found.version[0] ? found.version : found.built_for;
+    add_device(list, &found, "cpu", upz_cpu_name(upz_cpu_detect()));
+    if (beside(&found, "libtorch_cuda.so"))
+        upz_cuda_list(runtime_path, found.library, version, CAN, list, &ignored);
     /* which devices there are only LibTorch could say, at length: the first is offered */
-    if (beside(&found, "libtorch_xpu.so")) add_device(list, &found, "xpu", 0, "Intel GPU");
+    if (beside(&found, "libtorch_xpu.so")) add_device(list, &found, "xpu", "Intel GPU");
     return 0;
 }
 

@@ -159,6 +159,13 @@ bool is_memory(const std::string &text)
            has(text, "not enough memory");
 }
 
+// No kernel for that type of numbers on this device.
+bool is_lacking(const std::string &text)
+{
+    return has(text, "not implemented for") || has(text, "unsupported scalar type") ||
+           has(text, "Unsupported data type");
+}
+
 // Runs f; whatever it throws becomes a code and a sentence. `what` stands before LibTorch's words.
 template <class F> int guarded(UprezError *err, int code, const std::string &what, F f) noexcept
 {
@@ -252,7 +259,8 @@ private:
     const UpzGraph *g;
     Module *m;
     const UpzTorchSave *save; // NULL: to be run by us
-    std::vector<std::array<std::string, 2>> names; // flat and spread over channels
+    enum Form { AS_IS, FLAT, BY_CHANNEL }; // the last: shaped to go along with a map
+    std::vector<std::array<std::string, 3>> names;
     std::ostringstream text;
 
     bool padded() const { return save && save->align > 1; }
@@ -269,20 +277,21 @@ private:
              << "[0, right, 0, below])\n";
     }
 
-    // A tensor as the module's parameter; by_channel: shaped to go along with a map.
-    std::string tensor(int index, bool by_channel = false)
+    // A tensor as the module's parameter.
+    std::string tensor(int index, Form form)
     {
         if (index == UPZ_NO_TENSOR) return "None";
-        std::string &name = names[static_cast<size_t>(index)][by_channel];
+        std::string &name = names[static_cast<size_t>(index)][form];
         if (!name.empty()) return "self." + name;
         const UpzTensor &t = g->tensors[index];
-        name = "w" + std::to_string(index) + (by_channel ? "c" : "");
+        name = "w" + std::to_string(index) + (form == BY_CHANNEL ? "c" : form == FLAT ? "f" : "");
         for (const char *p = t.name ? t.name : ""; *p; p++) {
             if (p == t.name) name += '_';
             name += isalnum(static_cast<unsigned char>(*p)) ? *p : '_';
         }
         std::vector<int64_t> dims(t.dims, t.dims + t.n_dims);
-        if (by_channel) dims = {1, t.count, 1, 1};
+        if (form == BY_CHANNEL) dims = {1, t.count, 1, 1};
+        if (form == FLAT) dims = {t.count};
         at::Tensor data = at::from_blob(t.data, dims, at::kFloat).clone();
         m->register_parameter(name, data, false);
         return "self." + name;
@@ -352,7 +361,7 @@ private:
             line(i) << "torch.constant_pad_nd(" << src(n) << ", [" << n.pad_x << ", " << right
                     << ", " << n.pad_y << ", " << below << "], 0.0)\n";
         }
-        const std::string weights = tensor(n.weights), bias = tensor(n.bias);
+        const std::string weights = tensor(n.weights, AS_IS), bias = tensor(n.bias, FLAT);
         line(i) << "torch.conv2d(" << (inside ? src(n) : v(static_cast<int>(i))) << ", " << weights
                 << ", " << bias << ", " << pair(n.stride, n.stride) << ", "
                 << (inside ? pair(n.pad_y, n.pad_x) : pair(0, 0)) << ", [1, 1], " << n.groups
@@ -364,7 +373,7 @@ private:
         // rows behind the last that ATen's own padding would leave out, or has too many (< 0)
         const int more_y = n.stride - n.kernel_h + 2 * n.pad_y;
         const int more_x = n.stride - n.kernel_w + 2 * n.pad_x;
-        const std::string weights = tensor(n.weights), bias = tensor(n.bias);
+        const std::string weights = tensor(n.weights, AS_IS), bias = tensor(n.bias, FLAT);
         const std::string self = v(static_cast<int>(i));
         std::ostringstream cut;
         cut << "torch.narrow(torch.narrow(" << self << ", 2, %Y, " << src(n) << ".size(2) * "
@@ -390,7 +399,7 @@ private:
                 << std::max(n.pad_y + n.stride - n.kernel_h, 0) << "], 0.0)\n";
         line(i) << at(n.pad_y, n.pad_x) << "\n";
         if (n.bias != UPZ_NO_TENSOR)
-            line(i) << "torch.add(" << self << ", " << tensor(n.bias, true) << ")\n";
+            line(i) << "torch.add(" << self << ", " << tensor(n.bias, BY_CHANNEL) << ")\n";
     }
 
     void add(size_t i, const UpzNode &n)
@@ -414,9 +423,9 @@ private:
         const bool tensors = n.weights != UPZ_NO_TENSOR || n.bias != UPZ_NO_TENSOR;
         const std::string self = v(static_cast<int>(i));
         const std::string scale = tensors ? n.weights == UPZ_NO_TENSOR ? "1.0"
-                                                                       : tensor(n.weights, true)
+                                                                       : tensor(n.weights, BY_CHANNEL)
                                           : number(n.alpha[0]);
-        const std::string offset = tensors ? n.bias == UPZ_NO_TENSOR ? "" : tensor(n.bias, true)
+        const std::string offset = tensors ? n.bias == UPZ_NO_TENSOR ? "" : tensor(n.bias, BY_CHANNEL)
                                            : number(n.alpha[1]);
         line(i) << "torch.mul(" << src(n) << ", " << scale << ")\n";
         if (!offset.empty()) line(i) << "torch.add(" << self << ", " << offset << ")\n";
@@ -471,7 +480,7 @@ private:
             line(i) << "torch.leaky_relu" << in_place << x << ", " << number(n.slope) << ")\n";
             break;
         case UPZ_ACT_PRELU: {
-            const std::string slopes = tensor(n.slopes);
+            const std::string slopes = tensor(n.slopes, FLAT);
             line(i) << "torch.prelu(" << x << ", " << slopes << ")\n";
             break;
         }
@@ -662,6 +671,9 @@ struct UpzTorchNet {
         torch::jit::GraphOptimizerEnabledGuard plain(false);
         IValue result = module.forward({input});
         at::Tensor out = first_tensor(result);
+        if (result.isNone())
+            fail(UPREZ_ERR_MODEL, "%s: its forward gives back nothing (None) where a tensor is "
+                 "expected; save it again with one that returns the picture", name.c_str());
         if (!out.defined())
             fail(UPREZ_ERR_MODEL, "%s: its forward gives back %s, not a tensor", name.c_str(),
                  result.tagKind().c_str());
@@ -683,7 +695,8 @@ struct UpzTorchNet {
     {
         at::Tensor zeros = at::zeros({in[0], in[1], in[2], in[3]}, at::kFloat);
         if (settled) return call(arrange(zeros));
-        std::exception_ptr first;
+        std::exception_ptr first, lacking;
+        at::ScalarType lacking_type = at::kFloat;
         for (at::ScalarType t : types) {
             type = t;
             try {
@@ -691,12 +704,18 @@ struct UpzTorchNet {
                 settled = true;
                 return out;
             } catch (...) {
-                if (is_memory(current_words())) throw;
+                const std::string text = current_words();
+                if (is_memory(text)) throw;
                 if (!first) first = std::current_exception();
+                if (!lacking && is_lacking(text)) {
+                    lacking = std::current_exception();
+                    lacking_type = t;
+                }
             }
         }
-        type = types.front();
-        std::rethrow_exception(first);
+        // the type was right, but this LibTorch has no such arithmetic: that says more
+        type = lacking ? lacking_type : types.front();
+        std::rethrow_exception(lacking ? lacking : first);
     }
 
     void begin() const
@@ -731,10 +750,10 @@ struct Flush {
         fail(UPREZ_ERR_DEVICE, "%s holds TensorRT engines made by torch_tensorrt, whose runtime "
              "(libtorchtrt_runtime.so) is not here for LibTorch %s; install the torch_tensorrt of "
              "that version, or say where it is with --runtime-path", name.c_str(), UPZ_TORCH_TEXT);
-    if (has(text, "Expected Tensor but got None"))
-        fail(UPREZ_ERR_MODEL, "%s: a step of its program gives nothing back where a tensor is "
-             "needed; LibTorch %s is not the version it was saved with: save it again with that "
-             "one", name.c_str(), UPZ_TORCH_TEXT);
+    if (has(text, "Expected Tensor but got None") || has(text, "There were no tensor arguments"))
+        fail(UPREZ_ERR_MODEL, "%s: a step of its program has nothing (None) where a tensor is "
+             "needed; it was perhaps saved by another version than LibTorch %s: save it again with "
+             "that one", name.c_str(), UPZ_TORCH_TEXT);
     if (has(text, "Unknown builtin op") || has(text, "Unknown type name"))
         fail(UPREZ_ERR_MODEL, "%s needs what LibTorch %s has not: %s; it was saved by another "
              "version, or needs a library of its own", name.c_str(), UPZ_TORCH_TEXT,
@@ -833,19 +852,20 @@ void set_type(UpzTorchNet *net, const char *precision, bool script, bool half)
 void try_out(UpzTorchNet *net, const UpzTorchOpen *how)
 {
     Scope scope(net);
-    const int channels[] = {how->channels ? how->channels : 3, how->channels == 3 ? 0 : 1};
-    for (int c : channels) {
-        if (!c) break;
-        const int64_t in[4] = {1, c, 64, 64};
+    const int channels = how->graph ? how->graph->nodes[0].channels : how->channels;
+    const int align = std::max(how->align, 1), side = (63 + align) / align * align;
+    for (int c : {channels ? channels : 3, 1}) {
+        const int64_t in[4] = {1, c, side, side};
         try {
             net->trial(in);
             break;
         } catch (...) {
             const std::string text = current_words();
-            if (has(text, "not implemented for") || has(text, "unsupported scalar type"))
+            if (net->ours || is_lacking(text))
                 fail(UPREZ_ERR_DEVICE, "LibTorch %s does not compute %s in %s here: %s",
                      UPZ_TORCH_TEXT, net->name.c_str(), type_name(net->type), words(text).c_str());
-            // any other size or count of channels may do: shape() and prepare() will say
+            // any other size may do: shape() and prepare() will say
+            if (channels) break;
         }
     }
     if (strcmp(how->precision, "auto") && net->type != type_of(how->precision))
@@ -864,6 +884,9 @@ int open_net(UpzTorchNet **out, const UpzTorchOpen *how, UpzTorchFacts *facts, U
         net->threads = std::max(how->threads, 1);
         Quiet quiet(&net->silent);
         net->begin();
+        // LibTorch looks for CUDA once a process: also a network on the processor has to wait
+        if (how->cuda_here && !beside("libtorch_cuda.so").empty())
+            open_beside("libtorch_cuda.so", "CUDA");
         net->device = need_device(how->device, how->index);
         net->caller_stream = how->stream;
         if (net->device.is_cuda()) net->cuda = cuda_part();

@@ -32,7 +32,9 @@ typedef struct UpzTorchOpen {
     int index;
     const char *precision;  /* "auto", "fp32", "fp16", "bf16" */
     int channels;           /* of the input, 0 = not known */
+    int align;              /* sides have to be multiples of it; 0 = not known */
     int threads;            /* that one operation may use on the processor */
+    bool cuda_here;         /* the driver knows a device: CUDA's part is loaded for any device */
     const char *trt;        /* path of libtorchtrt_runtime.so, "" if there is none */
     void *stream;           /* CUstream to join, or NULL */
 } UpzTorchOpen;
