@@ -41,8 +41,8 @@ const char *upz_lane_engine(const UpzLane *lane);
 const char *upz_lane_device(const UpzLane *lane);
 const char *upz_lane_precision(const UpzLane *lane);
 
-/* Begins one picture; waits for no engine's compute, only for steps before the engine's. Both pictures stay the caller's and
- * alive until finish. */
+/* Begins one picture: does the steps before the first engine's, whose compute is not waited for. Both
+ * pictures stay the caller's and alive until finish. */
 int upz_lane_start(UpzLane *lane, const UprezPicture *src, UprezPicture *dst, UprezError *err);
 /* Waits for the oldest started picture. */
 int upz_lane_finish(UpzLane *lane, UprezError *err);

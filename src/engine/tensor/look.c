@@ -8,7 +8,7 @@
 #include "engine/tensor/half.h"
 #include "engine/tensor/inner.h"
 
-#define TRIAL 96          /* px, a side of the picture the reach is measured on: quick on any engine */
+#define TRIAL 96          /* px, a side of the picture the reach is measured on: quick anywhere */
 #define REACH_UNKNOWN 256 /* px: further than that shows */
 
 typedef struct Look {

@@ -39,16 +39,14 @@ static size_t read_number(const char *path, const char *key)
     return bytes;
 }
 
-/* Bytes of main memory that can be had: what the system calls available, within the cgroup's limit.
- * 0: unknown. */
-static size_t memory_available(void)
+/* Bytes of main memory, within the cgroup's limit; 0: unknown. Not what is free now: tiles belong
+ * to the numerics, which shall be the same in the next run. */
+static size_t memory_here(void)
 {
-    size_t bytes = read_number("/proc/meminfo", "MemAvailable:");
+    size_t bytes = read_number("/proc/meminfo", "MemTotal:");
     if (bytes < SIZE_MAX >> 10) bytes <<= 10;
-    size_t limit = read_number("/sys/fs/cgroup/memory.max", "");
-    size_t used = read_number("/sys/fs/cgroup/memory.current", "");
-    if (limit) bytes = UPZ_MIN(bytes, limit > used ? limit - used : 1);
-    return bytes;
+    const size_t limit = read_number("/sys/fs/cgroup/memory.max", "");
+    return limit && (!bytes || limit < bytes) ? limit : bytes;
 }
 
 /* Floats per input px that are alive at once, at most, when layers run one after another. */
@@ -78,7 +76,7 @@ static double live_floats(const UpzGraph *g)
 size_t upz_tensor_map_bytes(const UpzEngine *e, const UpzTensorShape *s)
 {
     const double scale = (double)e->model->facts.scale_num / e->model->facts.scale_den;
-    /* a network we cannot look into: two maps of 64 channels, at the input's size and the result's */
+    /* a network we cannot look into: two maps of 64 channels, at both sizes */
     const double floats = e->model->graph.n_nodes ? live_floats(&e->model->graph)
                                                   : 128 * (1 + scale * scale);
     const double bytes = floats * s->batch * s->height * s->width *
@@ -309,7 +307,7 @@ int upz_tensor_layout(UpzEngine *e, size_t mem_limit, UprezError *err)
                         "%d are supported", f->fixed_batch, UPZ_TENSOR_BATCH);
     t.batch = UPZ_MIN(t.batch, UPZ_TENSOR_BATCH);
     const int slots = t.slots;
-    size_t cap = f->device_memory ? e->device.memory / 2 : memory_available() / 2;
+    size_t cap = f->device_memory ? e->device.memory / 2 : memory_here() / 2;
     if (!cap) cap = SIZE_MAX;
     for (;;) {
         UprezError why = {0};

@@ -6,14 +6,15 @@
  * tiles that overlap and are blended, batches across tiles and frames, flow, smaller tiles when
  * memory runs out.
  *
- * Tiles: a picture goes whole when the runtime takes its size and the network's maps, by an estimate,
- * fit into half of the memory there is; else, or with a tile asked for, in tiles of one shape that
- * overlap (tiles.h). Their halo is the network's reach, but at most the larger of 32 px and an eighth
- * of the tile, and at most a quarter of it: where that is enough tiles are cut together and no trace
- * of them is left, else they fade into each other. Pictures smaller than a fixed or least shape are
- * padded on the right and below as the graph says (foreign models: edge pixels repeat), and so are
- * those off the model's alignment. When memory runs out: batches of one, one slot, then tiles of half
- * the side, down to 64 px.
+ * Tiles: a picture goes whole when the runtime takes its size and the network's maps, by an
+ * estimate, fit into half of the memory built in (not of what is free: the next run shall decide
+ * alike). Else, or with a tile asked for, it goes in tiles of one shape that overlap (tiles.h).
+ * Their halo is the network's reach, but at most the larger of 32 px and an eighth of the tile, and
+ * at most a quarter of it: where that is enough tiles are cut together and no trace of them is
+ * left, else they fade into each other. Pictures smaller than a fixed or least shape are padded on
+ * the right and below as the graph says (foreign models: edge pixels repeat), and so are those off
+ * the model's alignment. When memory runs out: batches of one, one slot, then tiles of half the
+ * side, down to 64 px.
  *
  * Batches are filled with tiles and pictures in their order. One that is not full starts when its
  * first picture is waited for; what its other images hold is left from runs before (zeros at first)
