@@ -519,7 +519,20 @@ static void less_memory(void **state)
     assert_non_null(strstr(err.text, "MiB"));
     UpzTask t = {.src = src, .dst = src};
     assert_int_equal(upz_tensor_submit(e, &t), UPREZ_ERR_BUG); /* nothing is planned */
+    assert_non_null(strstr(t.err.text, "fake"));
+    /* found out when it is too late to plan anew: what to do is said */
+    assert_int_equal(upz_tensor_plan(e, &s, 0, &plan, &err), 0);
+    fake.run_pixels = 1000;
+    UprezPicture *dst;
+    assert_int_equal(uprez_picture_alloc(&dst, &s.dst, plan.width, plan.height, &err), 0);
+    t = (UpzTask){.src = src, .dst = dst};
+    assert_int_equal(upz_tensor_submit(e, &t), 0);
+    assert_int_equal(upz_tensor_wait(e, &t, -1), 0);
+    assert_int_equal(t.result, UPREZ_ERR_MEMORY);
+    assert_non_null(strstr(t.err.text, "no room while running"));
+    assert_non_null(strstr(t.err.text, "--tile 80"));
     upz_tensor_close(&e);
+    uprez_picture_unref(&dst);
     uprez_picture_unref(&src);
     graph_model_free(m);
 }

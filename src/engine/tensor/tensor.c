@@ -115,8 +115,14 @@ static void *slot_main(void *arg)
         while (e->runs == e->max_runs) pthread_cond_wait(&e->work, &e->lock);
         e->runs++;
         pthread_mutex_unlock(&e->lock);
-        UprezError err = {0};
-        int r = e->runtime->run(e->rt, slot->index, &err);
+        UprezError err = {0}, own = {0};
+        int r = e->runtime->run(e->rt, slot->index, &own);
+        /* too late for smaller tiles of our own choice: the plan's numerics are promised */
+        if (r == UPREZ_ERR_MEMORY)
+            upz_fail(&err, r, "%s; smaller tiles need less: give --tile %d or less", own.text,
+                     UPZ_MAX(UPZ_MAX(e->tensor.width, e->tensor.height) / 2, 16));
+        else
+            err = own;
         pthread_mutex_lock(&e->lock);
         e->runs--;
         pthread_cond_broadcast(&e->work);
