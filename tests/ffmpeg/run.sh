@@ -104,12 +104,20 @@ md5s seek1 -ss 1.5 -i "$tmp/seek.mkv" -vf "uprez=model=lanczos"
 md5s seek2 -ss 1.5 -i "$tmp/seek.mkv" -vf "uprez=model=lanczos:async=0"
 same "seeking" seek1 seek2
 
-# size and format change midstream: ffmpeg makes the graph anew, nothing is lost
-"$ffmpeg" -v error -f lavfi -i "$(src 64x48)" -c:v rawvideo -pix_fmt yuv420p -f nut "$tmp/a.nut" -y
-if [ -f "$shared/media/video/dog_resolution_change.h264" ]; then
-    md5s change -i "$shared/media/video/dog_resolution_change.h264" -vf "uprez=model=bicubic:w=320:h=240"
-    n=$("$ffmpeg" -v error -i "$shared/media/video/dog_resolution_change.h264" -vf null -fps_mode passthrough -f framemd5 - 2>/dev/null | grep -vc '^#')
-    [ "$(wc -l <"$tmp/change")" = "$n" ] && ok "size change midstream: $n frames" || bad "size change midstream: $(wc -l <"$tmp/change") of $n frames"
+# size change midstream: ffmpeg makes the graph anew. Before 7.0 it drops what filters still hold
+# then (any filter's), so there only async=0 keeps every frame
+change=$shared/media/video/dog_resolution_change.h264
+if [ -f "$change" ]; then
+    md5s whole -i "$change" -vf null
+    n=$(wc -l <"$tmp/whole")
+    md5s change0 -i "$change" -vf "uprez=model=bicubic:w=320:h=240:async=0"
+    [ "$(wc -l <"$tmp/change0")" = "$n" ] && ok "size change midstream, sync: $n frames" ||
+        bad "size change midstream, sync: $(wc -l <"$tmp/change0") of $n frames"
+    md5s change1 -i "$change" -vf "uprez=model=bicubic:w=320:h=240"
+    case $("$ffmpeg" -version | head -1) in
+    *version\ [56].*) skip "size change midstream, async: this ffmpeg drops frames in flight ($(wc -l <"$tmp/change1") of $n)" ;;
+    *) same "size change midstream, async" change0 change1 ;;
+    esac
 else
     skip "size change midstream: no real media at $shared"
 fi
