@@ -71,8 +71,8 @@ static void add_device(const OvLibrary *lib, const struct ov_core *core, const c
     upz_ov_property(lib, core, name, "FULL_DEVICE_NAME", d->name, sizeof(d->name));
     if (!d->name[0]) snprintf(d->name, sizeof(d->name), "%s", name);
     upz_ov_property(lib, core, name, "OPTIMIZATION_CAPABILITIES", caps, sizeof(caps));
-    snprintf(d->can, sizeof(d->can), "fp32%s%s", strstr(caps, "FP16") ? " fp16" : "",
-             strstr(caps, "BF16") ? " bf16" : "");
+    snprintf(d->can, sizeof(d->can), "fp32%s%s", strstr(caps, "FP16") ? ", fp16" : "",
+             strstr(caps, "BF16") ? ", bf16" : "");
     if (gpu) {
         unsigned long long bytes = 0;
         upz_ov_property(lib, core, name, "GPU_DEVICE_TOTAL_MEM_SIZE", memory, sizeof(memory));
