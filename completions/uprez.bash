@@ -11,7 +11,7 @@ _uprez() {
     case ${COMP_WORDS[1]-} in
     model)
         if [ "$COMP_CWORD" = 2 ]; then
-            mapfile -t COMPREPLY < <(compgen -W 'list info verify pull convert --help' -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W 'list info verify pull convert compile --help' -- "$cur")
             return
         fi
         command=(model "${COMP_WORDS[2]}") ;;
@@ -40,7 +40,7 @@ _uprez() {
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     elif [ "${command[0]-}" = model ]; then
         case ${command[1]} in
-        info | convert) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur"; compgen -f -- "$cur") ;;
+        info | convert | compile) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur"; compgen -f -- "$cur") ;;
         verify | pull) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur") ;;
         esac
     elif [ ${#command[@]} = 0 ]; then

@@ -70,7 +70,8 @@ function __uprez_words
     switch "$command"
         case model
             printf '%s\t%s\n' list 'what is known' info 'what a file is' verify 'compare hashes' \
-                pull 'fetch a model' convert 'write it as another kind of file'
+                pull 'fetch a model' convert 'write it as another kind of file' \
+                compile 'build a TensorRT engine'
         case 'model verify' 'model pull'
             __uprez_models
         case 'model *'
@@ -78,7 +79,7 @@ function __uprez_words
             __fish_complete_path (commandline -ct)
         case ''
             if test (count $words) = 1
-                printf '%s\t%s\n' model 'models: list, info, verify, pull, convert' \
+                printf '%s\t%s\n' model 'models: list, info, verify, pull, convert, compile' \
                     bench 'how fast it is here' devices 'engines and devices'
             end
             __fish_complete_path (commandline -ct)

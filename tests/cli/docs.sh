@@ -41,7 +41,7 @@ for name, text in parts.items():
             r = subprocess.run([uprez, o, "1"], capture_output=True, text=True)
             if "there is no option" in r.stderr:
                 print(f"the manual promises {o}, which is refused"); wrong = 1
-for name in ("model list", "model info", "model verify", "model pull", "model convert", "bench", "devices"):
+for name in ("model list", "model info", "model verify", "model pull", "model convert", "model compile", "bench", "devices"):
     if name not in parts:
         print(f"the manual lacks 'uprez {name}'"); wrong = 1
 sys.exit(wrong)
@@ -57,7 +57,7 @@ complete_for() { # WORDS…: what is offered after them
     _uprez
     printf '%s\n' "${COMPREPLY[@]}" | sort -u
 }
-for command in "" "model list" "model info" "model pull" "model convert" bench devices; do
+for command in "" "model list" "model info" "model pull" "model convert" "model compile" bench devices; do
     # shellcheck disable=SC2086
     "$UPREZ" $command --help | sed -nE 's/^  (-[^ ]+).*/\1/p' | tr ',' '\n' >"$tmp/want"
     # shellcheck disable=SC2086

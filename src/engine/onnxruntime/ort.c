@@ -313,7 +313,8 @@ int upz_ort_session(OrtSession **out, const UpzOrt *ort, UprezContext *ctx,
     if ((r = append(ort, o, provider, err)) < 0) goto end;
     if (data)
         r = upz_ort_check(ort, a->CreateSessionFromArray(ort->env, data, size, o, out),
-                          "the network cannot be set up", !provider->own_graph, err);
+                          provider->own_graph ? "the network cannot be set up" : path,
+                          !provider->own_graph, err);
     else
         r = upz_ort_check(ort, a->CreateSession(ort->env, path, o, out), path,
                           !provider->own_graph, err);
