@@ -109,6 +109,16 @@ static bool choice(const char *choices, const char *value)
     return false;
 }
 
+int upz_options_size(const char *name, const char *v, int *size, UprezError *err)
+{
+    int used = 0;
+    if (sscanf(v, "%5dx%5d%n", &size[0], &size[1], &used) != 2 || v[used] || size[0] < 1 ||
+        size[1] < 1 || size[0] > 65536 || size[1] > 65536)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s %s: give WIDTHxHEIGHT in pixels, as 1920x1080",
+                        name, v);
+    return 0;
+}
+
 static int store(const UpzOption *o, const char *name, const char *v, UprezError *err)
 {
     double d;
@@ -137,14 +147,7 @@ static int store(const UpzOption *o, const char *name, const char *v, UprezError
             return upz_fail(err, UPREZ_ERR_USAGE,
                             "%s %s: give seconds (12.5) or HH:MM:SS.mmm (00:01:12.500)", name, v);
         return 0;
-    case UPZ_OPT_SIZE: {
-        int *size = o->value, used = 0;
-        if (sscanf(v, "%5dx%5d%n", &size[0], &size[1], &used) != 2 || v[used] || size[0] < 1 ||
-            size[1] < 1 || size[0] > 65536 || size[1] > 65536)
-            return upz_fail(err, UPREZ_ERR_USAGE, "%s %s: give WIDTHxHEIGHT in pixels, as 1920x1080",
-                            name, v);
-        return 0;
-    }
+    case UPZ_OPT_SIZE: return upz_options_size(name, v, o->value, err);
     case UPZ_OPT_CHOICE:
         if (!choice(o->arg, v))
             return upz_fail(err, UPREZ_ERR_USAGE, "%s %s: give one of %s", name, v, o->arg);

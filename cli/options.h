@@ -38,6 +38,8 @@ typedef struct UpzOption {
  * Returns the number of positionals, or UPREZ_ERR_USAGE. --help gives UPREZ_EOF after printing. */
 int upz_options_parse(const UpzOption *options, int n, int argc, char **argv, const char **positional,
                       int max_positional, const char *usage, UprezError *err);
+/* WxH of an option into size[2]; USAGE names the option. */
+int upz_options_size(const char *name, const char *text, int *size, UprezError *err);
 void upz_options_help(const UpzOption *options, int n, const char *usage);
 
 #endif
