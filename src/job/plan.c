@@ -35,6 +35,14 @@ bool upz_index_usable(const UpzIndex *index, const UpzSourceInfo *info)
     return true;
 }
 
+/* Where a recording that begins between two keyframes can be decoded from. */
+static int64_t first_shown(const UpzIndex *index)
+{
+    for (size_t i = 0; i < index->n; i++)
+        if (index->items[i].key) return i ? index->items[i].pts : INT64_MIN;
+    return INT64_MIN;
+}
+
 int upz_select(UpzSelection *sel, const UpzJobParams *params, const UpzSourceInfo *info,
                const UpzIndex *index, UprezError *err)
 {
@@ -52,8 +60,9 @@ int upz_select(UpzSelection *sel, const UpzJobParams *params, const UpzSourceInf
         sel->end = (sel->start == INT64_MIN ? zero : sel->start) + ticks(params->duration, info);
     if (indexed) {
         sel->total = 0;
+        int64_t from = UPZ_MAX(sel->start, first_shown(index));
         for (size_t i = 0; i < index->n; i++)
-            sel->total += index->items[i].pts >= sel->start && index->items[i].pts < sel->end;
+            sel->total += index->items[i].pts >= from && index->items[i].pts < sel->end;
     } else if (sel->start != INT64_MIN || sel->end != INT64_MAX) {
         sel->total = -1;
     }

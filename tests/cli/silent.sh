@@ -123,9 +123,10 @@ while read -r codec ext options; do
     # shellcheck disable=SC2086
     ff -i "$tmp/six.y4m" -c:v "$codec" -g 50 $options "$tmp/six.$ext"
     ff -i "$tmp/six.$ext" -c copy -bsf:v 'noise=drop=lt(n\,20)' "$tmp/mid_$codec.$ext"
-    expect 0 "$UPREZ" --progress none -y -m bicubic -s 2 --preset ultrafast "$tmp/mid_$codec.$ext" "$tmp/mid.mkv"
+    expect 0 "$UPREZ" --progress json -y -m bicubic -s 2 --preset ultrafast "$tmp/mid_$codec.$ext" "$tmp/mid.mkv"
     said "begins between two keyframes"
     n=$(frames "$tmp/mid.mkv")
+    grep -q '"frame":'"$n,\"total\":$n," "$tmp/err" || bad "$codec: progress does not end at $n: $(grep total "$tmp/err" | tail -1)"
     # the first keyframe is the 50th picture or, with B-frames, near it
     [ "$n" -ge 98 ] && [ "$n" -le 103 ] || bad "$codec from the 20th packet on: $n frames"
 done <<'T'
