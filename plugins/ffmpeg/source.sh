@@ -26,12 +26,14 @@ ffmpeg_source() {
         return 1
     }
     tar -xf "$apt"/ffmpeg_*.orig.tar.?z -C "$2" --strip-components=1
-    if ls "$apt"/ffmpeg_*.debian.tar.* >/dev/null 2>&1; then # Debian's own fixes
+    if ls "$apt"/ffmpeg_*.debian.tar.?z >/dev/null 2>&1; then # Debian's own fixes, where it has any
         tar -xf "$apt"/ffmpeg_*.debian.tar.?z -C "$apt"
+    fi
+    if [ -f "$apt/debian/patches/series" ]; then
         while read -r p; do
             case $p in '' | '#'*) continue ;; esac
             patch -d "$2" -p1 -s -N <"$apt/debian/patches/$p" || echo "Debian's $p does not apply; left out." >&2
-        done <"$apt/debian/patches/series" 2>/dev/null
+        done <"$apt/debian/patches/series"
     fi
     rm -rf "$apt"
 }
