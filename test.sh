@@ -13,6 +13,9 @@ packages_need $packages_build $packages_test
 echo "Building …"
 build_into build -Dtests=enabled || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 tools/runtimes.sh build/runtimes
+# Debian's LibTorch, for its engine's tests: without it they are skipped
+{ packages_need libtorch-dev && tools/build-libtorch.sh /usr --dest build/modules/libtorch; } ||
+    echo "No module for LibTorch: its tests are skipped"
 rm -f build/meson-logs/testlog.json
 status=0
 meson test -C build --no-rebuild "$@" || status=$?

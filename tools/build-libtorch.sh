@@ -146,6 +146,7 @@ for f in engine-libtorch.so engine-libtorch-cuda.so; do
     cp "$work/$f" "$dest/.$f.new"
     mv "$dest/.$f.new" "$dest/$f"
 done
-printf 'libtorch %s\nfolder %s\nabi %s\ngraphs %s\nkey %s\n' "$version" "$lib" "$abi" "$graphs" \
-    "$key" >"$note"
+bytes=$(wc -c <"$dest/engine-libtorch.so")
+printf 'libtorch %s\nfolder %s\nbytes %d\nabi %s\ngraphs %s\nkey %s\n' "$version" "$lib" "$bytes" \
+    "$abi" "$graphs" "$key" >"$note"
 say "installed $dest/engine-libtorch.so (CUDA graphs: $graphs)"

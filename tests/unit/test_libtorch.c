@@ -1,6 +1,6 @@
 /* Engine libtorch: its module against the plain-C reference and against what PyTorch computed, real
  * TorchScript files against the same checkpoints on the cpu engine, and files that must be refused.
- * Run once for each module in build/modules/libtorch*, or for that of $UPREZ_RUNTIME_PATH; skipped
+ * Run once for each module in build/modules/libtorch*, or for the folder given as argument; skipped
  * where none is built (tools/build-libtorch.sh --dest build/modules/libtorch). */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -690,8 +690,7 @@ static int every_module(char **argv)
     for (size_t i = 0; i < found.gl_pathc; i++) {
         const pid_t child = fork();
         if (!child) {
-            setenv("UPREZ_RUNTIME_PATH", found.gl_pathv[i], 1);
-            execv(argv[0], argv);
+            execv(argv[0], (char *[]){argv[0], found.gl_pathv[i], NULL});
             _exit(127);
         }
         int status = 1;
@@ -703,9 +702,9 @@ static int every_module(char **argv)
 
 int main(int argc, char **argv)
 {
-    (void)argc;
-    const char *shared = getenv("SHARED"), *dir = getenv("UPREZ_RUNTIME_PATH");
-    if (!dir) return every_module(argv);
+    if (argc < 2) return every_module(argv);
+    const char *shared = getenv("SHARED"), *dir = argv[1];
+    setenv("UPREZ_RUNTIME_PATH", dir, 1);
     snprintf(folder, sizeof(folder), "%s/models", shared ? shared : "../shared");
     torch = open_module(dir);
     if (!torch) return 1;

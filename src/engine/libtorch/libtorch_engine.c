@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/context.h"
@@ -120,6 +121,13 @@ static int find_module(Found *f, const char *runtime_path, UprezError *err)
     if (!read_text(note, text, sizeof(text))) return 0;
     note_value(text, "libtorch", f->built_for, sizeof(f->built_for));
     note_value(text, "folder", f->built_with, sizeof(f->built_with));
+    /* the loader does not survive a file cut short */
+    struct stat st;
+    char bytes[32];
+    note_value(text, "bytes", bytes, sizeof(bytes));
+    if (bytes[0] && (stat(f->module, &st) || st.st_size != strtoll(bytes, NULL, 10)))
+        return upz_fail(err, UPREZ_ERR_DEVICE, "%s is damaged: it does not have the %s bytes it was "
+                        "built with; run tools/build-libtorch.sh again", f->module, bytes);
     return 0;
 }
 
