@@ -126,9 +126,8 @@ int upz_engine_look(UprezContext *ctx, UprezModel *model, const char *engine,
         if (!first.code || (first.code != UPREZ_ERR_MODEL && why.code == UPREZ_ERR_MODEL))
             first = why;
     }
-    if (first.code && (!model->foreign_why || first.code == UPREZ_ERR_MODEL))
-        return upz_fail(err, first.code, "%s", first.text);
-    if (model->foreign_why)
+    if (first.code && !model->foreign_why) return upz_fail(err, first.code, "%s", first.text);
+    if (model->foreign_why) /* which names the operator or form; not every runtime does */
         return upz_fail(err, UPREZ_ERR_MODEL, "%s%s%s", model->foreign_why,
                         first.code ? "; " : "", first.text);
     return upz_fail(err, UPREZ_ERR_DEVICE, "no engine%s%s runs %s files; see 'uprez devices'",

@@ -190,7 +190,7 @@ static void missing_is_an_error(void **state)
     static const struct {
         const char *fake, *engine, *says;
     } cases[] = {
-        {"cpu", "onnxruntime", "no CUDA provider"},
+        {"cpu", "onnxruntime", "no CUDA and no OpenVINO provider"},
         {"cpu", "tensorrt", "no TensorRT provider"},
         {"old", "onnxruntime", "1.11.0"},
         {"old", "tensorrt", "too old"},

@@ -297,7 +297,11 @@ int upz_ort_session(OrtSession **out, const UpzOrt *ort, UprezContext *ctx,
     int r;
     *out = NULL;
     TRY(a->CreateSessionOptions(&o), "a session cannot be set up");
-    TRY(a->SetSessionLogSeverityLevel(o, ORT_LOGGING_LEVEL_INFO), "its log cannot be set up");
+    /* a builder tells its progress; all else would fill pages */
+    TRY(a->SetSessionLogSeverityLevel(o, provider->kind == UPZ_ORT_TENSORRT
+                                             ? ORT_LOGGING_LEVEL_INFO
+                                             : ORT_LOGGING_LEVEL_WARNING),
+        "its log cannot be set up");
     if (a->SetUserLoggingFunction) {
         TRY(a->SetUserLoggingFunction(o, to_log, ctx), "its log cannot be set up");
     }

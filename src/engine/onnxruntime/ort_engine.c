@@ -151,7 +151,11 @@ static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
     if (r < 0) return r;
     /* the best first; why there is no GPU is said also when there is a CPU */
     UprezError other = {0};
-    if (upz_ort_require(&ort, UPZ_ORT_CUDA, why) >= 0)
+    if (!upz_ort_has(&ort, UPZ_ORT_CUDA) && !upz_ort_has(&ort, UPZ_ORT_OPENVINO))
+        upz_fail(why, UPREZ_ERR_DEVICE, "ONNX Runtime %s (%s) has no CUDA and no OpenVINO provider; "
+                 "get one with 'pip install onnxruntime-gpu' or 'pip install onnxruntime-openvino'",
+                 ort.version, ort.path);
+    else if (upz_ort_require(&ort, UPZ_ORT_CUDA, why) >= 0)
         upz_cuda_list(runtime_path, ort.path, ort.version, "fp16, fp32", list, why);
     add_device(list, &ort, "cpu", 0, upz_cpu_name(upz_cpu_detect()));
     if (upz_ort_require(&ort, UPZ_ORT_OPENVINO, &other) >= 0)
