@@ -17,7 +17,7 @@ ffmpeg_source() {
     options="-o Dir::Etc::sourcelist=$apt/sources.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$apt/lists
         -o Dir::Cache=$apt/cache -o APT::Sandbox::User=root"
     # shellcheck disable=SC2086
-    (cd "$apt" && apt-get $options update -q && apt-get $options source -q --download-only ffmpeg) >"$apt/log" 2>&1
+    (cd "$apt" && apt-get $options update -q && apt-get $options source -q --download-only ffmpeg) >"$apt/log" 2>&1 || :
     # a mirror in the middle of an update may lack Debian's part; FFmpeg's own is what counts
     ls "$apt"/ffmpeg_*.orig.tar.?z >/dev/null 2>&1 || {
         tail -5 "$apt/log" >&2

@@ -104,7 +104,7 @@ md5s seek1 -ss 1.5 -i "$tmp/seek.mkv" -vf "uprez=model=lanczos"
 md5s seek2 -ss 1.5 -i "$tmp/seek.mkv" -vf "uprez=model=lanczos:async=0"
 same "seeking" seek1 seek2
 
-# size change midstream: ffmpeg makes the graph anew. Before 7.0 it drops what filters still hold
+# size change midstream: ffmpeg makes the graph anew. Up to 7.1 it drops what filters still hold
 # then (any filter's), so there only async=0 keeps every frame
 change=$shared/media/video/dog_resolution_change.h264
 if [ -f "$change" ]; then
