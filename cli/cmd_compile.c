@@ -14,7 +14,8 @@
 static const char usage[] =
     "usage: uprez model compile IN [-o FILE] [options]\n\n"
     "Builds a TensorRT engine, which takes minutes. Without -o it is kept for later runs with\n"
-    "--engine tensorrt, which find it; FILE can be given to -m. It runs sizes from --min to --max:\n"
+    "--engine tensorrt, which find it; FILE can be given to -m. It runs sizes from --min to "
+    "--max:\n"
     "larger pictures are tiled, smaller ones padded.\n";
 
 /* --min, --opt and --max; what is not given follows from what is. */
@@ -29,8 +30,10 @@ static int take_sizes(int size[UPZ_TRT_SIZES][2], int align, UpzTrtProfile *p, U
     }
     for (int s = 0; s < UPZ_TRT_SIZES; s++) {
         if (size[s][0] % align || size[s][1] % align)
-            return upz_fail(err, UPREZ_ERR_USAGE, "%s %dx%d: this network takes sizes that are "
-                            "multiples of %d", names[s], size[s][0], size[s][1], align);
+            return upz_fail(err, UPREZ_ERR_USAGE,
+                            "%s %dx%d: this network takes sizes that are "
+                            "multiples of %d",
+                            names[s], size[s][0], size[s][1], align);
         if (s && (size[s][0] < size[s - 1][0] || size[s][1] < size[s - 1][1]))
             return upz_fail(err, UPREZ_ERR_USAGE, "%s %dx%d is smaller than %s %dx%d", names[s],
                             size[s][0], size[s][1], names[s - 1], size[s - 1][0], size[s - 1][1]);
@@ -93,10 +96,13 @@ int upz_cli_compile(int argc, char **argv, UprezError *err)
     UprezContext *ctx = NULL;
     UprezModel *m = NULL;
     UpzTrtProfile profile;
-    UprezContextParams cp = {.size = sizeof(cp), .threads = threads, .log = upz_cli_log,
-                             .log_cookie = &verbosity};
-    UprezModelParams mp = {.size = sizeof(mp), .denoise = -1, .engine = "tensorrt",
-                           .device = device_name, .runtime_path = runtime_path};
+    UprezContextParams cp = {
+        .size = sizeof(cp), .threads = threads, .log = upz_cli_log, .log_cookie = &verbosity};
+    UprezModelParams mp = {.size = sizeof(mp),
+                           .denoise = -1,
+                           .engine = "tensorrt",
+                           .device = device_name,
+                           .runtime_path = runtime_path};
     r = uprez_context_create(&ctx, &cp, err);
     if (r >= 0) r = uprez_model_load(&m, ctx, name, &mp, err);
     if (r >= 0) r = take_sizes(size, UPZ_MAX(uprez_model_facts(m)->align, 1), &profile, err);
@@ -106,9 +112,9 @@ int upz_cli_compile(int argc, char **argv, UprezError *err)
     if (r >= 0 && !quiet) {
         upz_cli_plain(stdout, out ? out : folder);
         printf(": %s, %dx%d to %dx%d, best at %dx%d\n", full ? "fp32" : "fp16",
-               profile.width[UPZ_TRT_MIN], profile.height[UPZ_TRT_MIN],
-               profile.width[UPZ_TRT_MAX], profile.height[UPZ_TRT_MAX],
-               profile.width[UPZ_TRT_OPT], profile.height[UPZ_TRT_OPT]);
+               profile.width[UPZ_TRT_MIN], profile.height[UPZ_TRT_MIN], profile.width[UPZ_TRT_MAX],
+               profile.height[UPZ_TRT_MAX], profile.width[UPZ_TRT_OPT],
+               profile.height[UPZ_TRT_OPT]);
     }
     uprez_model_unref(&m);
     uprez_context_destroy(&ctx);

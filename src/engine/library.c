@@ -22,7 +22,7 @@ enum { MAX_PASSES = 48, MAX_NEEDED = 64 };
 
 typedef struct Search {
     const UpzLibrary *lib;
-    char *path;       /* the file found */
+    char *path; /* the file found */
     size_t size;
     bool found;
     char looked[600]; /* for people */
@@ -184,8 +184,7 @@ static bool python_prefix(char prefix[PATH_MAX])
     char python[PATH_MAX], cfg[PATH_MAX];
     for (; path && *path; path += *path == ':') {
         size_t n = strcspn(path, ":");
-        int len = snprintf(python, sizeof(python), "%.*s/python3", (int)UPZ_MIN(n, PATH_MAX),
-                           path);
+        int len = snprintf(python, sizeof(python), "%.*s/python3", (int)UPZ_MIN(n, PATH_MAX), path);
         path += n;
         if (!n || len >= PATH_MAX || !is_file(python) || access(python, X_OK)) continue;
         if (behind_shim(python, prefix)) return true;
@@ -280,9 +279,10 @@ static bool search(Search *s, const char *runtime_path)
 
 static int not_found(const Search *s, UprezError *err)
 {
-    return upz_fail(err, UPREZ_ERR_DEVICE, "%s is not installed here (looked in %s); get it with "
-                    "'%s', or say where it is with --runtime-path", s->lib->name, s->looked,
-                    s->lib->hint);
+    return upz_fail(err, UPREZ_ERR_DEVICE,
+                    "%s is not installed here (looked in %s); get it with "
+                    "'%s', or say where it is with --runtime-path",
+                    s->lib->name, s->looked, s->lib->hint);
 }
 
 int upz_library_find(const UpzLibrary *lib, const char *runtime_path, char *path, size_t size,
@@ -346,8 +346,7 @@ static void *load(const char *path, const char *site, char *why, size_t size, in
             return NULL;
         snprintf(missing, sizeof(missing), "%.*s", (int)n, why);
         char other[256];
-        if (!neighbour(site, missing, file) ||
-            !load(file, site, other, sizeof(other), depth + 1))
+        if (!neighbour(site, missing, file) || !load(file, site, other, sizeof(other), depth + 1))
             return NULL;
     }
     return NULL;

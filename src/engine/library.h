@@ -13,11 +13,12 @@
 #include "base/error.h"
 
 typedef struct UpzLibrary {
-    const char *name;            /* for people: "ONNX Runtime" */
-    const char *const *files;    /* file name patterns (fnmatch), best first, ends with NULL */
-    const char *const *inner;    /* folders below a site-packages: "onnxruntime/capi"; ends with NULL */
-    const char *const *sonames;  /* for the system's loader; ends with NULL */
-    const char *hint;            /* how to get it: "pip install onnxruntime" */
+    const char *name;         /* for people: "ONNX Runtime" */
+    const char *const *files; /* file name patterns (fnmatch), best first, ends with NULL */
+    const char *const
+        *inner; /* folders below a site-packages: "onnxruntime/capi"; ends with NULL */
+    const char *const *sonames; /* for the system's loader; ends with NULL */
+    const char *hint;           /* how to get it: "pip install onnxruntime" */
 } UpzLibrary;
 
 /* The file that would be taken, into path (size bytes); nothing is loaded. DEVICE: none, and the
@@ -29,8 +30,8 @@ int upz_library_find(const UpzLibrary *lib, const char *runtime_path, char *path
 int upz_library_open(const UpzLibrary *lib, const char *runtime_path, void **handle, char *path,
                      size_t size, UprezError *err);
 /* Loads what the library at `path` needs out of its neighbours in site-packages (nvidia/NAME/lib,
- * tensorrt_libs), as pip spreads it, so that a runtime that opens `path` later finds it all. What is
- * not there is left to the loader. */
+ * tensorrt_libs), as pip spreads it, so that a runtime that opens `path` later finds it all. What
+ * is not there is left to the loader. */
 void upz_library_preload(const char *path);
 
 #endif

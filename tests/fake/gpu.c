@@ -27,8 +27,16 @@ int cuInit(unsigned flags)
     (void)flags;
     return number("FAKE_GPU", 90) ? 0 : 100;
 }
-int cuDeviceGetCount(int *n) { *n = 2; return 0; }
-int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
+int cuDeviceGetCount(int *n)
+{
+    *n = 2;
+    return 0;
+}
+int cuDeviceGet(int *device, int ordinal)
+{
+    *device = ordinal;
+    return 0;
+}
 int cuDeviceGetName(char *name, int size, int device)
 {
     snprintf(name, (size_t)size, "Fake GPU %d", device);
@@ -46,6 +54,17 @@ int cuDeviceGetAttribute(int *value, int attribute, int device)
     *value = attribute == 75 ? number("FAKE_GPU", 90) / 10 : number("FAKE_GPU", 90) % 10;
     return 0;
 }
-int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)(size_t)(4096 + device); return 0; }
-int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; return 0; }
-int getInferLibVersion(void) { return number("FAKE_TENSORRT", 100300); }
+int cuDevicePrimaryCtxRetain(void **context, int device)
+{
+    *context = (void *)(size_t)(4096 + device);
+    return 0;
+}
+int cuDevicePrimaryCtxRelease_v2(int device)
+{
+    (void)device;
+    return 0;
+}
+int getInferLibVersion(void)
+{
+    return number("FAKE_TENSORRT", 100300);
+}

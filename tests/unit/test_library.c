@@ -1,5 +1,5 @@
-/* Finding and loading runtimes: the order of places, virtual environments, broken files, wheels that
- * lean on each other. Folders are made up; $BUILD_ROOT/tests/fake has libraries to load. */
+/* Finding and loading runtimes: the order of places, virtual environments, broken files, wheels
+ * that lean on each other. Folders are made up; $BUILD_ROOT/tests/fake has libraries to load. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -168,9 +168,10 @@ static void pythons_in_path(void **state)
     UprezError err;
     assert_int_equal(find(NULL, "v/bin", found, &err), UPREZ_ERR_DEVICE);
     char command[1024];
-    snprintf(command, sizeof(command),
-             "printf 'home = %s/base/bin\\ninclude-system-site-packages = true\\n' >'%s/v/pyvenv.cfg'",
-             root, root);
+    snprintf(
+        command, sizeof(command),
+        "printf 'home = %s/base/bin\\ninclude-system-site-packages = true\\n' >'%s/v/pyvenv.cfg'",
+        root, root);
     assert_int_equal(system(command), 0);
     expect(NULL, "v/bin", "base/lib/python3.11/site-packages/fake/capi/libfake.so.1");
     /* a plain link is followed to the installation */
@@ -220,12 +221,11 @@ static void broken_library(void **state)
 static void system_loader(void **state)
 {
     (void)state;
-    const UpzLibrary m = {
-        .name = "the mathematics library",
-        .files = (const char *const[]){"libm-nowhere.so", NULL},
-        .inner = (const char *const[]){NULL},
-        .sonames = (const char *const[]){"libnowhere.so.3", "libm.so.6", NULL},
-        .hint = "-"};
+    const UpzLibrary m = {.name = "the mathematics library",
+                          .files = (const char *const[]){"libm-nowhere.so", NULL},
+                          .inner = (const char *const[]){NULL},
+                          .sonames = (const char *const[]){"libnowhere.so.3", "libm.so.6", NULL},
+                          .hint = "-"};
     void *handle;
     char path[512];
     UprezError err = {0};
@@ -249,7 +249,8 @@ static void neighbours(void **state)
     snprintf(command, sizeof(command),
              "s='%s/w/lib/python3.11/site-packages' && mkdir -p $s/needy $s/nvidia/cu99/lib && "
              "cp '%s/tests/fake/libneeds.so' $s/needy/ && "
-             "cp '%s/tests/fake/libneighbour.so' $s/nvidia/cu99/lib/", root, build, build);
+             "cp '%s/tests/fake/libneighbour.so' $s/nvidia/cu99/lib/",
+             root, build, build);
     assert_int_equal(system(command), 0);
     snprintf(given, sizeof(given), "%s/w", root);
     void *handle;

@@ -1,7 +1,8 @@
-/* Engine onnxruntime on the processor, with the ONNX Runtime found here (skipped without one): every
- * real model of $SHARED/models against our own engine, one session over changing sizes, files that only
- * the runtime understands, a virtual environment as --runtime-path. Where its header is installed, our
- * table of its functions is compared with it. Prints model | precision | difference. */
+/* Engine onnxruntime on the processor, with the ONNX Runtime found here (skipped without one):
+ * every real model of $SHARED/models against our own engine, one session over changing sizes, files
+ * that only the runtime understands, a virtual environment as --runtime-path. Where its header is
+ * installed, our table of its functions is compared with it. Prints model | precision | difference.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,9 +18,9 @@
 
 #ifdef HAVE_ORT_HEADER
 #include <onnxruntime_c_api.h>
-#define UPZ_ORT(index, since, result, name, args)                                               \
-    _Static_assert(offsetof(OrtApi, name) == (index) * sizeof(void *), #name " moved");          \
-    _Static_assert(__builtin_types_compatible_p(__typeof__(((OrtApi *)0)->name), result(*) args), \
+#define UPZ_ORT(index, since, result, name, args)                                                  \
+    _Static_assert(offsetof(OrtApi, name) == (index) * sizeof(void *), #name " moved");            \
+    _Static_assert(__builtin_types_compatible_p(__typeof__(((OrtApi *)0)->name), result(*) args),  \
                    #name " has other arguments");
 #include "engine/onnxruntime/ort_api.def"
 #undef UPZ_ORT
@@ -41,13 +42,18 @@ static char root[64];
 
 static UprezPicture *picture(int channels, int w, int h, const float *data)
 {
-    UprezFormat f = {.model = channels == 1 ? UPREZ_GRAY : UPREZ_RGB, .depth = 32,
-                     .n_comp = (uint8_t)channels, .n_plane = (uint8_t)channels};
+    UprezFormat f = {.model = channels == 1 ? UPREZ_GRAY : UPREZ_RGB,
+                     .depth = 32,
+                     .n_comp = (uint8_t)channels,
+                     .n_plane = (uint8_t)channels};
     for (int c = 0; c < channels; c++) f.comp[c] = (UprezComponent){(uint8_t)c, 0, 4};
     UprezPicture *p;
     assert_int_equal(uprez_picture_alloc(&p, &f, w, h, NULL), 0);
-    p->color = (UprezColor){.matrix = channels == 1 ? 1 : 0, .primaries = 1, .transfer = 1,
-                            .range = UPREZ_RANGE_FULL, .siting = UPREZ_SITING_LEFT};
+    p->color = (UprezColor){.matrix = channels == 1 ? 1 : 0,
+                            .primaries = 1,
+                            .transfer = 1,
+                            .range = UPREZ_RANGE_FULL,
+                            .siting = UPREZ_SITING_LEFT};
     for (int c = 0; c < channels && data; c++)
         for (int y = 0; y < h; y++)
             memcpy((char *)p->plane[c] + y * p->stride[c], data + (c * h + y) * w,
@@ -62,8 +68,12 @@ static float *run_open(UpzEngine *e, const UpzEngineOps *ops, const UprezModel *
     const int channels = m->facts.channels;
     float *out = NULL;
     UprezPicture *in = picture(channels, w, h, src), *dst = NULL;
-    UpzShape shape = {.width = w, .height = h, .src = in->format, .dst = in->format,
-                      .src_color = in->color, .dst_color = in->color};
+    UpzShape shape = {.width = w,
+                      .height = h,
+                      .src = in->format,
+                      .dst = in->format,
+                      .src_color = in->color,
+                      .dst_color = in->color};
     int r = ops->plan(e, &shape, 0, plan, err);
     if (!r) {
         dst = picture(channels, plan->width, plan->height, NULL);
@@ -225,7 +235,8 @@ static int without_tanh(UpzGraph *g, int in)
 }
 
 /* The network as a file in which Tanh is called `op`, of the same length. */
-static void write_file(const char *name, const char *op, const UpzOnnxParams *params, char path[512])
+static void write_file(const char *name, const char *op, const UpzOnnxParams *params,
+                       char path[512])
 {
     UprezModel *m = graph_model(with_tanh, 3);
     uint8_t *data;
@@ -260,10 +271,11 @@ static void unknown_operators_run(void **state)
 {
     (void)state;
     char path[512];
-    const UpzOnnxParams any = {.opset = 16}, fixed = {.fixed_batch = 1, .fixed_width = 64,
-                                                      .fixed_height = 48};
+    const UpzOnnxParams any = {.opset = 16},
+                        fixed = {.fixed_batch = 1, .fixed_width = 64, .fixed_height = 48};
     const int w = 150, h = 101;
-    float *src = ref_picture(3, w, h, 9), *sinhs = malloc(3 * (size_t)w * (size_t)h * sizeof(float));
+    float *src = ref_picture(3, w, h, 9),
+          *sinhs = malloc(3 * (size_t)w * (size_t)h * sizeof(float));
     for (int i = 0; i < 3 * w * h; i++) sinhs[i] = sinhf(src[i]);
     UprezModel *rest = graph_model(without_tanh, 3);
     float *want = malloc(12 * (size_t)w * (size_t)h * sizeof(float));
@@ -345,7 +357,8 @@ static void refused(void **state)
     uprez_model_unref(&kernel);
 }
 
-/* A virtual environment given by its folder alone; asked for, a GPU that is not there is an error. */
+/* A virtual environment given by its folder alone; asked for, a GPU that is not there is an error.
+ */
 static void from_a_venv(void **state)
 {
     (void)state;
@@ -358,8 +371,10 @@ static void from_a_venv(void **state)
     }
     capi[strlen("/onnxruntime")] = 0;
     snprintf(venv, sizeof(venv), "%s/venv", root);
-    snprintf(link, sizeof(link), "mkdir -p '%s/lib/python3.77/site-packages' && "
-             "ln -s '%s' '%s/lib/python3.77/site-packages/'", venv, site, venv);
+    snprintf(link, sizeof(link),
+             "mkdir -p '%s/lib/python3.77/site-packages' && "
+             "ln -s '%s' '%s/lib/python3.77/site-packages/'",
+             venv, site, venv);
     assert_int_equal(system(link), 0);
     UpzDeviceList list = {.n = 0};
     UprezError why = {0};
@@ -405,9 +420,12 @@ int main(void)
     snprintf(root, sizeof(root), "/tmp/uprez-onnxruntime-XXXXXX");
     if (!mkdtemp(root) || uprez_context_create(&ctx, &params, NULL) < 0) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_change), cmocka_unit_test(unknown_operators_run),
-        cmocka_unit_test(what_nobody_knows_is_named), cmocka_unit_test(refused),
-        cmocka_unit_test(from_a_venv), cmocka_unit_test(real_models),
+        cmocka_unit_test(sizes_change),
+        cmocka_unit_test(unknown_operators_run),
+        cmocka_unit_test(what_nobody_knows_is_named),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(from_a_venv),
+        cmocka_unit_test(real_models),
     };
     int r = cmocka_run_group_tests_name("onnxruntime", tests, NULL, teardown);
     uprez_context_destroy(&ctx);

@@ -1,6 +1,6 @@
-/* Every operation in every form on every engine found here and in every precision it has, against the
- * plain-C reference. Prints the table of docs/engines.md: the largest difference of a result that
- * spans 0.1 … 0.9. An engine that is not here is a line, not a failure. */
+/* Every operation in every form on every engine found here and in every precision it has, against
+ * the plain-C reference. Prints the table of docs/engines.md: the largest difference of a result
+ * that spans 0.1 … 0.9. An engine that is not here is a line, not a failure. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,8 +40,8 @@ static UprezPicture *picture(int w, int h, const float *data)
     for (int c = 0; c < 3; c++) f.comp[c] = (UprezComponent){(uint8_t)c, 0, 4};
     UprezPicture *p;
     assert_int_equal(uprez_picture_alloc(&p, &f, w, h, NULL), 0);
-    p->color = (UprezColor){.primaries = 1, .transfer = 1, .range = UPREZ_RANGE_FULL,
-                            .siting = UPREZ_SITING_LEFT};
+    p->color = (UprezColor){
+        .primaries = 1, .transfer = 1, .range = UPREZ_RANGE_FULL, .siting = UPREZ_SITING_LEFT};
     for (int c = 0; c < 3 && data; c++)
         for (int y = 0; y < h; y++)
             memcpy((char *)p->plane[c] + y * p->stride[c], data + (c * h + y) * w,
@@ -62,8 +62,12 @@ static double run(const Column *col, UprezModel *m, int w, int h, const float *s
         col->ops->open(&e, ctx, m, &col->device, &params, err) < 0)
         return -1;
     UprezPicture *in = picture(w, h, src), *out = picture(ow, oh, NULL);
-    UpzShape shape = {.width = w, .height = h, .src = in->format, .dst = out->format,
-                      .src_color = in->color, .dst_color = out->color};
+    UpzShape shape = {.width = w,
+                      .height = h,
+                      .src = in->format,
+                      .dst = out->format,
+                      .src_color = in->color,
+                      .dst_color = out->color};
     UpzPlan plan;
     UpzTask task = {.src = in, .dst = out};
     int r = col->ops->plan(e, &shape, 0, &plan, err);
@@ -85,7 +89,8 @@ static double run(const Column *col, UprezModel *m, int w, int h, const float *s
     return worst;
 }
 
-/* Moves the results into 0.1 … 0.9 by the last layer's weights: pictures hold nothing beyond 0 … 1. */
+/* Moves the results into 0.1 … 0.9 by the last layer's weights: pictures hold nothing beyond 0 … 1.
+ */
 static void into_range(UprezModel *m, const float *out, size_t n)
 {
     float lo = out[0], hi = out[0];
@@ -179,7 +184,8 @@ int main(void)
                     ops->open(&e, ctx, &m, &list.items[d], &with, &why) < 0)
                     continue;
                 ops->close(&e);
-                columns[n_columns++] = (Column){.ops = ops, .device = list.items[d],
+                columns[n_columns++] = (Column){.ops = ops,
+                                                .device = list.items[d],
                                                 .precision = precisions[p].name,
                                                 .tolerance = precisions[p].tolerance};
             }

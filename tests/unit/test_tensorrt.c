@@ -1,6 +1,7 @@
-/* The engines onnxruntime and tensorrt against a runtime that is none (tests/fake): which options they
- * pass, which engines they keep and build anew, what they refuse. A network's result is its input with
- * every pixel doubled, so tiles and padding can be checked too. Nothing here computes on a GPU. */
+/* The engines onnxruntime and tensorrt against a runtime that is none (tests/fake): which options
+ * they pass, which engines they keep and build anew, what they refuse. A network's result is its
+ * input with every pixel doubled, so tiles and padding can be checked too. Nothing here computes on
+ * a GPU. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -77,7 +78,10 @@ static bool said(const char *what)
     return strstr(text, what) != NULL;
 }
 
-static void forget(void) { fclose(fopen(log_path, "w")); }
+static void forget(void)
+{
+    fclose(fopen(log_path, "w"));
+}
 
 static UprezModel *model_of(uint32_t seed)
 {
@@ -92,8 +96,8 @@ static UprezModel *model_of(uint32_t seed)
 }
 
 /* A picture through an engine, against its own doubled pixels: rows up to the blend of tiles. */
-static int run(const char *engine, UprezModel *m, const UpzEngineParams *given, const UpzDevice *dev,
-               int w, int h, UprezError *err)
+static int run(const char *engine, UprezModel *m, const UpzEngineParams *given,
+               const UpzDevice *dev, int w, int h, UprezError *err)
 {
     const UpzEngineOps *ops;
     UpzDevice device;
@@ -117,13 +121,15 @@ static int run(const char *engine, UprezModel *m, const UpzEngineParams *given, 
     assert_int_equal(uprez_format_from_name(&f, "rgb24"), 0);
     assert_int_equal(uprez_picture_alloc(&src, &f, w, h, NULL), 0);
     assert_int_equal(uprez_picture_alloc(&dst, &f, 2 * w, 2 * h, NULL), 0);
-    const UprezColor rgb = {.primaries = 1, .transfer = 13, .range = UPREZ_RANGE_FULL,
-                            .siting = UPREZ_SITING_LEFT};
+    const UprezColor rgb = {
+        .primaries = 1, .transfer = 13, .range = UPREZ_RANGE_FULL, .siting = UPREZ_SITING_LEFT};
     src->color = dst->color = rgb;
     for (int y = 0; y < h; y++)
         for (int x = 0; x < 3 * w; x++)
-            ((uint8_t *)src->plane[0])[y * src->stride[0] + x] = (uint8_t)(x / 3 * 5 + y * 3 + x % 3);
-    UpzShape shape = {.width = w, .height = h, .src = f, .dst = f, .src_color = rgb, .dst_color = rgb};
+            ((uint8_t *)src->plane[0])[y * src->stride[0] + x] =
+                (uint8_t)(x / 3 * 5 + y * 3 + x % 3);
+    UpzShape shape = {
+        .width = w, .height = h, .src = f, .dst = f, .src_color = rgb, .dst_color = rgb};
     r = ops->plan(e, &shape, 0, &plan, err);
     if (r >= 0) {
         UpzTask task = {.src = src, .dst = dst};
@@ -136,7 +142,8 @@ static int run(const char *engine, UprezModel *m, const UpzEngineParams *given, 
         for (int x = 0; x < 2 * w; x++)
             for (int c = 0; c < 3; c++) {
                 const int got = ((uint8_t *)dst->plane[0])[y * dst->stride[0] + 3 * x + c];
-                const int want = ((uint8_t *)src->plane[0])[y / 2 * src->stride[0] + 3 * (x / 2) + c];
+                const int want =
+                    ((uint8_t *)src->plane[0])[y / 2 * src->stride[0] + 3 * (x / 2) + c];
                 if (abs(got - want) > 1) fail_msg("(%d, %d): %d, not %d", x, y, got, want);
             }
     ops->close(&e);
@@ -275,11 +282,11 @@ static void damaged_engines_are_built_anew(void **state)
 {
     (void)state;
     static const char *const damage[] = {
-        "for f in */*.engine; do printf x >>$f; done",        /* changed */
-        "for f in */*.engine; do : >$f; done",                /* emptied */
-        "rm */key",                                           /* never finished */
+        "for f in */*.engine; do printf x >>$f; done",         /* changed */
+        "for f in */*.engine; do : >$f; done",                 /* emptied */
+        "rm */key",                                            /* never finished */
         "for f in */key; do sed -i s/10.3.0/10.2.0/ $f; done", /* of another version */
-        "for f in */; do cp $f/key $f/more; done",            /* something unknown beside it */
+        "for f in */; do cp $f/key $f/more; done",             /* something unknown beside it */
         "rm */*.engine",
     };
     UprezModel *m = model_of(1);
@@ -300,8 +307,8 @@ static void damaged_engines_are_built_anew(void **state)
     uprez_model_unref(&m);
 }
 
-static const UpzTrtProfile range = {.batch = {1, 1, 1}, .width = {32, 64, 96},
-                                    .height = {32, 48, 80}};
+static const UpzTrtProfile range = {
+    .batch = {1, 1, 1}, .width = {32, 64, 96}, .height = {32, 48, 80}};
 
 static void compiled_engine_runs_in_its_range(void **state)
 {
@@ -331,8 +338,11 @@ static void compiled_engine_runs_in_its_range(void **state)
 
     /* the file alone */
     forget();
-    UprezModelParams mp = {.size = sizeof(mp), .denoise = -1, .engine = "tensorrt",
-                           .device = "cuda:1", .runtime_path = fakes};
+    UprezModelParams mp = {.size = sizeof(mp),
+                           .denoise = -1,
+                           .engine = "tensorrt",
+                           .device = "cuda:1",
+                           .runtime_path = fakes};
     if (uprez_model_load(&built, ctx, out, &mp, &err) < 0) fail_msg("%s", err.text);
     assert_string_equal(built->foreign, "tensorrt");
     assert_int_equal(built->facts.scale_num, 2);
@@ -379,8 +389,14 @@ static void compiled_engine_runs_in_its_range(void **state)
 static void keys(void **state)
 {
     (void)state;
-    UpzTrtKey k = {.model = "ab", .gpu = "sm_90", .tensorrt = "10.3.0", .precision = "fp16",
-                   .channels = 3, .half = 1, .profile = range}, back;
+    UpzTrtKey k = {.model = "ab",
+                   .gpu = "sm_90",
+                   .tensorrt = "10.3.0",
+                   .precision = "fp16",
+                   .channels = 3,
+                   .half = 1,
+                   .profile = range},
+              back;
     char text[UPZ_TRT_TEXT], again[UPZ_TRT_TEXT], a[PATH_MAX], b[PATH_MAX];
     upz_trt_key_write(&k, text);
     assert_true(upz_trt_key_read(&back, text));

@@ -24,9 +24,13 @@ typedef struct Driver {
 
 static int open_driver(Driver *d, const char *runtime_path, UprezError *err)
 {
-    static const char *const names[] = {"cuInit", "cuDeviceGetCount", "cuDeviceGet",
-                                        "cuDeviceGetName", "cuDeviceTotalMem_v2",
-                                        "cuDeviceGetAttribute", "cuDevicePrimaryCtxRetain",
+    static const char *const names[] = {"cuInit",
+                                        "cuDeviceGetCount",
+                                        "cuDeviceGet",
+                                        "cuDeviceGetName",
+                                        "cuDeviceTotalMem_v2",
+                                        "cuDeviceGetAttribute",
+                                        "cuDevicePrimaryCtxRetain",
                                         "cuDevicePrimaryCtxRelease_v2"};
     char path[PATH_MAX];
     void *handle = NULL, *fn[UPZ_COUNT(names)];
@@ -34,7 +38,8 @@ static int open_driver(Driver *d, const char *runtime_path, UprezError *err)
     if (n > 0 && n < PATH_MAX && upz_exists(path)) handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) handle = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL); /* never unloaded */
     if (!handle)
-        return upz_fail(err, UPREZ_ERR_DEVICE, "there is no NVIDIA driver here (libcuda.so.1); "
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "there is no NVIDIA driver here (libcuda.so.1); "
                         "install it, or give -d cpu");
     for (int i = 0; i < UPZ_COUNT(names); i++)
         if (!(fn[i] = dlsym(handle, names[i])))
@@ -44,8 +49,10 @@ static int open_driver(Driver *d, const char *runtime_path, UprezError *err)
     memcpy(d, fn, sizeof(*d));
     int r = d->init(0);
     if (r)
-        return upz_fail(err, UPREZ_ERR_DEVICE, "the NVIDIA driver does not start (error %d); is the "
-                        "GPU there and may it be used?", r);
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "the NVIDIA driver does not start (error %d); is the "
+                        "GPU there and may it be used?",
+                        r);
     return 0;
 }
 
@@ -63,7 +70,8 @@ int upz_cuda_gpus(const char *runtime_path, UpzGpu gpus[UPZ_GPUS], UprezError *e
         if (d.get(&device, i) || d.name(g->name, sizeof(g->name), device) ||
             d.memory(&g->memory, device) || d.attribute(&g->major, CAPABILITY_MAJOR, device) ||
             d.attribute(&g->minor, CAPABILITY_MINOR, device))
-            return upz_fail(err, UPREZ_ERR_DEVICE, "the NVIDIA driver says nothing about GPU %d", i);
+            return upz_fail(err, UPREZ_ERR_DEVICE, "the NVIDIA driver says nothing about GPU %d",
+                            i);
     }
     return n;
 }
@@ -80,7 +88,8 @@ int upz_cuda_check_context(const char *runtime_path, const UpzDevice *device, Up
         return upz_fail(err, UPREZ_ERR_DEVICE, "GPU %d has no primary context", device->index);
     d.release(dev);
     if (primary != device->native_context)
-        return upz_fail(err, UPREZ_ERR_DEVICE, "the pictures are in a CUDA context of their own; "
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "the pictures are in a CUDA context of their own; "
                         "this engine computes in the GPU's primary context only: make the device "
                         "with the primary context, or use another engine");
     return 0;

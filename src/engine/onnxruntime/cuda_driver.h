@@ -1,5 +1,5 @@
-/* What NVIDIA's driver says of its GPUs, for engines that only need to name them: opened at run time,
- * no context is made.
+/* What NVIDIA's driver says of its GPUs, for engines that only need to name them: opened at run
+ * time, no context is made.
  *
  * Threads: safe. */
 #ifndef UPZ_CUDA_DRIVER_H
@@ -16,11 +16,11 @@ typedef struct UpzGpu {
 
 #define UPZ_GPUS 16
 
-/* Fills up to UPZ_GPUS and says how many; DEVICE and the sentence when there is no driver or no GPU.
- * runtime_path: a folder whose libcuda.so.1 goes first, or NULL. */
+/* Fills up to UPZ_GPUS and says how many; DEVICE and the sentence when there is no driver or no
+ * GPU. runtime_path: a folder whose libcuda.so.1 goes first, or NULL. */
 int upz_cuda_gpus(const char *runtime_path, UpzGpu gpus[UPZ_GPUS], UprezError *err);
-/* Foreign runtimes compute in a GPU's primary context: DEVICE when the caller's is another. A device
- * without native_context passes. */
+/* Foreign runtimes compute in a GPU's primary context: DEVICE when the caller's is another. A
+ * device without native_context passes. */
 int upz_cuda_check_context(const char *runtime_path, const UpzDevice *device, UprezError *err);
 /* Appends the GPUs as devices "cuda". The strings may be NULL. As upz_cuda_gpus. */
 int upz_cuda_list(const char *runtime_path, const char *runtime, const char *version,

@@ -31,7 +31,10 @@ static const struct {
                           "pip install onnxruntime-openvino"},
 };
 
-const char *upz_ort_provider_name(UpzOrtKind kind) { return providers[kind].name; }
+const char *upz_ort_provider_name(UpzOrtKind kind)
+{
+    return providers[kind].name;
+}
 
 /* Text of others on one line. */
 static void one_line(char *text)
@@ -52,9 +55,14 @@ static void one_line(char *text)
 
 static bool is_memory(const char *text)
 {
-    static const char *const marks[] = {"ailed to allocate", "out of memory", "OUT_OF_MEMORY",
-                                        "ad_alloc", "ad allocation", "annot allocate",
-                                        "cudaErrorMemoryAllocation", "OutOfMemory"};
+    static const char *const marks[] = {"ailed to allocate",
+                                        "out of memory",
+                                        "OUT_OF_MEMORY",
+                                        "ad_alloc",
+                                        "ad allocation",
+                                        "annot allocate",
+                                        "cudaErrorMemoryAllocation",
+                                        "OutOfMemory"};
     for (int i = 0; i < UPZ_COUNT(marks); i++)
         if (strstr(text, marks[i])) return true;
     return false;
@@ -73,9 +81,9 @@ int upz_ort_check(const UpzOrt *ort, OrtStatus *status, const char *what, bool f
                       code == ORT_INVALID_PROTOBUF || code == ORT_INVALID_GRAPH ||
                       code == ORT_NOT_IMPLEMENTED || code == ORT_FAIL ||
                       code == ORT_INVALID_ARGUMENT || code == ORT_RUNTIME_EXCEPTION;
-    const int class = is_memory(text)     ? UPREZ_ERR_MEMORY
-                      : foreign && file   ? UPREZ_ERR_MODEL
-                                          : UPREZ_ERR_DEVICE;
+    const int class = is_memory(text)   ? UPREZ_ERR_MEMORY
+                      : foreign && file ? UPREZ_ERR_MODEL
+                                        : UPREZ_ERR_DEVICE;
     return upz_fail(err, class, "%s: ONNX Runtime %s says: %s", what, ort->version, text);
 }
 
@@ -88,8 +96,8 @@ static int list_providers(UpzOrt *ort, UprezError *err)
     if (r < 0) return r;
     size_t used = 0;
     for (int i = 0; i < n && used + strlen(names[i]) + 2 < sizeof(ort->providers); i++)
-        used += (size_t)snprintf(ort->providers + used, sizeof(ort->providers) - used, "%s ",
-                                 names[i]);
+        used +=
+            (size_t)snprintf(ort->providers + used, sizeof(ort->providers) - used, "%s ", names[i]);
     return upz_ort_check(ort, ort->api.ReleaseAvailableProviders(names, n), "-", false, err);
 }
 
@@ -113,11 +121,12 @@ int upz_ort_open(UpzOrt *ort, const char *runtime_path, UprezError *err)
         if (!api) ort->api_version--;
     }
     if (!api)
-        return upz_fail(err, UPREZ_ERR_DEVICE, "ONNX Runtime %s (%s) is too old: 1.%d or newer is "
-                        "needed; get it with '%s'", ort->version, ort->path, UPZ_ORT_API_LEAST,
-                        upz_ort_library.hint);
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "ONNX Runtime %s (%s) is too old: 1.%d or newer is "
+                        "needed; get it with '%s'",
+                        ort->version, ort->path, UPZ_ORT_API_LEAST, upz_ort_library.hint);
     void *const *table = (void *const *)(const void *)api;
-#define UPZ_ORT(index, since, result, name, args) \
+#define UPZ_ORT(index, since, result, name, args)                                                  \
     if (ort->api_version >= (since)) memcpy(&ort->api.name, &table[index], sizeof(void *));
 #include "engine/onnxruntime/ort_api.def"
 #undef UPZ_ORT
@@ -142,18 +151,22 @@ int upz_ort_require(const UpzOrt *ort, UpzOrtKind kind, UprezError *err)
 {
     char path[PATH_MAX];
     if (!upz_ort_has(ort, kind))
-        return upz_fail(err, UPREZ_ERR_DEVICE, "ONNX Runtime %s (%s) has no %s provider; get one "
-                        "with '%s'", ort->version, ort->path, providers[kind].people,
-                        providers[kind].hint);
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "ONNX Runtime %s (%s) has no %s provider; get one "
+                        "with '%s'",
+                        ort->version, ort->path, providers[kind].people, providers[kind].hint);
     if (!providers[kind].file) return 0;
     provider_file(ort, kind, path, sizeof(path));
     if (strchr(ort->path, '/') && !upz_exists(path))
-        return upz_fail(err, UPREZ_ERR_DEVICE, "ONNX Runtime %s could use %s, but %s is missing; "
-                        "get it with '%s'", ort->version, providers[kind].people, path,
-                        providers[kind].hint);
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "ONNX Runtime %s could use %s, but %s is missing; "
+                        "get it with '%s'",
+                        ort->version, providers[kind].people, path, providers[kind].hint);
     if (kind == UPZ_ORT_OPENVINO && !ort->api.SessionOptionsAppendExecutionProvider_OpenVINO_V2)
-        return upz_fail(err, UPREZ_ERR_DEVICE, "ONNX Runtime %s is too old for its OpenVINO "
-                        "provider: 1.17 or newer is needed", ort->version);
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "ONNX Runtime %s is too old for its OpenVINO "
+                        "provider: 1.17 or newer is needed",
+                        ort->version);
     return 0;
 }
 
@@ -172,8 +185,9 @@ static void to_listener(void *param, OrtLoggingLevel level, const char *category
     char text[1000];
     snprintf(text, sizeof(text), "%s", message ? message : "");
     one_line(text);
-    upz_log(param, level >= ORT_LOGGING_LEVEL_WARNING || strstr(text, "TensorRT") ? UPREZ_LOG_INFO
-                                                                                  : UPREZ_LOG_DEBUG,
+    upz_log(param,
+            level >= ORT_LOGGING_LEVEL_WARNING || strstr(text, "TensorRT") ? UPREZ_LOG_INFO
+                                                                           : UPREZ_LOG_DEBUG,
             "%s", text);
 }
 
@@ -206,7 +220,7 @@ static void to_log(void *param, OrtLoggingLevel level, const char *category, con
     upz_debug(param, "ONNX Runtime: %s", text);
 }
 
-#define TRY(call, what)                                                    \
+#define TRY(call, what)                                                                            \
     if ((r = upz_ort_check(ort, (call), (what), false, err)) < 0) goto end
 
 static int append_cuda(const UpzOrt *ort, OrtSessionOptions *options, const UpzOrtProvider *p,
@@ -271,8 +285,9 @@ static int append(const UpzOrt *ort, OrtSessionOptions *options, const UpzOrtPro
     provider_file(ort, p->kind, path, sizeof(path));
     upz_library_preload(path);
     if (p->kind == UPZ_ORT_OPENVINO)
-        return upz_ort_check(ort, ort->api.SessionOptionsAppendExecutionProvider_OpenVINO_V2(
-                                      options, p->keys, p->values, (size_t)p->n),
+        return upz_ort_check(ort,
+                             ort->api.SessionOptionsAppendExecutionProvider_OpenVINO_V2(
+                                 options, p->keys, p->values, (size_t)p->n),
                              "the OpenVINO provider cannot be used", false, err);
     if (p->kind == UPZ_ORT_TENSORRT) {
         r = append_tensorrt(ort, options, p, err);
@@ -320,8 +335,8 @@ int upz_ort_session(OrtSession **out, const UpzOrt *ort, UprezContext *ctx,
                           provider->own_graph ? "the network cannot be set up" : path,
                           !provider->own_graph, err);
     else
-        r = upz_ort_check(ort, a->CreateSession(ort->env, path, o, out), path,
-                          !provider->own_graph, err);
+        r = upz_ort_check(ort, a->CreateSession(ort->env, path, o, out), path, !provider->own_graph,
+                          err);
 end:
     if (o) a->ReleaseSessionOptions(o);
     return r;
@@ -332,8 +347,10 @@ int upz_ort_precision(const UpzEngineParams *params, bool gpu, char precision[16
     const char *p = params && params->precision ? params->precision : "auto";
     if (!strcmp(p, "auto")) p = gpu ? "fp16" : "fp32";
     if (strcmp(p, "fp32") && strcmp(p, "fp16"))
-        return upz_fail(err, UPREZ_ERR_DEVICE, "ONNX Runtime computes our networks in fp32 or fp16, "
-                        "not in %s; give --precision fp32", p);
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "ONNX Runtime computes our networks in fp32 or fp16, "
+                        "not in %s; give --precision fp32",
+                        p);
     snprintf(precision, 16, "%s", p);
     return 0;
 }

@@ -12,7 +12,7 @@
 
 typedef struct UpzOrt {
     UpzOrtApi api;
-    OrtEnv *env;         /* NULL until upz_ort_start */
+    OrtEnv *env;            /* NULL until upz_ort_start */
     UprezContext *listener; /* gets what is said outside of sessions too, or NULL: only for a caller
                                that outlives every session of the process */
     unsigned api_version;
@@ -21,7 +21,12 @@ typedef struct UpzOrt {
     char providers[512]; /* names, each with a space behind it */
 } UpzOrt;
 
-typedef enum UpzOrtKind { UPZ_ORT_CPU, UPZ_ORT_CUDA, UPZ_ORT_TENSORRT, UPZ_ORT_OPENVINO } UpzOrtKind;
+typedef enum UpzOrtKind {
+    UPZ_ORT_CPU,
+    UPZ_ORT_CUDA,
+    UPZ_ORT_TENSORRT,
+    UPZ_ORT_OPENVINO
+} UpzOrtKind;
 
 #define UPZ_ORT_OPTIONS 24
 typedef struct UpzOrtProvider {
@@ -45,13 +50,13 @@ int upz_ort_require(const UpzOrt *ort, UpzOrtKind kind, UprezError *err);
 int upz_ort_start(UpzOrt *ort, UprezError *err); /* the environment, needed for sessions */
 void upz_ort_stop(UpzOrt *ort);                  /* any state, also zeroed */
 
-/* A status becomes an error: the runtime's words on one line behind `what`, MEMORY when it ran out of
- * memory, MODEL when the file is at fault and `foreign`, else DEVICE. Releases it; NULL: 0. */
+/* A status becomes an error: the runtime's words on one line behind `what`, MEMORY when it ran out
+ * of memory, MODEL when the file is at fault and `foreign`, else DEVICE. Releases it; NULL: 0. */
 int upz_ort_check(const UpzOrt *ort, OrtStatus *status, const char *what, bool foreign,
                   UprezError *err);
 
-/* A session over a model in memory, or over the file at `path` when data is NULL. The log goes to ctx,
- * which outlives the session. */
+/* A session over a model in memory, or over the file at `path` when data is NULL. The log goes to
+ * ctx, which outlives the session. */
 int upz_ort_session(OrtSession **out, const UpzOrt *ort, UprezContext *ctx,
                     const UpzOrtProvider *provider, const char *path, const void *data, size_t size,
                     UprezError *err);

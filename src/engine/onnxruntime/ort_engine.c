@@ -47,8 +47,7 @@ static int open_session(UpzRuntime *rt, const UprezModel *model, const UpzOrtPro
         UpzOnnxParams p = {.half = half, .half_io = half && net->on_device};
         r = upz_write_onnx_memory(model, &p, &data, &size, err);
     }
-    if (r >= 0)
-        r = upz_ort_session(&session, &net->ort, net->ctx, provider, path, data, size, err);
+    if (r >= 0) r = upz_ort_session(&session, &net->ort, net->ctx, provider, path, data, size, err);
     upz_free(data);
     return r < 0 ? r : upz_ort_net_session(net, session, upz_basename(path), err);
 }
@@ -66,8 +65,10 @@ static int open_runtime(UpzRuntime **out, UprezContext *ctx, UprezModel *model,
     UpzOrtNet *net = &rt->net;
     net->foreign = model->foreign[0] != 0;
     net->on_device = gpu;
-    UpzOrtProvider provider = {.kind = kind, .device = device->index,
-                               .stream = device->native_stream, .own_graph = !net->foreign};
+    UpzOrtProvider provider = {.kind = kind,
+                               .device = device->index,
+                               .stream = device->native_stream,
+                               .own_graph = !net->foreign};
     if (kind == UPZ_ORT_OPENVINO) {
         provider.n = 1;
         provider.keys[0] = "device_type";
@@ -86,8 +87,10 @@ static int open_runtime(UpzRuntime **out, UprezContext *ctx, UprezModel *model,
         const char *asked = params && params->precision ? params->precision : "auto";
         if (strcmp(asked, "auto") && strcmp(asked, own)) {
             close_runtime(&rt);
-            return upz_fail(err, UPREZ_ERR_DEVICE, "%s computes in %s, as it is stored; %s cannot be "
-                            "had from it", upz_basename(model->facts.path), own, asked);
+            return upz_fail(err, UPREZ_ERR_DEVICE,
+                            "%s computes in %s, as it is stored; %s cannot be "
+                            "had from it",
+                            upz_basename(model->facts.path), own, asked);
         }
         snprintf(facts->precision, sizeof(facts->precision), "%s", own);
     }
@@ -152,7 +155,8 @@ static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
     /* the best first; why there is no GPU is said also when there is a CPU */
     UprezError other = {0};
     if (!upz_ort_has(&ort, UPZ_ORT_CUDA) && !upz_ort_has(&ort, UPZ_ORT_OPENVINO))
-        upz_fail(why, UPREZ_ERR_DEVICE, "ONNX Runtime %s (%s) has no CUDA and no OpenVINO provider; "
+        upz_fail(why, UPREZ_ERR_DEVICE,
+                 "ONNX Runtime %s (%s) has no CUDA and no OpenVINO provider; "
                  "get one with 'pip install onnxruntime-gpu' or 'pip install onnxruntime-openvino'",
                  ort.version, ort.path);
     else if (upz_ort_require(&ort, UPZ_ORT_CUDA, why) >= 0)
@@ -170,8 +174,10 @@ static int supports(const UprezModel *model, const UpzEngineParams *params, Upre
         return upz_fail(why, UPREZ_ERR_DEVICE, "engine onnxruntime runs networks; '%s' is a kernel",
                         model->facts.path ? model->facts.path : "this");
     if (model->foreign[0] && strcmp(model->foreign, "onnx"))
-        return upz_fail(why, UPREZ_ERR_MODEL, "engine onnxruntime runs ONNX files and networks of "
-                        "plain weights; this is a %s file", model->foreign);
+        return upz_fail(why, UPREZ_ERR_MODEL,
+                        "engine onnxruntime runs ONNX files and networks of "
+                        "plain weights; this is a %s file",
+                        model->foreign);
     return upz_ort_precision(params, false, precision, why);
 }
 

@@ -12,10 +12,10 @@ int upz_ort_net_open(UpzOrtNet *net, UprezContext *ctx, const char *runtime_path
     int r = upz_ort_open(&net->ort, runtime_path, err);
     if (r >= 0) r = upz_ort_start(&net->ort, err);
     if (r >= 0)
-        r = upz_ort_check(&net->ort,
-                          net->ort.api.CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault,
-                                                           &net->host),
-                          "its memory cannot be set up", false, err);
+        r = upz_ort_check(
+            &net->ort,
+            net->ort.api.CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &net->host),
+            "its memory cannot be set up", false, err);
     return r;
 }
 
@@ -95,9 +95,9 @@ static int end_info(UpzOrtNet *net, bool out, ONNXTensorElementDataType *type, i
 
 static const char *type_name(ONNXTensorElementDataType type)
 {
-    static const char *const names[] = {"no", "float", "uint8", "int8", "uint16", "int16", "int32",
-                                        "int64", "string", "bool", "float16", "double", "uint32",
-                                        "uint64", "complex", "complex", "bfloat16"};
+    static const char *const names[] = {
+        "no",   "float",   "uint8",  "int8",   "uint16", "int16",   "int32",   "int64",   "string",
+        "bool", "float16", "double", "uint32", "uint64", "complex", "complex", "bfloat16"};
     return (unsigned)type < (unsigned)UPZ_COUNT(names) ? names[type] : "other";
 }
 
@@ -108,11 +108,14 @@ int upz_ort_net_session(UpzOrtNet *net, OrtSession *session, const char *name, U
     free_session(net);
     net->session = session;
     int r = upz_ort_check(&net->ort, a->SessionGetInputCount(session, &n_in), name, true, err);
-    if (r >= 0) r = upz_ort_check(&net->ort, a->SessionGetOutputCount(session, &n_out), name, true, err);
+    if (r >= 0)
+        r = upz_ort_check(&net->ort, a->SessionGetOutputCount(session, &n_out), name, true, err);
     if (r < 0) return r;
     if (n_in != 1 || n_out != 1)
-        return upz_fail(err, UPREZ_ERR_MODEL, "%s takes %zu inputs and gives %zu outputs; networks "
-                        "that make one picture of one are supported", name, n_in, n_out);
+        return upz_fail(err, UPREZ_ERR_MODEL,
+                        "%s takes %zu inputs and gives %zu outputs; networks "
+                        "that make one picture of one are supported",
+                        name, n_in, n_out);
     ONNXTensorElementDataType type[2] = {ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED};
     int64_t dims[2][8] = {{0}};
     int n[2];
@@ -121,17 +124,21 @@ int upz_ort_net_session(UpzOrtNet *net, OrtSession *session, const char *name, U
     for (int i = 0; i < 4 && n[0] == 4; i++)
         if (dims[0][i] > 65536) n[0] = -1;
     if (n[0] != 4 || (n[1] != 4 && n[1] > 0))
-        return upz_fail(err, UPREZ_ERR_MODEL, "the input of %s has %d dimensions and the output %d; "
-                        "batch, channels, height and width are expected", name, UPZ_MAX(n[0], 0),
-                        UPZ_MAX(n[1], 0));
+        return upz_fail(err, UPREZ_ERR_MODEL,
+                        "the input of %s has %d dimensions and the output %d; "
+                        "batch, channels, height and width are expected",
+                        name, UPZ_MAX(n[0], 0), UPZ_MAX(n[1], 0));
     if (type[0] != type[1] || (type[0] != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT &&
                                type[0] != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16))
-        return upz_fail(err, UPREZ_ERR_MODEL, "%s takes %s and gives %s; float or float16 on both "
-                        "sides is expected", name, type_name(type[0]), type_name(type[1]));
+        return upz_fail(err, UPREZ_ERR_MODEL,
+                        "%s takes %s and gives %s; float or float16 on both "
+                        "sides is expected",
+                        name, type_name(type[0]), type_name(type[1]));
     if (dims[0][1] > 0 && dims[0][1] != 1 && dims[0][1] != 3)
-        return upz_fail(err, UPREZ_ERR_MODEL, "%s takes pictures with %lld channels; 3 (RGB) or 1 "
-                        "(luma) are expected, in the order batch, channels, height, width", name,
-                        (long long)dims[0][1]);
+        return upz_fail(err, UPREZ_ERR_MODEL,
+                        "%s takes pictures with %lld channels; 3 (RGB) or 1 "
+                        "(luma) are expected, in the order batch, channels, height, width",
+                        name, (long long)dims[0][1]);
     net->half = type[0] == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
     net->batch = dims[0][0] > 0 ? (int)dims[0][0] : 0;
     net->channels = dims[0][1] > 0 ? (int)dims[0][1] : 0;
@@ -226,7 +233,9 @@ int upz_ort_net_output_shape(UpzOrtNet *net, UpzTensorShape *t, UprezError *err)
     memset(zeros, 0, bytes);
     const char *in_name = net->input, *out_name = net->output;
     OrtStatus *s = wrap(net, zeros, bytes, in_dims, &in);
-    if (!s) s = a->Run(net->session, NULL, &in_name, (const OrtValue *const *)&in, 1, &out_name, 1, &out);
+    if (!s)
+        s = a->Run(net->session, NULL, &in_name, (const OrtValue *const *)&in, 1, &out_name, 1,
+                   &out);
     if (!s) s = a->GetTensorTypeAndShape(out, &info);
     if (!s) s = a->GetDimensionsCount(info, &n);
     if (!s && n == 4) s = a->GetDimensions(info, dims, 4);
@@ -238,7 +247,8 @@ int upz_ort_net_output_shape(UpzOrtNet *net, UpzTensorShape *t, UprezError *err)
     if (r < 0) return r;
     for (int i = 0; i < 4; i++)
         if (n != 4 || dims[i] < 1 || dims[i] > 1 << 20 || (!i && dims[0] != t->batch))
-            return upz_fail(err, UPREZ_ERR_MODEL, "what the network gives is no picture: batch, "
+            return upz_fail(err, UPREZ_ERR_MODEL,
+                            "what the network gives is no picture: batch, "
                             "channels, height and width are expected");
     t->out_channels = (int)dims[1];
     t->out_height = (int)dims[2];

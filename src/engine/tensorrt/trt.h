@@ -1,5 +1,5 @@
-/* TensorRT through ONNX Runtime's provider: what an engine was built for, where built ones are kept,
- * building one on request. */
+/* TensorRT through ONNX Runtime's provider: what an engine was built for, where built ones are
+ * kept, building one on request. */
 #ifndef UPZ_TRT_H
 #define UPZ_TRT_H
 
@@ -32,8 +32,9 @@ bool upz_trt_key_read(UpzTrtKey *key, const char *text);
 const char *upz_trt_key_differs(const UpzTrtKey *built, const UpzTrtKey *here, char *why,
                                 size_t size);
 
-/* ---- the cache: a folder a key in $XDG_CACHE_HOME/uprez/tensorrt (~/.cache/…). A folder counts only
- * with its file "key", which names the key and the hash of every other file: written last. ---- */
+/* ---- the cache: a folder a key in $XDG_CACHE_HOME/uprez/tensorrt (~/.cache/…). A folder counts
+ * only with its file "key", which names the key and the hash of every other file: written last.
+ * ---- */
 
 int upz_trt_cache_root(char root[PATH_MAX], UprezError *err); /* made when missing; OUTPUT */
 bool upz_trt_cache_folder(const char *root, const UpzTrtKey *key, char folder[PATH_MAX]);
@@ -52,12 +53,14 @@ int upz_trt_cache_engine(const char *folder, char file[PATH_MAX], UprezError *er
 
 /* ---- */
 
-/* An ONNX model (upz_free) that is nothing but this built engine, with tensors "input" and "output". */
+/* An ONNX model (upz_free) that is nothing but this built engine, with tensors "input" and
+ * "output". */
 int upz_trt_wrap_engine(const void *engine, size_t size, const UpzTrtKey *key, uint8_t **data,
                         size_t *out_size, UprezError *err);
 
 /* Builds the model's engine into the cache, saying its progress to ctx's log. out: NULL, or a file
- * that gets the engine, with OUT.txt beside it that says what it is for. folder gets the cache's. */
+ * that gets the engine, with OUT.txt beside it that says what it is for. folder gets the cache's.
+ */
 int upz_trt_compile(UprezContext *ctx, UprezModel *model, int device, const char *runtime_path,
                     const char *precision, const UpzTrtProfile *profile, const char *out,
                     char folder[PATH_MAX], UprezError *err);

@@ -22,9 +22,10 @@ void upz_trt_key_write(const UpzTrtKey *k, char text[UPZ_TRT_TEXT])
     const UpzTrtProfile *p = &k->profile;
     snprintf(text, UPZ_TRT_TEXT,
              "%smodel %s\ngpu %s\ntensorrt %s\nprecision %s\ntensors %d %d\n"
-             "profile %dx%dx%d %dx%dx%d %dx%dx%d\n", magic, k->model, k->gpu, k->tensorrt,
-             k->precision, k->channels, k->half, p->batch[0], p->width[0], p->height[0],
-             p->batch[1], p->width[1], p->height[1], p->batch[2], p->width[2], p->height[2]);
+             "profile %dx%dx%d %dx%dx%d %dx%dx%d\n",
+             magic, k->model, k->gpu, k->tensorrt, k->precision, k->channels, k->half, p->batch[0],
+             p->width[0], p->height[0], p->batch[1], p->width[1], p->height[1], p->batch[2],
+             p->width[2], p->height[2]);
 }
 
 /* The value of "NAME VALUE\n"; false when there is none. */
@@ -57,8 +58,8 @@ bool upz_trt_key_read(UpzTrtKey *k, const char *text)
         sscanf(tensors, "%1d %1d", &k->channels, &k->half) != 2 ||
         !value_of(text, "profile", profile, sizeof(profile)) ||
         sscanf(profile, "%5dx%5dx%5d %5dx%5dx%5d %5dx%5dx%5d", &p->batch[0], &p->width[0],
-               &p->height[0], &p->batch[1], &p->width[1], &p->height[1], &p->batch[2],
-               &p->width[2], &p->height[2]) != 9)
+               &p->height[0], &p->batch[1], &p->width[1], &p->height[1], &p->batch[2], &p->width[2],
+               &p->height[2]) != 9)
         return false;
     upz_trt_key_write(k, again); /* so that a text has one meaning only */
     return !strncmp(text, again, strlen(again));
@@ -87,15 +88,18 @@ int upz_trt_cache_root(char root[PATH_MAX], UprezError *err)
             : home && *home ? snprintf(root, PATH_MAX, "%s/.cache/uprez/tensorrt", home)
                             : 0;
     if (n < 1 || n >= PATH_MAX - 128)
-        return upz_fail(err, UPREZ_ERR_OUTPUT, "there is no place for built engines: set HOME or "
+        return upz_fail(err, UPREZ_ERR_OUTPUT,
+                        "there is no place for built engines: set HOME or "
                         "XDG_CACHE_HOME");
     for (char *p = root + 1;; p++) {
         if (*p && *p != '/') continue;
         const char c = *p;
         *p = 0;
         if (mkdir(root, 0777) && errno != EEXIST)
-            return upz_fail(err, UPREZ_ERR_OUTPUT, "the folder %s for built engines cannot be made: "
-                            "%s", root, strerror(errno));
+            return upz_fail(err, UPREZ_ERR_OUTPUT,
+                            "the folder %s for built engines cannot be made: "
+                            "%s",
+                            root, strerror(errno));
         *p = c;
         if (!c) return 0;
     }
@@ -119,8 +123,7 @@ static bool each_file(const char *folder, bool (*fn)(void *arg, const char *path
         char path[PATH_MAX];
         const int n = snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
         struct stat st;
-        if (n < PATH_MAX && strcmp(e->d_name, KEY_FILE) && !lstat(path, &st) &&
-            S_ISREG(st.st_mode))
+        if (n < PATH_MAX && strcmp(e->d_name, KEY_FILE) && !lstat(path, &st) && S_ISREG(st.st_mode))
             go = fn(arg, path);
     }
     if (d) closedir(d);
@@ -154,15 +157,18 @@ static bool list_file(void *arg, const char *path)
     char hex[UPZ_SHA256_HEX];
     UprezError ignored;
     if (upz_sha256_file(path, hex, UPREZ_ERR_DEVICE, &ignored) < 0) return false;
-    const int n = snprintf(l->text + l->n, sizeof(l->text) - l->n, "file %s %s\n", hex,
-                           upz_basename(path));
+    const int n =
+        snprintf(l->text + l->n, sizeof(l->text) - l->n, "file %s %s\n", hex, upz_basename(path));
     if (n < 0 || (size_t)n >= sizeof(l->text) - l->n) return false;
     l->n += (size_t)n;
     l->engines += !strcmp(upz_extension(path), "engine");
     return true;
 }
 
-static int by_line(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_line(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 /* The folder's files in an order of their own, as lines. */
 static bool list_files(const char *folder, List *l)
@@ -219,8 +225,10 @@ bool upz_trt_cache_check(UprezContext *ctx, const char *folder, const UpzTrtKey 
 int upz_trt_cache_begin(const char *folder, char building[PATH_MAX], UprezError *err)
 {
     if (snprintf(building, PATH_MAX, "%s.XXXXXX", folder) >= PATH_MAX || !mkdtemp(building))
-        return upz_fail(err, UPREZ_ERR_OUTPUT, "a folder to build an engine in cannot be made beside "
-                        "%s: %s", folder, strerror(errno));
+        return upz_fail(err, UPREZ_ERR_OUTPUT,
+                        "a folder to build an engine in cannot be made beside "
+                        "%s: %s",
+                        folder, strerror(errno));
     return 0;
 }
 
@@ -291,7 +299,9 @@ int upz_trt_cache_engine(const char *folder, char file[PATH_MAX], UprezError *er
     Engine e = {.file = file};
     each_file(folder, note_engine, &e);
     if (e.n == 1) return 0;
-    return upz_fail(err, UPREZ_ERR_DEVICE, e.n ? "TensorRT cut the network into several engines (%s); "
-                    "they work from the cache, but are no single file"
-                    : "there is no engine in %s", folder);
+    return upz_fail(err, UPREZ_ERR_DEVICE,
+                    e.n ? "TensorRT cut the network into several engines (%s); "
+                          "they work from the cache, but are no single file"
+                        : "there is no engine in %s",
+                    folder);
 }

@@ -1,5 +1,5 @@
-/* A built engine as an ONNX model: one node EPContext (domain com.microsoft) whose attribute holds the
- * engine's bytes. Field numbers are those of onnx.proto. */
+/* A built engine as an ONNX model: one node EPContext (domain com.microsoft) whose attribute holds
+ * the engine's bytes. Field numbers are those of onnx.proto. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -31,13 +31,18 @@ static void put(UpzBytes *b, int field, const void *data, size_t n)
     upz_bytes_put(b, data, n);
 }
 
-static void put_text(UpzBytes *b, int field, const char *text) { put(b, field, text, strlen(text)); }
+static void put_text(UpzBytes *b, int field, const char *text)
+{
+    put(b, field, text, strlen(text));
+}
 
 /* Moves a finished message into another. */
 static void put_message(UpzBytes *b, int field, UpzBytes *message)
 {
-    if (message->failed) b->failed = true;
-    else put(b, field, message->data, message->n);
+    if (message->failed)
+        b->failed = true;
+    else
+        put(b, field, message->data, message->n);
     upz_free(message->data);
     *message = (UpzBytes){.data = NULL};
 }
@@ -46,8 +51,10 @@ static void attribute(UpzBytes *node, const char *name, int64_t i, const void *s
 {
     UpzBytes a = {.data = NULL};
     put_text(&a, 1, name);
-    if (s) put(&a, 4, s, n);
-    else put_int(&a, 3, (uint64_t)i);
+    if (s)
+        put(&a, 4, s, n);
+    else
+        put_int(&a, 3, (uint64_t)i);
     put_int(&a, 20, s ? ATTR_STRING : ATTR_INT);
     put_message(node, 5, &a);
 }
@@ -61,8 +68,10 @@ static void value(UpzBytes *graph, int field, const char *name, const UpzTrtKey 
     UpzBytes shape = {.data = NULL};
     for (int i = 0; i < 4; i++) {
         UpzBytes dim = {.data = NULL};
-        if (i == 1) put_int(&dim, 1, (uint64_t)key->channels);
-        else put_text(&dim, 2, sides[field == 12][i]);
+        if (i == 1)
+            put_int(&dim, 1, (uint64_t)key->channels);
+        else
+            put_text(&dim, 2, sides[field == 12][i]);
         put_message(&shape, 1, &dim);
     }
     put_int(&tensor, 1, key->half ? HALF : FLOAT);

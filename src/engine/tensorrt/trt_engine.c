@@ -23,7 +23,7 @@ struct UpzRuntime {
     bool ranged;         /* the profile came from the cache or the caller and stays */
     uint8_t *onnx;       /* the network, to build from; upz_free */
     size_t onnx_size;
-    const char *name;    /* for messages; the model's */
+    const char *name; /* for messages; the model's */
 };
 
 static const UpzLibrary nvinfer = {
@@ -47,8 +47,10 @@ static int tensorrt_version(const char *runtime_path, char version[32], UprezErr
     if (v < 8000)
         return upz_fail(err, UPREZ_ERR_DEVICE, "%s is no TensorRT that can be used (version %d)",
                         path, v);
-    if (v >= 100000) snprintf(version, 32, "%d.%d.%d", v / 10000, v / 100 % 100, v % 100);
-    else snprintf(version, 32, "%d.%d.%d", v / 1000, v / 100 % 10, v % 100);
+    if (v >= 100000)
+        snprintf(version, 32, "%d.%d.%d", v / 10000, v / 100 % 100, v % 100);
+    else
+        snprintf(version, 32, "%d.%d.%d", v / 1000, v / 100 % 10, v % 100);
     return 0;
 }
 
@@ -80,7 +82,10 @@ static int session_in(UpzRuntime *rt, const char *folder, OrtSession **session, 
                            rt->key.tensorrt);
     if (n >= PATH_MAX) timing[0] = 0;
     UpzOrtProvider p = {
-        .kind = UPZ_ORT_TENSORRT, .device = rt->device, .stream = rt->stream, .own_graph = true,
+        .kind = UPZ_ORT_TENSORRT,
+        .device = rt->device,
+        .stream = rt->stream,
+        .own_graph = true,
         .n = 9,
         .keys = {"trt_fp16_enable", "trt_engine_cache_enable", "trt_engine_cache_path",
                  "trt_timing_cache_enable", "trt_timing_cache_path", "trt_profile_min_shapes",
@@ -116,9 +121,10 @@ static int open_session(UpzRuntime *rt, char folder[PATH_MAX], UprezError *err)
         if (r >= 0) upz_trt_cache_check(ctx, folder, &rt->key);
     } else {
         const double start = seconds();
-        upz_info(ctx, "building a TensorRT engine for %s at up to %dx%d in %s: this can take minutes "
-                 "and is kept for the next time", rt->name, p->width[UPZ_TRT_MAX],
-                 p->height[UPZ_TRT_MAX], rt->key.precision);
+        upz_info(ctx,
+                 "building a TensorRT engine for %s at up to %dx%d in %s: this can take minutes "
+                 "and is kept for the next time",
+                 rt->name, p->width[UPZ_TRT_MAX], p->height[UPZ_TRT_MAX], rt->key.precision);
         r = upz_trt_cache_begin(folder, building, err);
         if (r < 0) return r;
         r = session_in(rt, building, &session, err);
@@ -140,8 +146,10 @@ static int open_session(UpzRuntime *rt, char folder[PATH_MAX], UprezError *err)
 
 static int refuse_file(const UpzRuntime *rt, int code, const char *why, UprezError *err)
 {
-    return upz_fail(err, code, "%s cannot run here: %s; build it anew with 'uprez model compile', or "
-                    "run the network itself", rt->name, why);
+    return upz_fail(err, code,
+                    "%s cannot run here: %s; build it anew with 'uprez model compile', or "
+                    "run the network itself",
+                    rt->name, why);
 }
 
 /* What is written beside an engine of ours; others are taken as 3 channels of fp32, any size. */
@@ -177,8 +185,10 @@ static int open_file(UpzRuntime *rt, const char *path, const UpzTrtKey *here, Up
     int r = upz_map_open(&map, path, UPZ_MODEL_MAX_BYTES, UPREZ_ERR_MODEL, err);
     if (r < 0) return r;
     if (map.size < 64 || memcmp(map.data, "ftrt", 4))
-        r = refuse_file(rt, UPREZ_ERR_MODEL, "it is no engine of TensorRT's (it does not begin with "
-                        "its mark)", err);
+        r = refuse_file(rt, UPREZ_ERR_MODEL,
+                        "it is no engine of TensorRT's (it does not begin with "
+                        "its mark)",
+                        err);
     if (r >= 0) r = read_note(rt, path, here, err);
     if (r >= 0) r = upz_trt_wrap_engine(map.data, map.size, &rt->key, &data, &size, err);
     upz_map_close(&map);
@@ -210,8 +220,8 @@ static int begin(UpzRuntime **out, UprezContext *ctx, const UprezModel *model, i
     if (r >= 0 && device >= r)
         r = upz_fail(err, UPREZ_ERR_DEVICE, "there is no GPU %d here; see 'uprez devices'", device);
     if (r >= 0) {
-        snprintf(here->gpu, sizeof(here->gpu), "sm_%d", (gpus[device].major * 10 +
-                 gpus[device].minor) % 10000);
+        snprintf(here->gpu, sizeof(here->gpu), "sm_%d",
+                 (gpus[device].major * 10 + gpus[device].minor) % 10000);
         r = tensorrt_version(runtime_path, here->tensorrt, err);
     }
     return r;
@@ -386,8 +396,10 @@ static int supports(const UprezModel *model, const UpzEngineParams *params, Upre
         return upz_fail(why, UPREZ_ERR_DEVICE, "engine tensorrt runs networks; '%s' is a kernel",
                         model->facts.path ? model->facts.path : "this");
     if (model->foreign[0] && strcmp(model->foreign, "tensorrt"))
-        return upz_fail(why, UPREZ_ERR_MODEL, "engine tensorrt runs its own files and networks of "
-                        "plain weights; this is a %s file", model->foreign);
+        return upz_fail(why, UPREZ_ERR_MODEL,
+                        "engine tensorrt runs its own files and networks of "
+                        "plain weights; this is a %s file",
+                        model->foreign);
     return upz_ort_precision(params, true, precision, why);
 }
 
