@@ -104,8 +104,8 @@ md5s seek1 -ss 1.5 -i "$tmp/seek.mkv" -vf "uprez=model=lanczos"
 md5s seek2 -ss 1.5 -i "$tmp/seek.mkv" -vf "uprez=model=lanczos:async=0"
 same "seeking" seek1 seek2
 
-# size change midstream: ffmpeg makes the graph anew. Up to 7.1 it drops what filters still hold
-# then (any filter's), so there only async=0 keeps every frame
+# size change midstream: ffmpeg makes the graph anew and drops what any filter still holds then;
+# async=0 holds nothing, and with -reinit_filter 0 the filter itself takes the new size
 change=$shared/media/video/dog_resolution_change.h264
 if [ -f "$change" ]; then
     md5s whole -i "$change" -vf null
@@ -113,11 +113,11 @@ if [ -f "$change" ]; then
     md5s change0 -i "$change" -vf "uprez=model=bicubic:w=320:h=240:async=0"
     [ "$(wc -l <"$tmp/change0")" = "$n" ] && ok "size change midstream, sync: $n frames" ||
         bad "size change midstream, sync: $(wc -l <"$tmp/change0") of $n frames"
-    md5s change1 -i "$change" -vf "uprez=model=bicubic:w=320:h=240"
-    case $("$ffmpeg" -version | head -1) in
-    *version\ [567].*) skip "size change midstream, async: this ffmpeg drops frames in flight ($(wc -l <"$tmp/change1") of $n)" ;;
-    *) same "size change midstream, async" change0 change1 ;;
-    esac
+    md5s change1 -reinit_filter 0 -i "$change" -vf "uprez=model=bicubic:w=320:h=240"
+    md5s change2 -reinit_filter 0 -i "$change" -vf "uprez=model=bicubic:w=320:h=240:async=0"
+    [ "$(wc -l <"$tmp/change1")" = "$n" ] && ok "size change midstream, -reinit_filter 0: $n frames" ||
+        bad "size change midstream, -reinit_filter 0: $(wc -l <"$tmp/change1") of $n frames"
+    same "size change midstream, -reinit_filter 0: async = sync" change2 change1
 else
     skip "size change midstream: no real media at $shared"
 fi
