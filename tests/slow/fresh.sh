@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.." || exit 1
 MIRROR=${MIRROR:-http://deb.debian.org/debian}
 RUNS=${RUNS:-quickstart test bare}
 status=0
-inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 sh -c "cd $1 && $2"; }
+inside() { chroot "$root" env -i $pip PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 sh -c "cd $1 && $2"; }
 timed() { # NAME COMMAND…
     name=$1 begin=$(date +%s.%N)
     shift
@@ -28,6 +28,13 @@ for suite in "$@"; do
         debootstrap --variant=minbase "$suite" "$root" "$MIRROR" >/dev/null || exit 1
     fi
     cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+    # pip's settings, as apt's mirror: not part of what is tried
+    pip=
+    if [ -f /etc/pip.conf ]; then cp -L /etc/pip.conf "$root/etc/pip.conf"; fi
+    if [ -f "${PIP_CERT:-}" ]; then
+        cp -L "$PIP_CERT" "$root/etc/pip-ca.pem"
+        pip="PIP_CERT=/etc/pip-ca.pem"
+    fi
     rm -rf "$root/src/with" "$root/src/bare"
     mkdir -p "$root/src/with/uprez" "$root/src/bare"
     tar -c --exclude='./build*' --exclude=./.git . | tar -x -C "$root/src/with/uprez"
