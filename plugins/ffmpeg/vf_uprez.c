@@ -387,8 +387,8 @@ end:
     return r;
 }
 
-/** While the timeline has the filter disabled frames are enlarged without the network, so that they
- *  keep their size; takes the frame. */
+/* While the timeline has the filter disabled frames are enlarged without the network, so that they
+ * keep their size; takes the frame. */
 static int enlarge_plainly(AVFilterContext *avctx, AVFrame *in)
 {
     UprezFilter *s = avctx->priv;
