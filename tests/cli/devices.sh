@@ -58,6 +58,8 @@ entry openvino 'not e["devices"] and "cannot be loaded" in e["missing"] and "\n"
 # the real ones, by --runtime-path and by $UPREZ_RUNTIME_PATH alike
 expect 0 "$UPREZ" devices --json
 cp "$tmp/out" "$tmp/here"
+# uprez's module for LibTorch may be among the user's own
+bare() { env -i HOME="$tmp" XDG_DATA_HOME="${XDG_DATA_HOME:-$HOME/.local/share}" PATH="$tmp/bin" "$@"; }
 for engine in onnxruntime openvino libtorch; do
     file=$(python3 -c 'import json, sys
 print(*[d.get("runtime", "") for e in json.load(open(sys.argv[1])) if e["engine"] == sys.argv[2] for d in e["devices"]][:1])' "$tmp/here" $engine)
