@@ -40,25 +40,22 @@ static int load_one(UpzSession *s, int i, UprezError *err)
 {
     const UpzJobParams *p = s->params;
     const UpzRegistryEntry *entry = NULL;
-    char *path = NULL, *twin = NULL;
+    const char *name = name_of(p, i);
+    char *path = NULL;
     UprezModelParams mp = {.size = sizeof(mp), .denoise = -1, .engine = p->upscale.engine,
                            .device = p->upscale.device,
                            .runtime_path = p->upscale.runtime_path};
-    int r = upz_registry_locate(name_of(p, i), &path, &entry, err);
-    if (r >= 0 && p->denoise >= 0 && !is_kernel(path)) {
-        if (entry && entry->twin) {
-            r = upz_registry_locate(entry->twin, &twin, NULL, err);
-            mp.denoise = p->denoise;
-            mp.twin = twin;
-        } else if (p->n_models <= 1) {
+    int r = upz_registry_locate(name, &path, &entry, err);
+    if (r >= 0 && p->denoise >= 0 && !is_kernel(name)) {
+        if (entry && entry->twin)
+            mp.denoise = p->denoise; /* the loader finds the twin */
+        else if (p->n_models <= 1)
             r = upz_fail(err, UPREZ_ERR_USAGE, "--denoise needs a model with a twin, such as "
-                         "realesr-general-x4v3; %s has none", name_of(p, i));
-        }
+                         "realesr-general-x4v3; %s has none", name);
     }
-    if (r >= 0) r = uprez_model_load(&s->models[i], s->ctx, path, &mp, err);
+    if (r >= 0) r = uprez_model_load(&s->models[i], s->ctx, name, &mp, err);
     if (r >= 0) s->n_models = i + 1;
     upz_free(path);
-    upz_free(twin);
     return r;
 }
 

@@ -16,7 +16,7 @@
 #include "base/file.h"
 #include "engine/library.h"
 #include "engine/libtorch/module.h"
-#include "engine/onnxruntime/cuda_driver.h"
+#include "engine/cuda_driver.h"
 #include "engine/tensor/tensor.h"
 
 #define MODULE "engine-libtorch.so"

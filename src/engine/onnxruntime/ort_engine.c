@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "engine/onnxruntime/cuda_driver.h"
+#include "engine/cuda_driver.h"
 #include "engine/onnxruntime/ort.h"
 #include "model/write.h"
 

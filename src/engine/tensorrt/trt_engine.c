@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "engine/onnxruntime/cuda_driver.h"
+#include "engine/cuda_driver.h"
 #include "engine/onnxruntime/ort.h"
 #include "engine/tensorrt/trt.h"
 #include "model/write.h"

@@ -1,4 +1,4 @@
-#include "engine/onnxruntime/cuda_driver.h"
+#include "engine/cuda_driver.h"
 
 #include <dlfcn.h>
 #include <limits.h>
