@@ -54,10 +54,12 @@ typedef struct UprezPicture {
     UprezColor color;
     int width, height;     /* px, 1..UPREZ_SIDE_MAX */
     int memory, device;    /* UprezMemory; device index when CUDA */
-    void *plane[4];
+    void *plane[4];        /* device pointers when CUDA */
     ptrdiff_t stride[4];   /* bytes */
     int64_t pts, duration; /* in units the caller chooses; carried from input to output */
     void *opaque;          /* the caller's; carried from input to output, never touched */
+    void *stream;          /* CUDA: the CUstream in whose order the memory is valid (source) or may be
+                              written (result); NULL = the context's default stream */
     UprezBuffer *buffer;   /* NULL: the memory is the caller's and outlives the picture */
 } UprezPicture;
 

@@ -36,6 +36,8 @@ typedef struct UprezParams {
     int tile;                  /* side of a tile in source px, for tensor runtimes; 0 = auto */
     int batch;                 /* tiles or pictures a run, for tensor runtimes; 0 = auto */
     const char *runtime_path;  /* folder to look in for runtimes' libraries first; NULL = none */
+    void *cuda_context;        /* CUcontext of the pictures' memory, the caller's, kept alive beyond
+                                  uprez_destroy; NULL = the device's primary context */
 } UprezParams;
 
 typedef struct UprezInfo {

@@ -7,7 +7,7 @@
 #include "uprez/picture.h"
 #include "model/model.h"
 
-#define UPZ_ENGINE_ABI 2
+#define UPZ_ENGINE_ABI 3
 
 typedef struct UpzEngine UpzEngine; /* the engine's own; its first member is UpzEngineBase */
 typedef struct UpzEngineOps UpzEngineOps;
@@ -39,6 +39,7 @@ typedef struct UpzEngineParams {
 typedef struct UpzShape {
     int width, height;            /* of the source */
     UprezFormat src, dst;
+    int src_memory, dst_memory;   /* UprezMemory */
     UprezColor src_color, dst_color; /* complete: no unknown fields */
 } UpzShape;
 
@@ -84,6 +85,11 @@ struct UpzEngineOps {
     int (*submit)(UpzEngine *e, UpzTask *task); /* never waits for compute; UPREZ_AGAIN = full */
     int (*wait)(UpzEngine *e, UpzTask *task, int64_t timeout_ns); /* 0 or UPREZ_AGAIN */
     void (*close)(UpzEngine **e); /* accepts pointer to NULL; waits for tasks in flight */
+    /* NULL for engines that know host memory only. Else pictures of either memory kind may be
+     * submitted, and this makes one in the device's memory, in stream order on its .stream (the
+     * engine's own when like->stream is NULL). `like`: format, colour, size, device, stream. The
+     * picture may outlive the engine. */
+    int (*picture)(UpzEngine *e, UprezPicture **out, const UprezPicture *like, UprezError *err);
 };
 
 typedef struct UpzEngineBase {

@@ -1,0 +1,123 @@
+/* What the host hands to kernels: plain structs, the same bytes for the C compiler, for nvcc and for
+ * the tests' host emulation. Addresses are 64-bit numbers.
+ *
+ * A feature map lies in planes of 8 channels (a chunk), 16 bytes a pixel:
+ *     address(channel c, y, x) = data + (c / 8) * chunk + y * row + x * 16 + (c % 8) * 2
+ * so that a run of 8 pixels is a core matrix of the tensor cores at any x, concatenation is the next
+ * chunk, and a copy of a row's piece is one contiguous piece. A zero border lies around each plane: at
+ * least UPZ_MAP_TOP rows above, UPZ_MAP_LEFT px to the left, and on the right and below what is left
+ * of a tile, plus one. The border is zeroed when memory is planned and kernels never write there:
+ * rows -1 and height, columns -1 and width are what convolutions see outside the picture. Further
+ * out lies memory that may be read and means nothing. Channel counts are multiples of 16; channels
+ * that the network does not have are zero. */
+#ifndef UPZ_CUDA_PARAMS_H
+#define UPZ_CUDA_PARAMS_H
+
+#ifndef UPZ_KERNEL_CODE /* the kernels' own compilation has these types from dev.h */
+#include <stdint.h>
+#endif
+
+#define UPZ_MAP_LEFT 8     /* px: rows start at a multiple of 128 bytes */
+#define UPZ_MAP_TOP 1      /* rows */
+#define UPZ_TILE_W 128     /* px: maps are readable up to the next multiple of it, plus 8 px */
+#define UPZ_TILE_H 8       /* rows: likewise, plus 1 row */
+
+typedef struct UpzCudaMap {
+    uint64_t data;         /* of channel 0, row 0, column 0 */
+    uint32_t chunk, row;   /* bytes; multiples of 128 */
+    int32_t width, height; /* px */
+    int32_t chunks, pad;   /* chunks of 8 channels that are read or written */
+} UpzCudaMap;
+
+/* Planar halves: R G B (or luma) as the network gives them, nominal 0..1, not clipped. No border. */
+typedef struct UpzCudaImage {
+    uint64_t data;
+    uint64_t plane;        /* bytes from plane to plane */
+    uint32_t row;          /* bytes; a multiple of 128 */
+    int32_t width, height, planes;
+} UpzCudaImage;
+
+/* A 3x3 or 1x1 convolution with stride 1, zero padding and everything that follows it:
+ *     v = act(conv + bias);  v = alpha * v + beta[0] * add[0] + beta[1] * add[1]
+ * rounded to half once, when stored. act: v < 0 ? v * slope[c] : v.
+ *
+ * up = 2: the source is first enlarged 2x (nearest); as four 2x2 convolutions, one for each output
+ * parity (dy, dx), whose weights are sums of the 3x3's.
+ *
+ * Weights: halves in tiles of 64 output channels by 16 input channels, each tile 2048 bytes, half
+ * (k / 8) * 512 + m * 8 + k % 8 of it for output m and input k of the tile. Tiles in the order
+ * [parity: 1 or 4][block of 64 outputs][tap: row major][16 inputs]; outputs beyond the network's are
+ * zero. Taps: 9, 1, or for up = 2 four: rows y - 1 + dy + {0, 1}, columns x - 1 + dx + {0, 1} of the
+ * source. */
+typedef struct UpzCudaConv {
+    UpzCudaMap src, dst;         /* dst.data 0: the result goes to `image` */
+    UpzCudaMap add[2];           /* data 0: none; chunks as dst's */
+    UpzCudaImage image;          /* result by pixel shuffle: channel c * f * f + dy * f + dx */
+    UpzCudaMap base;             /* data 0: none; else its channel c at the source pixel is added */
+    uint64_t weights, bias, slope; /* floats, a multiple of 64 each; slope 0: no activation */
+    float alpha, beta[2];
+    int32_t out;                 /* output channels of the network */
+    int32_t kernel;              /* 1 or 3 */
+    int32_t up;                  /* 1 or 2 */
+    int32_t factor;              /* pixel shuffle; 1 with an image: none */
+    int32_t tiles_x, tiles_y;    /* of UPZ_TILE_W x the kernel's rows, filled by upz_conv_grid */
+    int32_t pad;
+} UpzCudaConv;
+
+/* ---- pictures ---- */
+
+/* One component of a picture's sample (x, y): at data + y * stride + x * step bytes. */
+typedef struct UpzCudaComponent {
+    uint64_t data;
+    int64_t stride;
+    int32_t step, pad;
+} UpzCudaComponent;
+
+typedef struct UpzCudaPicture {
+    UpzCudaComponent comp[4];
+    int32_t depth, shift, sub_x, sub_y; /* as UprezFormat's */
+    int32_t width, height, n_comp, pad;
+} UpzCudaPicture;
+
+/* UpzChromaAxis of picture/convert.h, for one axis. */
+typedef struct UpzCudaAxis {
+    int32_t sub, up_at[4], down_at, down_n;
+    float up_weight[4], down_weight[8];
+} UpzCudaAxis;
+
+/* UpzLoad or UpzStore of picture/convert.h, whose meaning and order of operations it shares. */
+typedef struct UpzCudaConvert {
+    float matrix[3][3], offset[3], bias[3], lo[3], hi[3];
+    int32_t n_rows, n_comp, clip, diagonal;
+    UpzCudaAxis x, y;
+} UpzCudaConvert;
+
+/* A picture to the network's input map: dst pixel (x, y) channel (dy * f + dx) * n … is what
+ * UNSHUFFLE by f makes of the picture (channel c * f * f + dy * f + dx), f = 1: the picture itself.
+ * Beyond the picture (alignment): edge pixels repeat (0), mirror (1) or zeros (2). */
+typedef struct UpzCudaLoad {
+    UpzCudaPicture src;
+    UpzCudaConvert convert;
+    UpzCudaMap dst;
+    int32_t unshuffle, pad_mode;
+} UpzCudaLoad;
+
+/* Planar halves to a picture: clipped to 0..1, matrix, sited chroma, rounding to nearest; NaN becomes
+ * 0 and sets the 32-bit word at `nan`. */
+typedef struct UpzCudaStore {
+    UpzCudaImage src;
+    UpzCudaConvert convert;
+    UpzCudaPicture dst;
+    uint64_t nan;
+} UpzCudaStore;
+
+/* Planar halves resampled: one axis at a time, taps from picture/resize's tables. Output sample i
+ * along the axis is the sum of `taps` samples from first[i] on (clamped to the edges) times
+ * weight[i * taps …]. */
+typedef struct UpzCudaResize {
+    UpzCudaImage src, dst;
+    uint64_t first, weight; /* int32_t and float arrays */
+    int32_t taps, vertical;
+} UpzCudaResize;
+
+#endif
