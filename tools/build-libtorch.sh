@@ -95,8 +95,8 @@ fi
 
 # ---- is it there already? ----
 
-sources="src/engine/libtorch/module.cc src/engine/libtorch/module.h src/model/graph.h
-    src/model/ops.def src/base/compiler.h include/uprez/error.h include/uprez/model.h"
+sources="src/engine/libtorch/module.cc src/engine/libtorch/module.h src/base/compiler.h
+    include/uprez/error.h"
 key=$(cd "$here" && { cat $sources tools/build-libtorch.sh; echo "$version $lib $abi $cuda_inc"; } |
     cksum | cut -d' ' -f1)
 note=$dest/engine-libtorch.txt

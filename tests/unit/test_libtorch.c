@@ -19,7 +19,7 @@
 #include "base/file.h"
 #include "engine/engine.h"
 #include "engine/libtorch/libtorch.h"
-#include "engine/libtorch/module.h"
+#include "engine/libtorch/script.h"
 #include "uprez/uprez.h"
 
 #define TOLERANCE 1e-4
@@ -42,13 +42,13 @@ static UpzTorchNet *open_net(const UprezModel *m, const char *path, const char *
 {
     UpzTorchNet *net = NULL;
     UprezError err = {0};
-    const UpzTorchOpen how = {.graph = m ? &m->graph : NULL, .align = m ? m->facts.align : 0,
-                              .path = path, .device = "cpu", .precision = precision,
-                              .threads = 2, .trt = ""};
-    if (torch->open(&net, &how, facts, &err) < 0) {
-        print_message("%s\n", err.text);
-        return NULL;
-    }
+    UpzTorchScript script = {.text = NULL};
+    if (m && upz_torch_script(&script, m, false, &err) < 0) fail_msg("%s", err.text);
+    const UpzTorchOpen how = {.script = m ? &script : NULL, .align = m ? m->facts.align : 0,
+                              .channels = m ? m->facts.channels : 0, .path = path, .device = "cpu",
+                              .precision = precision, .threads = 2, .trt = ""};
+    if (torch->open(&net, &how, facts, &err) < 0) print_message("%s\n", err.text);
+    upz_torch_script_free(&script);
     return net;
 }
 
@@ -576,16 +576,19 @@ static void a_missing_device_is_an_error(void **state)
     (void)state;
     static const char *const kinds[] = {"cuda", "xpu", "abacus"};
     UprezModel *m = graph_model(graph_srvgg, 3);
+    UpzTorchScript script;
+    assert_int_equal(upz_torch_script(&script, m, false, NULL), 0);
     for (int i = 0; i < UPZ_COUNT(kinds); i++) {
         UpzTorchNet *net = NULL;
         UpzTorchFacts facts;
         UprezError err = {0};
-        const UpzTorchOpen how = {.graph = &m->graph, .device = kinds[i], .index = 77,
+        const UpzTorchOpen how = {.script = &script, .device = kinds[i], .index = 77,
                                   .precision = "auto", .threads = 1, .trt = ""};
         assert_int_equal(torch->open(&net, &how, &facts, &err), UPREZ_ERR_DEVICE);
         print_message("  %s\n", err.text);
         assert_null(net);
     }
+    upz_torch_script_free(&script);
     graph_model_free(m);
 }
 

@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "engine/library.h"
-#include "engine/libtorch/module.h"
+#include "engine/libtorch/script.h"
 #include "engine/cuda_driver.h"
 #include "engine/tensor/tensor.h"
 
@@ -239,9 +239,8 @@ static int open_module(const UpzTorchModule **out, const Found *f, UprezError *e
                         "tools/build-libtorch.sh again", f->module,
                         f->built_for[0] ? f->built_for : "of unknown version", f->library,
                         why ? why : "no reason given");
-    if (!m || m->abi != UPZ_TORCH_ABI || m->node_bytes != sizeof(UpzNode) ||
-        m->tensor_bytes != sizeof(UpzTensor) || m->graph_bytes != sizeof(UpzGraph) ||
-        m->ops != UPZ_OP_COUNT)
+    if (!m || m->abi != UPZ_TORCH_ABI || m->open_bytes != sizeof(UpzTorchOpen) ||
+        m->facts_bytes != sizeof(UpzTorchFacts) || m->save_bytes != sizeof(UpzTorchSave))
         return upz_fail(err, UPREZ_ERR_DEVICE, "%s was built from other sources than this uprez; run "
                         "tools/build-libtorch.sh again", f->module);
     *out = m;
@@ -280,8 +279,9 @@ static int open_runtime(UpzRuntime **out, UprezContext *ctx, UprezModel *model,
     upz_library_find(&torch_tensorrt, params->runtime_path, trt, sizeof(trt), &ignored);
     const bool foreign = model->foreign[0];
     UpzGpu gpus[UPZ_GPUS];
+    UpzTorchScript script = {.text = NULL};
     const UpzTorchOpen how = {
-        .path = foreign ? model->facts.path : NULL, .graph = foreign ? NULL : &model->graph,
+        .path = foreign ? model->facts.path : NULL, .script = foreign ? NULL : &script,
         .device = device->kind, .index = device->index,
         .precision = params->precision ? params->precision : "auto",
         .channels = model->facts.scale_num ? model->facts.channels : 0,
@@ -291,10 +291,12 @@ static int open_runtime(UpzRuntime **out, UprezContext *ctx, UprezModel *model,
         .stream = device->native_stream};
     UpzTorchFacts own_facts = {0};
     r = open_module(&t->m, &found, err);
+    if (r >= 0 && !foreign) r = upz_torch_script(&script, model, false, err);
     if (r >= 0) {
         r = t->m->open(&t->net, &how, &own_facts, &own);
         if (r < 0) upz_fail(err, r, "%s", own.text);
     }
+    upz_torch_script_free(&script);
     if (r < 0) {
         close_runtime(&t);
         return r;
@@ -460,17 +462,19 @@ int upz_libtorch_write(const UprezModel *model, const char *path, bool half,
     const UpzTorchModule *m;
     const UprezModelFacts *f = &model->facts;
     Sink to = {.path = path};
+    UpzTorchScript script;
     UprezError own = {0};
     if (model->kernel != UPZ_KERNEL_NONE || model->foreign[0])
         return upz_fail(err, UPREZ_ERR_MODEL, "'%s' holds no network of ours to write",
                         f->path ? f->path : "this");
     int r = find_both(&found, runtime_path, err);
     if (r >= 0) r = open_module(&m, &found, err);
+    if (r >= 0) r = upz_torch_script(&script, model, true, err);
     if (r < 0) return r;
-    const UpzTorchSave how = {.half = half, .align = f->align, .scale_num = f->scale_num,
-                              .scale_den = f->scale_den,
+    const UpzTorchSave how = {.script = &script, .half = half,
                               .studio = f->input == UPREZ_INPUT_Y_STUDIO, .sink = sink,
                               .cookie = &to};
-    r = m->save(&model->graph, &how, &own);
+    r = m->save(&how, &own);
+    upz_torch_script_free(&script);
     return said(r, to.err.code ? &to.err : &own, err);
 }

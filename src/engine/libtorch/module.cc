@@ -2,10 +2,9 @@
 // tools/build-libtorch.sh, once for the processor's library and, with UPZ_TORCH_CUDA_PART, once more
 // for what needs CUDA's headers.
 //
-// A network of ours becomes a TorchScript module (operations of ATen, one line a node, as
-// model/reference.c defines them), so that running it and exporting it are the same thing. It runs
-// without the optimising executor: that profiles the first runs and fuses later ones, and a frame's
-// bytes would depend on how many came before.
+// A network of ours comes as TorchScript too (script.h), so that running it and exporting it are the
+// same thing. It runs without the optimising executor: that profiles the first runs and fuses later
+// ones, and a frame's bytes would depend on how many came before.
 #include "engine/libtorch/module.h"
 
 #if defined(UPZ_TORCH_CUDA_PART)
@@ -89,9 +88,6 @@ upz_engine_module_cuda(unsigned abi)
 
 #include <dlfcn.h>
 
-#include <array>
-#include <cctype>
-#include <cmath>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -221,281 +217,18 @@ using Quiet = c10::WarningUtils::WarningHandlerGuard;
 using Quiet = c10::Warning::WarningHandlerGuard;
 #endif
 
-// ---- a graph as TorchScript ----
+// ---- a network of ours ----
 
-std::string number(double x)
+void define(Module *module, const UpzTorchScript &script)
 {
-    if (std::isinf(x)) return x > 0 ? "float(\"inf\")" : "-float(\"inf\")";
-    char s[40];
-    snprintf(s, sizeof(s), "%.9g", x);
-    if (!strpbrk(s, ".e")) strncat(s, ".0", sizeof(s) - strlen(s) - 1);
-    return s;
+    for (size_t i = 0; i < script.n_weights; i++) {
+        const UpzTorchWeight &w = script.weights[i];
+        const std::vector<int64_t> dims(w.dims, w.dims + w.n_dims);
+        const at::Tensor data = at::from_blob(const_cast<float *>(w.data), dims, at::kFloat);
+        module->register_parameter(w.self + strlen("self."), data.clone(), false);
+    }
+    module->define(script.text);
 }
-
-std::string pair(int a, int b) { return "[" + std::to_string(a) + ", " + std::to_string(b) + "]"; }
-
-class Writer {
-public:
-    Writer(const UpzGraph *graph, Module *module, const UpzTorchSave *how)
-        : g(graph), m(module), save(how), names(graph->n_tensors)
-    {
-    }
-
-    void write()
-    {
-        text << "def forward(self, input: Tensor) -> Tensor:\n";
-        if (padded()) pad_input();
-        for (size_t i = 0; i < g->n_nodes; i++) node(i);
-        text << "    result = v" << g->output << "\n";
-        if (padded())
-            text << "    result = result[:, :, :height * " << save->scale_num << " // "
-                 << save->scale_den << ", :width * " << save->scale_num << " // "
-                 << save->scale_den << "]\n";
-        text << "    return result\n";
-        m->define(text.str());
-    }
-
-private:
-    const UpzGraph *g;
-    Module *m;
-    const UpzTorchSave *save; // NULL: to be run by us
-    enum Form { AS_IS, FLAT, BY_CHANNEL }; // the last: shaped to go along with a map
-    std::vector<std::array<std::string, 3>> names;
-    std::ostringstream text;
-
-    bool padded() const { return save && save->align > 1; }
-
-    void pad_input()
-    {
-        const char *call = g->pad_mode == UPZ_PAD_REPLICATE ? "torch.replication_pad2d(input, "
-                           : g->pad_mode == UPZ_PAD_REFLECT ? "torch.reflection_pad2d(input, "
-                                                            : "torch.constant_pad_nd(input, ";
-        text << "    height = input.size(2)\n    width = input.size(3)\n"
-             << "    below = (" << save->align << " - height % " << save->align << ") % "
-             << save->align << "\n    right = (" << save->align << " - width % " << save->align
-             << ") % " << save->align << "\n    if below + right > 0:\n        input = " << call
-             << "[0, right, 0, below])\n";
-    }
-
-    // A tensor as the module's parameter.
-    std::string tensor(int index, Form form)
-    {
-        if (index == UPZ_NO_TENSOR) return "None";
-        std::string &name = names[static_cast<size_t>(index)][form];
-        if (!name.empty()) return "self." + name;
-        const UpzTensor &t = g->tensors[index];
-        name = "w" + std::to_string(index) + (form == BY_CHANNEL ? "c" : form == FLAT ? "f" : "");
-        for (const char *p = t.name ? t.name : ""; *p; p++) {
-            if (p == t.name) name += '_';
-            name += isalnum(static_cast<unsigned char>(*p)) ? *p : '_';
-        }
-        std::vector<int64_t> dims(t.dims, t.dims + t.n_dims);
-        if (form == BY_CHANNEL) dims = {1, t.count, 1, 1};
-        if (form == FLAT) dims = {t.count};
-        at::Tensor data = at::from_blob(t.data, dims, at::kFloat).clone();
-        m->register_parameter(name, data, false);
-        return "self." + name;
-    }
-
-    std::ostream &line(size_t i) { return text << "    v" << i << " = "; }
-    static std::string v(int i) { return "v" + std::to_string(i); }
-    std::string src(const UpzNode &n, int k = 0) const { return v(n.src[k]); }
-
-    void node(size_t i)
-    {
-        const UpzNode &n = g->nodes[i];
-        bool fresh = true; // a map of its own, that an activation may overwrite
-        switch (n.op) {
-        case UPZ_OP_INPUT:
-            line(i) << "input\n";
-            fresh = false;
-            break;
-        case UPZ_OP_CONV: conv(i, n); break;
-        case UPZ_OP_DECONV: deconv(i, n); break;
-        case UPZ_OP_ACT:
-            line(i) << src(n) << "\n";
-            fresh = false;
-            break;
-        case UPZ_OP_ADD: add(i, n); break;
-        case UPZ_OP_MUL: line(i) << "torch.mul(" << src(n) << ", " << src(n, 1) << ")\n"; break;
-        case UPZ_OP_AFFINE: affine(i, n); break;
-        case UPZ_OP_CONCAT:
-            line(i) << "torch.cat([";
-            for (int k = 0; k < n.n_src; k++) text << (k ? ", " : "") << src(n, k);
-            text << "], 1)\n";
-            break;
-        case UPZ_OP_SLICE:
-            line(i) << "torch.narrow(" << src(n) << ", 1, " << n.first << ", " << n.channels
-                    << ")\n";
-            fresh = false;
-            break;
-        case UPZ_OP_SHUFFLE: shuffle(i, n); break;
-        case UPZ_OP_UNSHUFFLE: unshuffle(i, n); break;
-        case UPZ_OP_NEAREST:
-            line(i) << "torch.upsample_nearest2d(" << src(n) << ", [" << src(n) << ".size(2) * "
-                    << n.factor << ", " << src(n) << ".size(3) * " << n.factor << "], "
-                    << number(n.factor) << ", " << number(n.factor) << ")\n";
-            break;
-        case UPZ_OP_RESIZE: resize(i, n); break;
-        default: fail(UPREZ_ERR_MODEL, "engine libtorch has no form for layer %d of this network",
-                      static_cast<int>(i));
-        }
-        activation(i, n, fresh);
-    }
-
-    // Whether ATen's symmetric padding makes out = in / stride; else what to add behind.
-    static int behind(int kernel, int stride, int pad)
-    {
-        int over = 2 * pad - kernel;
-        return -stride <= over && over < 0 ? -1 : std::max(kernel - stride - pad, 0);
-    }
-
-    void conv(size_t i, const UpzNode &n)
-    {
-        int below = behind(n.kernel_h, n.stride, n.pad_y);
-        int right = behind(n.kernel_w, n.stride, n.pad_x);
-        bool inside = below < 0 && right < 0;
-        if (!inside) {
-            below = below < 0 ? n.pad_y : below;
-            right = right < 0 ? n.pad_x : right;
-            line(i) << "torch.constant_pad_nd(" << src(n) << ", [" << n.pad_x << ", " << right
-                    << ", " << n.pad_y << ", " << below << "], 0.0)\n";
-        }
-        const std::string weights = tensor(n.weights, AS_IS), bias = tensor(n.bias, FLAT);
-        line(i) << "torch.conv2d(" << (inside ? src(n) : v(static_cast<int>(i))) << ", " << weights
-                << ", " << bias << ", " << pair(n.stride, n.stride) << ", "
-                << (inside ? pair(n.pad_y, n.pad_x) : pair(0, 0)) << ", [1, 1], " << n.groups
-                << ")\n";
-    }
-
-    void deconv(size_t i, const UpzNode &n)
-    {
-        // rows behind the last that ATen's own padding would leave out, or has too many (< 0)
-        const int more_y = n.stride - n.kernel_h + 2 * n.pad_y;
-        const int more_x = n.stride - n.kernel_w + 2 * n.pad_x;
-        const std::string weights = tensor(n.weights, AS_IS), bias = tensor(n.bias, FLAT);
-        const std::string self = v(static_cast<int>(i));
-        std::ostringstream cut;
-        cut << "torch.narrow(torch.narrow(" << self << ", 2, %Y, " << src(n) << ".size(2) * "
-            << n.stride << "), 3, %X, " << src(n) << ".size(3) * " << n.stride << ")";
-        auto at = [&](int y, int x) {
-            std::string s = cut.str();
-            s.replace(s.find("%Y"), 2, std::to_string(y));
-            s.replace(s.find("%X"), 2, std::to_string(x));
-            return s;
-        };
-        const bool easy = more_y < n.stride && more_x < n.stride;
-        line(i) << "torch.conv_transpose2d(" << src(n) << ", " << weights << ", "
-                << (easy ? bias : "None") << ", " << pair(n.stride, n.stride) << ", "
-                << (easy ? pair(n.pad_y, n.pad_x) : pair(0, 0)) << ", "
-                << (easy ? pair(std::max(more_y, 0), std::max(more_x, 0)) : pair(0, 0)) << ", "
-                << n.groups << ", [1, 1])\n";
-        if (easy) {
-            if (more_y < 0 || more_x < 0) line(i) << at(0, 0) << "\n";
-            return;
-        }
-        line(i) << "torch.constant_pad_nd(" << self << ", [0, "
-                << std::max(n.pad_x + n.stride - n.kernel_w, 0) << ", 0, "
-                << std::max(n.pad_y + n.stride - n.kernel_h, 0) << "], 0.0)\n";
-        line(i) << at(n.pad_y, n.pad_x) << "\n";
-        if (n.bias != UPZ_NO_TENSOR)
-            line(i) << "torch.add(" << self << ", " << tensor(n.bias, BY_CHANNEL) << ")\n";
-    }
-
-    void add(size_t i, const UpzNode &n)
-    {
-        const float a = n.alpha[0], b = n.alpha[1];
-        if (a == 1 && b == 1)
-            line(i) << "torch.add(" << src(n) << ", " << src(n, 1) << ")\n";
-        else if (a == 1)
-            line(i) << "torch.add(" << src(n) << ", " << src(n, 1) << ", alpha=" << number(b)
-                    << ")\n";
-        else if (b == 1)
-            line(i) << "torch.add(" << src(n, 1) << ", " << src(n) << ", alpha=" << number(a)
-                    << ")\n";
-        else
-            line(i) << "torch.add(torch.mul(" << src(n) << ", " << number(a) << "), " << src(n, 1)
-                    << ", alpha=" << number(b) << ")\n";
-    }
-
-    void affine(size_t i, const UpzNode &n)
-    {
-        const bool tensors = n.weights != UPZ_NO_TENSOR || n.bias != UPZ_NO_TENSOR;
-        const std::string self = v(static_cast<int>(i));
-        const std::string scale = tensors ? n.weights == UPZ_NO_TENSOR ? "1.0"
-                                                                       : tensor(n.weights, BY_CHANNEL)
-                                          : number(n.alpha[0]);
-        const std::string offset = tensors ? n.bias == UPZ_NO_TENSOR ? "" : tensor(n.bias, BY_CHANNEL)
-                                           : number(n.alpha[1]);
-        line(i) << "torch.mul(" << src(n) << ", " << scale << ")\n";
-        if (!offset.empty()) line(i) << "torch.add(" << self << ", " << offset << ")\n";
-    }
-
-    // (dy, dx, c) <-> (c, dy, dx) in the channels of the smaller map
-    static std::string reorder(const std::string &x, int first, int second)
-    {
-        const std::string h = x + ".size(2), " + x + ".size(3)]", n = "[" + x + ".size(0), ";
-        return "torch.reshape(torch.transpose(torch.reshape(" + x + ", " + n +
-               std::to_string(first) + ", " + std::to_string(second) + ", " + h + "), 1, 2), " + n +
-               std::to_string(first * second) + ", " + h + ")";
-    }
-
-    void shuffle(size_t i, const UpzNode &n)
-    {
-        const int phases = n.factor * n.factor;
-        line(i) << "torch.pixel_shuffle("
-                << (n.dcr ? reorder(src(n), phases, n.channels) : src(n)) << ", " << n.factor
-                << ")\n";
-    }
-
-    void unshuffle(size_t i, const UpzNode &n)
-    {
-        const int phases = n.factor * n.factor;
-        line(i) << "torch.pixel_unshuffle(" << src(n) << ", " << n.factor << ")\n";
-        if (n.dcr)
-            line(i) << reorder(v(static_cast<int>(i)), n.channels / phases, phases) << "\n";
-    }
-
-    void resize(size_t i, const UpzNode &n)
-    {
-        char scale[40];
-        snprintf(scale, sizeof(scale), "%.17g", static_cast<double>(n.resize_num) / n.resize_den);
-        if (!strpbrk(scale, ".e")) strncat(scale, ".0", sizeof(scale) - strlen(scale) - 1);
-        const char *call = n.filter == UPZ_FILTER_BILINEAR  ? "upsample_bilinear2d"
-                           : n.filter == UPZ_FILTER_BICUBIC ? "upsample_bicubic2d"
-                                                            : "_upsample_nearest_exact2d";
-        line(i) << "torch." << call << "(" << src(n) << ", [" << src(n) << ".size(2) * "
-                << n.resize_num << " // " << n.resize_den << ", " << src(n) << ".size(3) * "
-                << n.resize_num << " // " << n.resize_den << "], "
-                << (n.filter == UPZ_FILTER_NEAREST ? "" : "False, ") << scale << ", " << scale
-                << ")\n";
-    }
-
-    void activation(size_t i, const UpzNode &n, bool fresh)
-    {
-        const std::string x = v(static_cast<int>(i)), in_place = fresh ? "_(" : "(";
-        switch (n.act) {
-        case UPZ_ACT_RELU: line(i) << "torch.relu" << in_place << x << ")\n"; break;
-        case UPZ_ACT_LEAKY:
-            line(i) << "torch.leaky_relu" << in_place << x << ", " << number(n.slope) << ")\n";
-            break;
-        case UPZ_ACT_PRELU: {
-            const std::string slopes = tensor(n.slopes, FLAT);
-            line(i) << "torch.prelu(" << x << ", " << slopes << ")\n";
-            break;
-        }
-        case UPZ_ACT_SIGMOID: line(i) << "torch.sigmoid" << in_place << x << ")\n"; break;
-        case UPZ_ACT_TANH: line(i) << "torch.tanh" << in_place << x << ")\n"; break;
-        case UPZ_ACT_SILU: line(i) << "torch.silu" << in_place << x << ")\n"; break;
-        case UPZ_ACT_GELU: line(i) << "torch.gelu(" << x << ")\n"; break;
-        case UPZ_ACT_CLIP:
-            line(i) << "torch.clamp" << in_place << x << ", " << number(n.lo) << ", "
-                    << number(n.hi) << ")\n";
-            break;
-        default: break;
-        }
-    }
-};
 
 // In files we write: what the network's one channel is.
 const char STUDIO[] = "luma, studio range";
@@ -852,9 +585,8 @@ void set_type(UpzTorchNet *net, const char *precision, bool script, bool half)
 void try_out(UpzTorchNet *net, const UpzTorchOpen *how)
 {
     Scope scope(net);
-    const int channels = how->graph ? how->graph->nodes[0].channels : how->channels;
     const int align = std::max(how->align, 1), side = (63 + align) / align * align;
-    for (int c : {channels ? channels : 3, 1}) {
+    for (int c : {how->channels ? how->channels : 3, 1}) {
         const int64_t in[4] = {1, c, side, side};
         try {
             net->trial(in);
@@ -865,7 +597,7 @@ void try_out(UpzTorchNet *net, const UpzTorchOpen *how)
                 fail(UPREZ_ERR_DEVICE, "LibTorch %s does not compute %s in %s here: %s",
                      UPZ_TORCH_TEXT, net->name.c_str(), type_name(net->type), words(text).c_str());
             // any other size may do: shape() and prepare() will say
-            if (channels) break;
+            if (how->channels) break;
         }
     }
     if (strcmp(how->precision, "auto") && net->type != type_of(how->precision))
@@ -892,7 +624,7 @@ int open_net(UpzTorchNet **out, const UpzTorchOpen *how, UpzTorchFacts *facts, U
         if (net->device.is_cuda()) net->cuda = cuda_part();
         if (net->ours) {
             net->module = Module("Network");
-            explained(net.get(), "build", [&] { Writer(how->graph, &net->module, nullptr).write(); });
+            explained(net.get(), "build", [&] { define(&net->module, *how->script); });
         } else {
             load_script(net.get(), how);
         }
@@ -1036,13 +768,13 @@ void close_net(UpzTorchNet **net)
 
 // ---- writing ----
 
-int save(const UpzGraph *graph, const UpzTorchSave *how, UprezError *err)
+int save(const UpzTorchSave *how, UprezError *err)
 {
     return guarded(err, UPREZ_ERR_MODEL, "LibTorch " UPZ_TORCH_TEXT " cannot write this network", [&] {
         Silent silent;
         Quiet quiet(&silent);
         Module module("Network");
-        Writer(graph, &module, how).write();
+        define(&module, *how->script);
         if (how->half) module.to(at::kHalf);
         module.eval();
         std::ostringstream bytes;
@@ -1056,8 +788,8 @@ int save(const UpzGraph *graph, const UpzTorchSave *how, UprezError *err)
 }
 
 const UpzTorchModule table = {
-    UPZ_TORCH_ABI, sizeof(UpzNode), sizeof(UpzTensor), sizeof(UpzGraph), UPZ_OP_COUNT,
-    UPZ_TORCH_TEXT, open_net, net_shape, prepare, run, close_net, save,
+    UPZ_TORCH_ABI, sizeof(UpzTorchOpen), sizeof(UpzTorchFacts), sizeof(UpzTorchSave), UPZ_TORCH_TEXT,
+    open_net, net_shape, prepare, run, close_net, save,
 };
 
 } // namespace

@@ -1,6 +1,6 @@
 /* The table between uprez and engine-libtorch.so, in plain C: the module is C++ and built apart, by
- * tools/build-libtorch.sh, for one LibTorch. It shares the structs of model/graph.h, so both sides
- * compare sizes before anything else.
+ * tools/build-libtorch.sh, for one LibTorch. It knows nothing of our graphs: a network of ours comes
+ * as text and tensors (script.h).
  *
  * No exception leaves the module: every entry returns 0 or an UprezErr and one sentence in err (may
  * not be NULL). Words of LibTorch's own come without its list of calls.
@@ -10,24 +10,41 @@
 #ifndef UPZ_LIBTORCH_MODULE_H
 #define UPZ_LIBTORCH_MODULE_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "uprez/error.h"
 #include "base/compiler.h"
-#include "model/graph.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define UPZ_TORCH_ABI 1
+#define UPZ_TORCH_ABI 2
 #define UPZ_TORCH_ENTRY "upz_engine_module"
 #define UPZ_TORCH_CUDA_ENTRY "upz_engine_module_cuda"
 
 typedef struct UpzTorchNet UpzTorchNet;
 
-/* Strings and graph are read during open only. */
+typedef struct UpzTorchWeight {
+    char self[96]; /* "self.NAME", as the text has it */
+    int n_dims;
+    int64_t dims[6];
+    const float *data; /* dense */
+} UpzTorchWeight;
+
+/* A module of TorchScript: its forward, and the parameters that names. */
+typedef struct UpzTorchScript {
+    char *text;
+    UpzTorchWeight *weights;
+    size_t n_weights;
+} UpzTorchScript;
+
+/* Strings and script are read during open only. */
 typedef struct UpzTorchOpen {
-    const char *path;       /* a TorchScript file; or NULL and */
-    const UpzGraph *graph;  /* a network of ours */
+    const char *path;             /* a TorchScript file; or NULL and */
+    const UpzTorchScript *script; /* a network of ours */
     const char *device;     /* "cpu", "cuda", "xpu" */
     int index;
     const char *precision;  /* "auto", "fp32", "fp16", "bf16" */
@@ -58,19 +75,17 @@ typedef struct UpzTorchBuffers {
     void *in, *out;
 } UpzTorchBuffers;
 
-/* How a graph is written as TorchScript. */
 typedef struct UpzTorchSave {
-    bool half;          /* weights in fp16 */
-    int align;          /* pictures that are no multiple are padded inside and the result cropped */
-    int scale_num, scale_den;
-    bool studio;        /* noted in the file: luma in studio range (UPREZ_INPUT_Y_STUDIO) */
+    const UpzTorchScript *script;
+    bool half;   /* weights in fp16 */
+    bool studio; /* noted in the file: luma in studio range (UPREZ_INPUT_Y_STUDIO) */
     int (*sink)(void *cookie, const void *data, size_t size); /* the whole file, once; 0 or an error */
     void *cookie;
 } UpzTorchSave;
 
 typedef struct UpzTorchModule {
     unsigned abi;
-    unsigned node_bytes, tensor_bytes, graph_bytes, ops;
+    unsigned open_bytes, facts_bytes, save_bytes; /* of the structs above, as the module has them */
     const char *built_for; /* LibTorch's version, "2.15.0" */
     int (*open)(UpzTorchNet **out, const UpzTorchOpen *how, UpzTorchFacts *facts, UprezError *err);
     /* Fills out[] for in[]; may run the network on zeros. MODEL when it does not take such a size.
@@ -81,7 +96,7 @@ typedef struct UpzTorchModule {
                    UprezError *err);
     int (*run)(UpzTorchNet *net, int slot, UprezError *err); /* blocking */
     void (*close)(UpzTorchNet **net); /* accepts pointer to NULL */
-    int (*save)(const UpzGraph *graph, const UpzTorchSave *how, UprezError *err);
+    int (*save)(const UpzTorchSave *how, UprezError *err);
 } UpzTorchModule;
 
 /* The one entry point; NULL when the module has no table of that number. */
