@@ -22,7 +22,8 @@
  * @file
  * Super-resolution with libuprez. Frames go into the library and come out in their order; while
  * the oldest is waited for, the others are in work. Pixel formats, colour, tiles and engines are
- * the library's; this file carries AVFrames to it and back.
+ * the library's; this file carries AVFrames to it and back. CUDA frames stay on their device: the
+ * library works in the frames' own context and in the order of their stream.
  */
 
 #include <string.h>
@@ -51,6 +52,8 @@ typedef struct UprezFilter {
     struct Flight *flight[MAX_FLIGHT]; ///< a ring, the oldest at first
     int first, in_flight;
     int stale;    ///< a command changed options: made anew before the next frame
+    AVBufferRef *frames; ///< where results in device memory come from; NULL with frames in main memory
+    UprezDevice where;   ///< the device of CUDA frames
 } UprezFilter;
 
 /** One frame on its way. */
@@ -125,15 +128,22 @@ static void release_frame(void *cookie)
 /** A picture over a frame's memory, holding a reference of the frame. */
 static int wrap(AVFilterContext *avctx, UprezPicture **out, const AVFrame *frame)
 {
+    UprezFilter *s = avctx->priv;
     UprezPicture desc = {0};
     UprezError err;
     AVFrame *hold;
-    int r = format_of(&desc.format, frame->format);
+    enum AVPixelFormat fmt = uprez_sw_format(frame);
+    int r = format_of(&desc.format, fmt);
 
     *out = NULL;
     if (r < 0)
         return AVERROR(EINVAL);
-    describe(&desc, frame->format, frame->width, frame->height, frame->colorspace,
+    if (fmt != frame->format) {
+        desc.memory = UPREZ_MEM_CUDA;
+        desc.device = s->where.index;
+        desc.stream = s->where.stream;
+    }
+    describe(&desc, fmt, frame->width, frame->height, frame->colorspace,
              frame->color_primaries, frame->color_trc, frame->color_range, frame->chroma_location);
     for (int i = 0; i < desc.format.n_plane; i++) {
         desc.plane[i]  = frame->data[i];
@@ -238,7 +248,8 @@ static int make(AVFilterContext *avctx, int w, int h)
                      .width = w ? w : s->width, .height = w ? h : s->height, .engine = s->engine,
                      .device = s->device_full, .precision = s->precision, .filter = s->filter,
                      .blend = s->blend, .tta = s->tta, .depth = s->async ? s->nireq : 1,
-                     .tile = s->tile, .batch = s->batch, .runtime_path = s->runtime_path};
+                     .tile = s->tile, .batch = s->batch, .runtime_path = s->runtime_path,
+                     .cuda_context = s->where.context};
     UprezError err;
     int r;
 
@@ -272,18 +283,38 @@ static int config_output(AVFilterLink *outlink)
 {
     AVFilterContext *avctx = outlink->src;
     AVFilterLink *inlink = avctx->inputs[0];
+    AVBufferRef *in_frames = uprez_link_frames(inlink);
+    UprezFilter *s = avctx->priv;
     UprezPicture like = {0};
     UprezInfo info;
+    enum AVPixelFormat fmt = inlink->format;
     int r;
 
-    if (format_of(&like.format, inlink->format) < 0)
-        return AVERROR_BUG;
-    describe(&like, inlink->format, inlink->w, inlink->h, uprez_link_colorspace(inlink), 2, 2,
+    av_buffer_unref(&s->frames);
+    s->where = (UprezDevice){0};
+    if (inlink->format == AV_PIX_FMT_CUDA) {
+        r = uprez_device_of(avctx, in_frames, &s->where, &fmt);
+        if (r < 0)
+            return r;
+        like.memory = UPREZ_MEM_CUDA;
+        like.device = s->where.index;
+        like.stream = s->where.stream;
+    }
+    if (format_of(&like.format, fmt) < 0) {
+        av_log(avctx, AV_LOG_ERROR, "frames of the format %s in device memory are not to be read; "
+               "convert them before, for instance with scale_cuda=format=nv12\n",
+               av_get_pix_fmt_name(fmt));
+        return AVERROR(ENOSYS);
+    }
+    describe(&like, fmt, inlink->w, inlink->h, uprez_link_colorspace(inlink), 2, 2,
              uprez_link_range(inlink), AVCHROMA_LOC_UNSPECIFIED);
     if ((r = make(avctx, 0, 0)) < 0 || (r = plan(avctx, &like, &info)) < 0)
         return r;
     outlink->w = info.width;
     outlink->h = info.height;
+    if (like.memory == UPREZ_MEM_CUDA &&
+        (r = uprez_make_frames(avctx, in_frames, &s->frames, info.width, info.height)) < 0)
+        return r;
     if (inlink->sample_aspect_ratio.num)
         outlink->sample_aspect_ratio =
             av_mul_q((AVRational){outlink->h * inlink->w, outlink->w * inlink->h},
@@ -332,10 +363,18 @@ static int drain(AVFilterContext *avctx)
 
 static int out_frame(AVFilterContext *avctx, AVFrame **out, const AVFrame *in)
 {
+    UprezFilter *s = avctx->priv;
     AVFilterLink *outlink = avctx->outputs[0];
     int r;
 
-    *out = ff_get_video_buffer(outlink, outlink->w, outlink->h);
+    if (s->frames) {
+        *out = av_frame_alloc();
+        r = *out ? av_hwframe_get_buffer(s->frames, *out, 0) : AVERROR(ENOMEM);
+        if (r < 0)
+            return r;
+    } else {
+        *out = ff_get_video_buffer(outlink, outlink->w, outlink->h);
+    }
     if (!*out)
         return AVERROR(ENOMEM);
     r = av_frame_copy_props(*out, in);
@@ -502,6 +541,11 @@ static int add_formats(AVFilterFormats **list)
 {
     const AVPixFmtDescriptor *d = NULL;
 
+    if (CONFIG_CUDA) {
+        int r = ff_add_format(list, AV_PIX_FMT_CUDA);
+        if (r < 0)
+            return r;
+    }
     while ((d = av_pix_fmt_desc_next(d))) {
         enum AVPixelFormat fmt = av_pix_fmt_desc_get_id(d);
         UprezFormat f;
@@ -527,6 +571,7 @@ static av_cold void uninit(AVFilterContext *avctx)
     uprez_model_unref(&s->net);
     uprez_model_unref(&s->plain_kernel);
     uprez_context_destroy(&s->ctx);
+    av_buffer_unref(&s->frames);
     av_freep(&s->device_full);
 }
 
@@ -540,7 +585,7 @@ static const AVOption uprez_options[] = {
     {"w", "output width, 0 = from scale", OFFSET(width), AV_OPT_TYPE_INT, {.i64 = 0}, 0, 65536, FLAGS},
     {"height", "output height, 0 = from scale", OFFSET(height), AV_OPT_TYPE_INT, {.i64 = 0}, 0, 65536, FLAGS},
     {"h", "output height, 0 = from scale", OFFSET(height), AV_OPT_TYPE_INT, {.i64 = 0}, 0, 65536, FLAGS},
-    {"engine", "what to compute with: auto, cpu, onnxruntime, libtorch, openvino, tensorrt", OFFSET(engine), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},
+    {"engine", "what to compute with: auto, cpu, cuda, onnxruntime, libtorch, openvino, tensorrt", OFFSET(engine), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},
     {"device", "where: auto, cpu, cuda, cuda1", OFFSET(device), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},
     {"device_id", "number of the device, -1 = any", OFFSET(device_id), AV_OPT_TYPE_INT, {.i64 = -1}, -1, 255, FLAGS},
     {"precision", "auto, fp32, fp16, bf16", OFFSET(precision), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},
@@ -586,4 +631,5 @@ UPREZ_FILTER_DEF ff_vf_uprez = {
     FILTER_INPUTS(uprez_inputs),
     FILTER_OUTPUTS(uprez_outputs),
     UPREZ_FILTER_QUERY,
+    .flags_internal      = FF_FILTER_FLAG_HWFRAME_AWARE,
 };
