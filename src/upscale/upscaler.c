@@ -19,6 +19,7 @@
 #include "picture/convert.h"
 #include "picture/format.h"
 #include "upscale/lane.h"
+#include "upscale/results.h"
 
 #define MAX_SLOTS (UPZ_LANE_DEPTH + 1) /* one result waits while the lane is full */
 #define MAX_MODELS 8
@@ -46,6 +47,7 @@ struct Uprez {
     char *strings[5]; /* engine, device, precision, filter, runtime_path: the caller's may go away */
     UpzResizeKernel filter;
     Names *names;     /* the caller's thread only */
+    UpzResults *results;
 
     /* the plan; the driver's while pictures are in flight */
     UpzLane *color, *alpha;
@@ -109,7 +111,8 @@ int uprez_create(Uprez **out, UprezContext *ctx, const UprezParams *params, Upre
     for (int i = 0; i < params->n_models; i++) u->models[i] = uprez_model_ref(params->models[i]);
     u->params.models = u->models;
     u->filter = UPZ_RESIZE_LANCZOS;
-    int r = copy_string(u, 0, &u->params.engine, err);
+    int r = upz_results_create(&u->results, err);
+    if (r >= 0) r = copy_string(u, 0, &u->params.engine, err);
     if (r >= 0) r = copy_string(u, 1, &u->params.device, err);
     if (r >= 0) r = copy_string(u, 2, &u->params.precision, err);
     if (r >= 0) r = copy_string(u, 3, &u->params.filter, err);
@@ -155,6 +158,7 @@ void uprez_destroy(Uprez **pu)
         uprez_picture_unref(&u->slots[i].src);
         uprez_picture_unref(&u->slots[i].dst);
     }
+    upz_results_release(&u->results);
     for (int i = 0; i < MAX_MODELS; i++) uprez_model_unref(&u->models[i]);
     for (int i = 0; i < UPZ_COUNT(u->strings); i++) upz_free(u->strings[i]);
     for (Names *n = u->names, *next; n; n = next) {
@@ -403,8 +407,8 @@ static int start_slot(Uprez *u, Slot *s)
     s->src->color = u->like.color; /* our own reference: colour completed as planned */
     int r = 0;
     if (!s->dst)
-        r = uprez_picture_alloc(&s->dst, &u->result.format, u->result.width, u->result.height,
-                                &s->err);
+        r = upz_results_take(u->results, &s->dst, &u->result.format, u->result.width,
+                             u->result.height, &s->err);
     else if (s->dst->width != u->result.width || s->dst->height != u->result.height ||
              !upz_format_equal(&s->dst->format, &u->result.format))
         r = upz_fail(&s->err, UPREZ_ERR_USAGE, "the memory given for the result is for a picture of "

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <math.h>
 #include <pthread.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "engine/engine.h"
@@ -13,6 +14,7 @@
 #include "picture/resize.h"
 #include "tiny_model.h"
 #include "upscale/lane.h"
+#include "upscale/results.h"
 #include "uprez/uprez.h"
 
 #define OK(call) \
@@ -711,6 +713,87 @@ static void as_many_as_the_engine_takes(void **state)
     uprez_picture_unref(&src);
 }
 
+static void *drop(void *picture)
+{
+    UprezPicture *p = picture;
+    uprez_picture_unref(&p);
+    return NULL;
+}
+
+/* What the caller let go of is used again, what he holds never, and results outlive the upscaler. */
+static void memory_of_results_goes_round(void **state)
+{
+    (void)state;
+    UprezPicture *src[] = {picture("gbrpf32le", 40, 30, 1), picture("gbrpf32le", 40, 30, 2)};
+    UprezPicture *other = picture("gbrpf32le", 24, 30, 1), *want[2], *held, *dst;
+    for (int i = 0; i < 2; i++) want[i] = run(net2, (UprezParams){0}, src[i]);
+    Uprez *u = upscaler(&net2, 1, (UprezParams){0});
+    OK(uprez_run(u, src[0], &held, &err));
+    OK(uprez_run(u, src[1], &dst, &err));
+    const void *first = dst->plane[0];
+    assert_ptr_not_equal(held->plane[0], first);
+    UprezPicture *again = uprez_picture_ref(dst);
+    uprez_picture_unref(&dst);
+    same_bytes(again, want[1]); /* a reference is left */
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, drop, again), 0);
+    pthread_join(thread, NULL);
+    for (int i = 0; i < 5; i++) {
+        OK(uprez_run(u, src[i % 2], &dst, &err));
+        assert_ptr_equal(dst->plane[0], first);
+        same_bytes(dst, want[i % 2]);
+        assert_int_equal(dst->pts, src[i % 2]->pts);
+        uprez_picture_unref(&dst);
+    }
+    OK(uprez_run(u, other, &dst, &err)); /* fitted to the same size: the same memory */
+    assert_ptr_equal(dst->plane[0], first);
+    same_bytes(held, want[0]);
+    uprez_destroy(&u);
+    same_bytes(held, want[0]);
+    uprez_picture_unref(&held);
+    uprez_picture_unref(&dst);
+    for (int i = 0; i < 2; i++) {
+        uprez_picture_unref(&src[i]);
+        uprez_picture_unref(&want[i]);
+    }
+    uprez_picture_unref(&other);
+}
+
+/* Only so much lies idle, and none of a size that is over. */
+static void idle_memory_is_bounded(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    UpzResults *results;
+    UprezPicture *p[N];
+    const void *seen[N];
+    UprezFormat f;
+    OK(uprez_format_from_name(&f, "gbrpf32le"));
+    OK(upz_results_create(&results, &err));
+    for (int i = 0; i < N; i++) OK(upz_results_take(results, &p[i], &f, 3000, 4000, &err));
+    for (int i = 0; i < N; i++) {
+        seen[i] = p[i]->plane[0];
+        uprez_picture_unref(&p[i]); /* 137 MiB each: one may stay */
+    }
+    OK(upz_results_take(results, &p[0], &f, 3000, 4000, &err));
+    assert_ptr_equal(p[0]->plane[0], seen[0]);
+    OK(upz_results_take(results, &p[1], &f, 16, 16, &err));
+    uprez_picture_unref(&p[0]); /* of the wrong size by now */
+    OK(upz_results_take(results, &p[0], &f, 16, 16, &err));
+    assert_int_equal(p[0]->width, 16);
+    seen[0] = p[0]->plane[0];
+    uprez_picture_unref(&p[0]);
+    OK(upz_results_take(results, &p[0], &f, 16, 16, &err));
+    assert_ptr_equal(p[0]->plane[0], seen[0]);
+    upz_results_release(&results);
+    assert_null(results);
+    upz_results_release(&results);
+    for (int i = 0; i < 2; i++) {
+        memset(p[i]->plane[0], 1, 64);
+        uprez_picture_unref(&p[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -719,6 +802,8 @@ int main(void)
         cmocka_unit_test(order_timing_and_flow),
         cmocka_unit_test(several_steps_in_flight),
         cmocka_unit_test(results_in_the_callers_memory),
+        cmocka_unit_test(memory_of_results_goes_round),
+        cmocka_unit_test(idle_memory_is_bounded),
         cmocka_unit_test(as_many_as_the_engine_takes),
         cmocka_unit_test(size_changes_are_fitted),
         cmocka_unit_test(any_size_is_model_then_resize),
