@@ -20,9 +20,11 @@
  *   void dev_bar(int id, int threads)             named barrier 1 … 15
  *   uint32_t dev_shfl(uint32_t v, int lane), dev_shfl_xor(uint32_t v, int mask)
  *   bool dev_elect(void)                          true in one thread of a converged warp
+ *   void dev_warp_sync(void)                      all threads of the warp; orders their shared memory
  *
  *   global memory, by 64-bit address, naturally aligned:
  *   UpzVec4 dev_load16(uint64_t a), void dev_store16(uint64_t a, UpzVec4 v)   16 bytes as 4 words
+ *   void dev_store8(uint64_t a, uint32_t low, uint32_t high)   8 bytes, `low` first
  *   uint32_t dev_load4(uint64_t a), void dev_store4(…); uint16_t dev_load2, void dev_store2;
  *   uint8_t dev_load1, void dev_store1; float dev_load_float(uint64_t a); void dev_max4(uint64_t a,
  *   uint32_t v): atomic maximum
@@ -45,7 +47,8 @@
  *                                                             sums (sm_75: two m16n8k8)
  *
  *   Hopper only (UPZ_WGMMA defined):
- *   void dev_stmatrix4_trans(uint32_t shared, const uint32_t r[4])
+ *   void dev_stmatrix4_trans(uint32_t shared, const uint32_t r[4]), void dev_ldmatrix4_trans(uint32_t
+ *                         r[4], uint32_t shared)
  *   void dev_mbar_init(uint32_t bar, int count)      8 bytes; then dev_mbar_fence() before dev_sync()
  *   void dev_mbar_expect(uint32_t bar, uint32_t bytes)   arrives and announces bytes
  *   void dev_mbar_arrive(uint32_t bar)
@@ -59,7 +62,8 @@
  *                         core matrices, not swizzled, K-major: bytes from one to the next along K
  *                         and along M or N
  *   void dev_wgmma_fence(void), dev_wgmma_commit(void), dev_wgmma_wait(int n)
- *   void dev_wgmma128(float d[64], uint64_t a, uint64_t b)    m64n128k16, both from shared memory
+ *   void dev_wgmma128(float d[64], uint64_t a, uint64_t b)    d += a * b, m64n128k16, both from
+ *                         shared memory; a and b the same in all threads of the warpgroup
  *   void dev_regs_more(int n), dev_regs_less(int n)  setmaxnreg of the warpgroup
  *   void dev_grid_wait(void), dev_grid_go(void)      griddepcontrol: what the kernel before wrote is
  *                                                    visible after wait; go lets the next one start

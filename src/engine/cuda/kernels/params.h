@@ -48,7 +48,13 @@ typedef struct UpzCudaImage {
  * (k / 8) * 512 + m * 8 + k % 8 of it for output m and input k of the tile. Tiles in the order
  * [parity: 1 or 4][block of 64 outputs][tap: row major][16 inputs]; outputs beyond the network's are
  * zero. Taps: 9, 1, or for up = 2 four: rows y - 1 + dy + {0, 1}, columns x - 1 + dx + {0, 1} of the
- * source. */
+ * source.
+ *
+ * pair (conv_stream_pair, for layers of up to 32 outputs; upz_conv_stream_pairs says when): an output
+ * tile's m is 32 * (row of a pair) + channel, so that one row of the source serves both rows. Tiles
+ * in the order [16 inputs][source row y - 1 + r, r = 0 … 3][dx = 0 … 2], y the pair's upper row; half
+ * (m, k) of tile (r, dx) is the weight of output channel m % 32, tap row r - m / 32, tap column dx,
+ * zero where that row is not 0 … 2. (12 tiles for 18.) */
 typedef struct UpzCudaConv {
     UpzCudaMap src, dst;         /* dst.data 0: the result goes to `image` */
     UpzCudaMap add[2];           /* data 0: none; chunks as dst's */
@@ -61,7 +67,7 @@ typedef struct UpzCudaConv {
     int32_t up;                  /* 1 or 2 */
     int32_t factor;              /* pixel shuffle; 1 with an image: none */
     int32_t tiles_x, tiles_y;    /* of UPZ_TILE_W x the kernel's rows, filled by upz_conv_grid */
-    int32_t pad;
+    int32_t pair;                /* weights are in the order of pairs, see above */
 } UpzCudaConv;
 
 /* ---- pictures ---- */
