@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""What the card can do and what PyTorch makes of the same networks, for tests/gpu/run.sh.
+
+usage: torch_rate.py floors | nets | psnr A B FORMAT
+  floors  one matrix product and one copy: TFLOP/s and bytes/s, the measured ceilings
+  nets    general-x4v3's and animevideov3's shapes: eager and torch.compile (max-autotune, channels-last, fp16,
+          CUDA graphs), floors beside each
+  psnr    two raw files; exit 1 below 40 dB"""
+import json
+import math
+import sys
+import time
+
+
+def median(x):
+    return sorted(x)[len(x) // 2]
+
+
+def timed(f, n=20, rounds=5):
+    import torch
+    f()
+    torch.cuda.synchronize()
+    out = []
+    for _ in range(rounds):
+        begin = time.monotonic()
+        for _ in range(n):
+            f()
+        torch.cuda.synchronize()
+        out.append((time.monotonic() - begin) / n)
+    return median(out)
+
+
+def floors():
+    import torch
+    a = torch.randn(8192, 8192, device="cuda", dtype=torch.float16)
+    b = torch.randn(8192, 8192, device="cuda", dtype=torch.float16)
+    x = torch.empty(1 << 30, device="cuda", dtype=torch.uint8)
+    y = torch.empty_like(x)
+    product, copy = timed(lambda: a @ b), timed(lambda: y.copy_(x))
+    print(json.dumps({"floors": torch.cuda.get_device_name(), "torch": torch.__version__,
+                      "matmul_tflops": 2 * 8192 ** 3 / product * 1e-12, "copy_tbytes_s": 2 * x.numel() / copy * 1e-12}))
+
+
+def net(depth, scale):
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layers = [nn.Conv2d(3, 64, 3, 1, 1), nn.PReLU(64)]
+            for _ in range(depth):
+                layers += [nn.Conv2d(64, 64, 3, 1, 1), nn.PReLU(64)]
+            self.body = nn.Sequential(*layers, nn.Conv2d(64, 3 * scale * scale, 3, 1, 1))
+            self.shuffle = nn.PixelShuffle(scale)
+
+        def forward(self, x):
+            base = nn.functional.interpolate(x, scale_factor=scale, mode="nearest")
+            return self.shuffle(self.body(x)) + base
+
+    return Net().cuda().half().eval().to(memory_format=torch.channels_last)
+
+
+def nets():
+    import torch
+    torch.backends.cudnn.benchmark = True
+    for name, depth, w, h in (("general-x4v3", 32, 1280, 720), ("animevideov3", 16, 1920, 1080)):
+        model = net(depth, 4)
+        x = torch.rand(1, 3, h, w, device="cuda", dtype=torch.float16).contiguous(memory_format=torch.channels_last)
+        flop = 2 * (3 * 64 + depth * 64 * 64 + 64 * 48) * 9 * w * h
+        row = {"torch": name, "width": w, "height": h, "gflop": flop * 1e-9}
+        with torch.inference_mode():
+            try:
+                row["eager_fps"] = 1 / timed(lambda: model(x), 10)
+                fast = torch.compile(model, mode="max-autotune")
+                row["compile_fps"] = 1 / timed(lambda: fast(x), 20)
+                row["compile_tflops"] = flop * row["compile_fps"] * 1e-12
+            except Exception as e:  # a row is better than none
+                row["error"] = str(e)[:200]
+        print(json.dumps(row), flush=True)
+
+
+def psnr(a, b, fmt):
+    import numpy as np
+    kind, peak = (np.uint16, 65535 if fmt == "p010le" else 1023) if "10" in fmt else (np.uint8, 255)
+    x, y = np.fromfile(a, kind), np.fromfile(b, kind)
+    if x.size != y.size or not x.size:
+        sys.exit(f"{x.size} and {y.size} samples")
+    error = np.mean((x.astype(np.float64) - y) ** 2)
+    db = 10 * math.log10(peak ** 2 / error) if error else 200.0
+    print(json.dumps({"psnr": db, "format": fmt, "most": int(np.abs(x.astype(np.int64) - y).max())}))
+    sys.exit(db < 40)
+
+
+if len(sys.argv) > 1 and sys.argv[1] in ("floors", "nets"):
+    {"floors": floors, "nets": nets}[sys.argv[1]]()
+elif len(sys.argv) == 5 and sys.argv[1] == "psnr":
+    psnr(*sys.argv[2:])
+else:
+    sys.exit(__doc__)
