@@ -26,6 +26,12 @@ cc -std=c99 -Wall -Wextra -Werror "$SOURCE_ROOT/examples/picture.c" -o "$tmp/pic
     bad "picture.c as C99: $(head -3 "$tmp/err")"
 cc -std=c99 -Wall -Wextra -Werror "$SOURCE_ROOT/examples/stream.c" -o "$tmp/stream" "${flags[@]}" 2>"$tmp/err" ||
     bad "stream.c as C99: $(head -3 "$tmp/err")"
+for cuda in /usr/local/cuda/include /usr/include; do
+    [ -f "$cuda/cuda.h" ] || continue
+    cc -std=c99 -Wall -Wextra -Werror -isystem "$cuda" -c "$SOURCE_ROOT/examples/cuda.c" -o "$tmp/cuda.o" \
+        "${flags[@]}" 2>"$tmp/err" || bad "cuda.c as C99: $(head -3 "$tmp/err")"
+    break
+done
 echo '#include <uprez/uprez.h>
 int main() { return uprez_version() ? 0 : 1; }' >"$tmp/a.cc"
 c++ -std=c++11 -Wall -Wextra -Werror "$tmp/a.cc" -o "$tmp/a" "${flags[@]}" 2>"$tmp/err" || bad "C++: $(head -3 "$tmp/err")"
