@@ -106,6 +106,7 @@ typedef struct UpzCudaLoad {
     UpzCudaConvert convert;
     UpzCudaMap dst;
     int32_t unshuffle, pad_mode;
+    int32_t x0, y0; /* tiles: the picture's pixel that dst (0, 0) begins with; may lie anywhere in it */
 } UpzCudaLoad;
 
 /* Planar halves to a picture: clipped to 0..1, matrix, sited chroma, rounding to nearest; NaN becomes
