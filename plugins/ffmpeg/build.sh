@@ -14,6 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 . "$here/source.sh"
 . "$here/insert.sh"
+. "$root/tools/packages.sh"
 usage() { sed -n '/^# usage/,/^# libuprez/s/^# \{0,1\}//p' "$0"; exit "$1"; }
 
 patch_only=
@@ -37,6 +38,7 @@ if [ -d "$what" ]; then
     [ -f "$what/libavfilter/allfilters.c" ] || { echo "$what is no source of FFmpeg." >&2; exit 2; }
     tar -C "$what" --exclude=.git -c . | tar -C "$work/ffmpeg" -x
 else
+    packages_need xz-utils patch
     echo "Fetching FFmpeg $what …"
     ffmpeg_source "$what" "$work/ffmpeg"
 fi
@@ -59,7 +61,6 @@ step() { # WHAT COMMAND…: quiet unless it fails
     shift
     "$@" >>"$log" 2>&1 || { tail -20 "$log" >&2; echo "Failed; the whole log: $log" >&2; exit 1; }
 }
-. "$root/tools/packages.sh"
 if [ $# = 0 ]; then
     # shellcheck disable=SC2086
     packages_need $packages_build nasm make libx264-dev libx265-dev libffmpeg-nvenc-dev
