@@ -32,6 +32,7 @@ enum UprezErr {
     UPREZ_EOF = -1002      /* nothing any more */
 };
 
+/* The caller's, filled by the call that fails; not touched by one that does not. */
 typedef struct UprezError {
     int code;       /* an UprezErr */
     char text[1020]; /* UTF-8, one sentence: what, where, what to do; no newline */

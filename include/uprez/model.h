@@ -11,14 +11,16 @@
 extern "C" {
 #endif
 
-typedef struct UprezModel UprezModel;
+typedef struct UprezModel UprezModel; /* opaque; see the top of this file */
 
+/* What the network computes on; the library converts pictures to it and back. */
 enum UprezModelInput {
     UPREZ_INPUT_RGB,      /* R G B, 0..1 */
     UPREZ_INPUT_Y_FULL,   /* luma, 0..1 over the full range */
     UPREZ_INPUT_Y_STUDIO  /* luma code value / 255: 16/255 is black, 235/255 white */
 };
 
+/* What is known about a model. Strings live as long as the model. */
 typedef struct UprezModelFacts {
     const char *architecture; /* "srvgg", "rrdbnet", "span", "espcn", "fsrcnn", "onnx", "ncnn",
                                  "kernel" */
@@ -31,24 +33,27 @@ typedef struct UprezModelFacts {
     int align;                /* the engine pads the input to multiples of this (1: any size) */
     int input;                /* UprezModelInput */
     int channels;             /* of input and output: 3 or 1 */
-    int64_t parameters;
+    int64_t parameters;       /* numbers in the weights */
     int64_t macs;             /* multiply-adds per input pixel */
     int half;                 /* weights are stored in 16 bits */
 } UprezModelFacts;
 
+/* For uprez_model_load. Zero it, set size, set denoise to -1 unless it is wanted. */
 typedef struct UprezModelParams {
-    size_t size;
+    size_t size;    /* sizeof(UprezModelParams) */
     double denoise; /* 0..1: mix with `twin` (1 = all of the model, 0 = all of the twin); < 0 off */
     const char *twin; /* path of the twin's file, needed with denoise */
-    /* for files that only a runtime understands (TorchScript, TensorRT): as in UprezParams */
-    const char *engine, *device, *runtime_path;
+    const char *engine, *device, *runtime_path; /* for files that only a runtime understands
+                                                  (TorchScript, TensorRT): as in UprezParams */
 } UprezModelParams;
 
 /* Loads a file, or a model of the registry by its name when its file is in the search path, or makes
  * a kernel when `name` is "bicubic", "lanczos" or "spline36". params may be NULL. Fails with MODEL (sentence names file, what was found, what was expected) or MEMORY. */
 UPREZ_API int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,
                                const UprezModelParams *params, UprezError *err);
+/* Another reference to the same model; returns its argument. */
 UPREZ_API UprezModel *uprez_model_ref(UprezModel *model);
+/* Releases a reference; accepts a pointer to NULL and leaves NULL. */
 UPREZ_API void uprez_model_unref(UprezModel **model);
 /* Lives as long as the model. */
 UPREZ_API const UprezModelFacts *uprez_model_facts(const UprezModel *model);

@@ -12,11 +12,12 @@
 extern "C" {
 #endif
 
+/* What the components of a format are. */
 enum UprezColorModel { UPREZ_GRAY, UPREZ_YUV, UPREZ_RGB };
 
 /* Where one component lies. offset and step are bytes within a row of its plane. */
 typedef struct UprezComponent {
-    uint8_t plane, offset, step;
+    uint8_t plane, offset, step; /* index of the plane; first byte; bytes from sample to sample */
 } UprezComponent;
 
 /* A sample format, described rather than enumerated. Components are in the order Y U V (A),
@@ -28,30 +29,36 @@ typedef struct UprezFormat {
     uint8_t depth, shift; /* 8..16, or 32 */
     uint8_t sub_x, sub_y; /* log2 of the chroma subsampling, 0..2 */
     uint8_t alpha;        /* the last component is (straight) alpha, full range */
-    uint8_t n_comp, n_plane;
-    UprezComponent comp[4];
+    uint8_t n_comp, n_plane; /* how many; n_comp 0: no format */
+    UprezComponent comp[4];  /* in the order above */
 } UprezFormat;
 
-/* matrix, primaries, transfer: code points of ITU-T H.273 (2 = unspecified). */
+/* Which code values are black and white. */
 enum UprezRange { UPREZ_RANGE_UNKNOWN, UPREZ_RANGE_LIMITED, UPREZ_RANGE_FULL };
+/* Where a chroma sample lies among the luma samples it belongs to. */
 enum UprezSiting {
     UPREZ_SITING_UNKNOWN, /* taken as LEFT */
     UPREZ_SITING_LEFT, UPREZ_SITING_CENTER, UPREZ_SITING_TOPLEFT, UPREZ_SITING_TOP,
     UPREZ_SITING_BOTTOMLEFT, UPREZ_SITING_BOTTOM
 };
+/* What the numbers mean. */
 typedef struct UprezColor {
-    uint8_t matrix, primaries, transfer, range, siting;
+    uint8_t matrix, primaries, transfer; /* code points of ITU-T H.273 (2 = unspecified) */
+    uint8_t range, siting;               /* UprezRange, UprezSiting */
 } UprezColor;
 
 #define UPREZ_SIDE_MAX 65536 /* px: keeps every row and plane size far from overflow */
 
+/* Where planes lie: the processor's memory or a device's. */
 enum UprezMemory { UPREZ_MEM_HOST, UPREZ_MEM_CUDA };
 
 typedef struct UprezBuffer UprezBuffer; /* reference-counted memory */
 
+/* A picture. From the library: read only. The caller's own, on the stack: zero it, fill it, hand it to
+ * uprez_picture_wrap. */
 typedef struct UprezPicture {
-    UprezFormat format;
-    UprezColor color;
+    UprezFormat format;    /* how the samples lie */
+    UprezColor color;      /* what they mean; all 0 = unknown, the usual is taken */
     int width, height;     /* px, 1..UPREZ_SIDE_MAX */
     int memory, device;    /* UprezMemory; device index when CUDA */
     void *plane[4];        /* device pointers when CUDA */
@@ -63,8 +70,9 @@ typedef struct UprezPicture {
     UprezBuffer *buffer;   /* NULL: the memory is the caller's and outlives the picture */
 } UprezPicture;
 
+/* A part of a picture. */
 typedef struct UprezRect {
-    int x, y, w, h;
+    int x, y, w, h; /* px; from the top left */
 } UprezRect;
 
 /* Fills *f from a name as FFmpeg spells it ("yuv420p10le", "nv12", "gbrp", "rgb48le", "gray", …);
@@ -83,6 +91,7 @@ UPREZ_API int uprez_picture_wrap(UprezPicture **out, const UprezPicture *desc,
                                  void (*free)(void *cookie), void *cookie, UprezError *err);
 /* Another reference to the same memory with timing of its own; NULL when out of memory. */
 UPREZ_API UprezPicture *uprez_picture_ref(const UprezPicture *picture);
+/* Releases a reference; accepts a pointer to NULL and leaves NULL. */
 UPREZ_API void uprez_picture_unref(UprezPicture **picture);
 
 #ifdef __cplusplus

@@ -14,12 +14,13 @@
 extern "C" {
 #endif
 
-typedef struct Uprez Uprez;
+typedef struct Uprez Uprez; /* opaque; see the top of this file */
 
+/* For uprez_create. Zero it, set size and models; a field that is 0 has its default. */
 typedef struct UprezParams {
     size_t size;               /* sizeof(UprezParams): what the caller's version of it has */
     UprezModel *const *models; /* a chain, first to last; referenced, not taken */
-    int n_models;
+    int n_models;              /* 1..8 */
     double scale;              /* output / input size; 0 = the models' own */
     int width, height;         /* px; 0 = from scale; one of them alone keeps the aspect ratio */
     UprezFormat format;        /* of the output; n_comp 0 = the source's */
@@ -40,15 +41,19 @@ typedef struct UprezParams {
                                   uprez_destroy; NULL = the device's primary context */
 } UprezParams;
 
+/* What an upscaler turned out to be, from uprez_plan. */
 typedef struct UprezInfo {
     int width, height;     /* of the output for the last planned input size */
     const char *engine;    /* this and the strings below live as long as the upscaler */
-    const char *device, *precision;
+    const char *device, *precision; /* as chosen: never "auto" */
     const char *numerics;  /* same id + model + source = same bytes */
     size_t memory;         /* bytes the engines need beside the pictures */
     int depth;             /* pictures in work at once */
 } UprezInfo;
 
+/* *out is NULL on failure. Models and context are referenced, params copied. Fails with USAGE (what
+ * does not fit together), DEVICE (no such engine or device, or it cannot compute this model) or
+ * MEMORY. */
 UPREZ_API int uprez_create(Uprez **out, UprezContext *ctx, const UprezParams *params,
                            UprezError *err);
 /* Prepares for a source size and format: allocates, packs weights, fails early. Optional; send
@@ -70,6 +75,7 @@ UPREZ_API int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, Up
 /* One picture, blocking; *dst is a new picture, NULL on failure. USAGE while pictures sent before
  * have not been received. */
 UPREZ_API int uprez_run(Uprez *u, const UprezPicture *src, UprezPicture **dst, UprezError *err);
+/* Waits for what is in work, then releases everything; accepts a pointer to NULL and leaves NULL. */
 UPREZ_API void uprez_destroy(Uprez **u);
 
 #ifdef __cplusplus
