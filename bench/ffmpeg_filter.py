@@ -2,81 +2,109 @@
 """The filter uprez beside dnn_processing inside one ffmpeg, alternately, and how far the pictures agree.
 
 usage: bench/ffmpeg_filter.py FFMPEG UPREZ CHECKPOINT TORCHSCRIPT CLIP [--rounds N] [--frames N] [--x264]
+                              [--start SECONDS] [--size WxH] [--only TEXT]
 
 FFMPEG has both filters; what its dnn_processing or our runtimes lack is a row that says so. TORCHSCRIPT and
 CHECKPOINT hold the same network; OpenVINO's dnn_processing gets the ONNX file of `UPREZ model convert`. All in
-RGB, output to null (--x264: encoded). Milliseconds a frame: the time of N + 2 frames less that of 2, over N, so
-that loading does not count. Medians over the rounds; PSNR against engine=cpu."""
+RGB, output to null (--x264: encoded). --start, --size: the frames from there on, scaled, are first written losslessly into a
+file of their own. --only: rows whose name holds TEXT, and engine=cpu.
+
+Milliseconds a frame: the time of N + 2 frames less that of 2, over N, so that loading does not count. Every
+round runs every row once, in turn. Medians over the rounds, of the clock and of the processor's seconds; PSNR of 2 frames against engine=cpu at fp32.
+Precision is left to each engine, as dnn_processing leaves it: OpenVINO by itself computes in bf16 where the
+processor has instructions for it, in both filters; a row has it at fp32. dnn_processing's OpenVINO is told
+layout=nchw: without it the picture is not the network's."""
 import argparse
-import math
 import os
+import resource
 import statistics
 import subprocess
 import tempfile
 import time
 
+import numpy as np
+
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 for name in ("ffmpeg", "uprez", "checkpoint", "torchscript", "clip"):
     p.add_argument(name)
-p.add_argument("--rounds", type=int, default=3)
-p.add_argument("--frames", type=int, default=6)
+p.add_argument("--rounds", type=int, default=5)
+p.add_argument("--frames", type=int, default=8)
 p.add_argument("--x264", action="store_true")
+p.add_argument("--start", default="0")
+p.add_argument("--size", default="")
+p.add_argument("--only", default="")
 a = p.parse_args()
 
 
 def run(filters, frames, output):
-    """Seconds and bytes of one run; RuntimeError with ffmpeg's last words."""
-    begin = time.monotonic()
-    r = subprocess.run([a.ffmpeg, "-nostdin", "-v", "error", "-y", "-i", a.clip, "-map", "0:v:0", "-vf", filters,
+    """Seconds by the clock, of the processor, and bytes of one run; RuntimeError with ffmpeg's first words."""
+    begin, used = time.monotonic(), sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    r = subprocess.run([a.ffmpeg, "-nostdin", "-v", "error", "-y", "-i", clip, "-map", "0:v:0", "-vf", filters,
                         "-frames:v", str(frames), *output], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
     if r.returncode:
         lines = [x for x in r.stderr.decode(errors="replace").split("\n") if x]
         raise RuntimeError(lines[0][:200] if lines else f"exit {r.returncode}")
-    return time.monotonic() - begin, r.stdout
+    return (time.monotonic() - begin, sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - used,
+            np.frombuffer(r.stdout, np.uint8))
+
+
+def psnr(x, y):
+    error = np.mean((x.astype(np.float32) - y) ** 2, dtype=np.float64)
+    return float("inf") if error == 0 else 10 * np.log10(255 ** 2 / error)
 
 
 with tempfile.TemporaryDirectory() as tmp:
-    onnx = os.path.join(tmp, "m.onnx")
+    clip = a.clip
+    if a.size or a.start != "0":
+        clip = os.path.join(tmp, "clip.mkv")
+        subprocess.run([a.ffmpeg, "-nostdin", "-v", "error", "-ss", a.start, "-i", a.clip, "-map", "0:v:0", "-vf",
+                        "scale=" + a.size.replace("x", ":") if a.size else "null", "-frames:v", str(a.frames + 4), "-c:v", "ffv1", clip], check=True)
     size = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "stream=width,height",
-                           "-of", "csv=p=0:s=x", a.clip], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+                           "-of", "csv=p=0:s=x", clip], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
     # dnn_processing wants a fixed shape here
+    onnx = os.path.join(tmp, "m.onnx")
     subprocess.run([a.uprez, "model", "convert", "-q", "--size", size, "--batch", "1", a.checkpoint, onnx], check=True)
-    ours = "format=rgb24,uprez=model=%s:precision=fp32:engine=" % a.checkpoint
+    ours = f"format=rgb24,uprez=model={a.checkpoint}:engine="
     rows = {
-        "uprez engine=cpu": ours + "cpu",
+        "uprez engine=cpu": ours + "cpu:precision=fp32",
         "dnn_processing LibTorch": "format=rgb24,dnn_processing=dnn_backend=torch:nireq=1:model=%s" % a.torchscript,
         "uprez engine=libtorch": ours + "libtorch",
-        "dnn_processing OpenVINO": "format=rgb24,dnn_processing=dnn_backend=openvino:model=%s" % onnx,
+        "  from the TorchScript": f"format=rgb24,uprez=model={a.torchscript}:engine=libtorch",
+        "dnn_processing OpenVINO": "format=rgb24,dnn_processing=dnn_backend=openvino:layout=nchw:model=%s" % onnx,
         "uprez engine=openvino": ours + "openvino",
+        "  at fp32 (OpenVINO)": ours + "openvino:precision=fp32",
         "uprez engine=onnxruntime": ours + "onnxruntime",
     }
+    rows = {k: v for k, v in rows.items() if a.only.lower() in k.lower() or k == "uprez engine=cpu"}
     output = ["-c:v", "libx264", "-crf", "17", os.path.join(tmp, "o.mp4")] if a.x264 else ["-f", "null", "-"]
-    ms = {k: [] for k in rows}
+    ms, cpu = {k: [] for k in rows}, {k: [] for k in rows}
     absent, agree, first = {}, {}, None
     for k, f in rows.items():
         try:
-            raw = run(f, 2, ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])[1]
+            raw = run(f, 2, ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])[2]
         except (RuntimeError, subprocess.TimeoutExpired) as e:
             absent[k] = str(e)
             continue
         if first is None:
             first = raw
         elif len(raw) == len(first):
-            error = sum((x - y) ** 2 for x, y in zip(raw, first)) / len(raw)
-            agree[k] = math.inf if not error else 10 * math.log10(255 ** 2 / error)
+            agree[k] = psnr(raw, first)
     for _ in range(a.rounds):
         for k, f in rows.items():
             if k not in absent:
-                short, long = run(f, 2, output)[0], run(f, a.frames + 2, output)[0]
-                ms[k].append(1000 * (long - short) / a.frames)
-    print(f"{os.path.basename(a.clip)}, {os.path.basename(a.checkpoint)}, {'libx264' if a.x264 else 'to null'}, "
+                short, long = run(f, 2, output), run(f, a.frames + 2, output)
+                ms[k].append(1000 * (long[0] - short[0]) / a.frames)
+                cpu[k].append(1000 * (long[1] - short[1]) / a.frames)
+    print(f"{os.path.basename(a.clip)} {size}, {os.path.basename(a.checkpoint)}, {'libx264' if a.x264 else 'to null'}, "
           f"{a.rounds} rounds of {a.frames} frames")
     for k in rows:
         if k in absent:
             print(f"{k:26} absent: {absent[k]}")
         else:
-            psnr = f"{agree[k]:.1f} dB" if k in agree else ""
-            print(f"{k:26} {statistics.median(ms[k]):9.1f} ms a frame  {psnr}")
-    for x, y in (("uprez engine=libtorch", "dnn_processing LibTorch"), ("uprez engine=openvino", "dnn_processing OpenVINO")):
-        if ms[x] and ms[y]:
-            print(f"{x} is {statistics.median(ms[y]) / statistics.median(ms[x]):.2f} times as fast as {y}")
+            psnr_text = f"{agree[k]:.1f} dB" if k in agree else ""
+            spread = f"({min(ms[k]):.1f} .. {max(ms[k]):.1f})"
+            print(f"{k:26} {statistics.median(ms[k]):9.1f} ms a frame {spread:20} {statistics.median(cpu[k]):9.1f} ms of the processor  {psnr_text}")
+    for x, y in (("uprez engine=libtorch", "dnn_processing LibTorch"), ("  from the TorchScript", "dnn_processing LibTorch"),
+                 ("uprez engine=openvino", "dnn_processing OpenVINO")):
+        if ms.get(x) and ms.get(y):
+            print(f"{x.strip()}: {statistics.median(ms[y]) / statistics.median(ms[x]):.2f} times as fast as {y}")
