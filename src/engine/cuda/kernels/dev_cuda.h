@@ -47,6 +47,8 @@ UPZ_DEV uint32_t dev_shared(void)
 
 UPZ_DEV void dev_sync(void) { __syncthreads(); }
 
+UPZ_DEV void dev_warp_sync(void) { __syncwarp(); }
+
 UPZ_DEV void dev_bar(int id, int threads)
 {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -231,10 +233,15 @@ UPZ_DEV void dev_copy_commit(void)
 
 UPZ_DEV void dev_copy_wait(int n)
 {
-#ifndef UPZ_NO_ASYNC
-    asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory");
-#else
+#ifdef UPZ_NO_ASYNC
     (void)n;
+#else
+    switch (n) { /* a constant, but an operand only where it is spelled out */
+    case 0: asm volatile("cp.async.wait_group 0;" ::: "memory"); break;
+    case 1: asm volatile("cp.async.wait_group 1;" ::: "memory"); break;
+    case 2: asm volatile("cp.async.wait_group 2;" ::: "memory"); break;
+    default: asm volatile("cp.async.wait_group 3;" ::: "memory"); break;
+    }
 #endif
 }
 
