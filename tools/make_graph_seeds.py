@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Makes tests/data/seeds/onnx, tests/data/seeds/ncnn and expect_graphs.txt: small networks, good and
-bad, with what must come of each. Needs onnx and numpy. Run: tools/make_graph_seeds.py"""
+bad, with what must come of each, and for some what ONNX Runtime computes. Needs onnx, onnxruntime and
+numpy. Run: tools/make_graph_seeds.py"""
 import os, struct
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
@@ -94,7 +95,7 @@ def onnx_seeds():
     onnx('two_outputs', '2 outputs', *chain(CONV, w=w),
          outputs=[info('out'), info('v0')])
     onnx('five_channels', '5 channels', *chain(CONV, w=W(5, 5, 3, 3)), inputs=[info('in', (1, 5, 'h', 'w'))])
-    onnx('batch_of_four', '4 pictures', *chain(CONV, w=w), inputs=[info('in', (4, 3, 'h', 'w'))])
+    onnx('batch_of_four', 'ok', *chain(CONV, w=w), inputs=[info('in', (4, 3, 'h', 'w'))])
     onnx('three_dims', '3 dimensions', *chain(CONV, w=w), inputs=[info('in', (3, 'h', 'w'))])
     onnx('bytes_in', 'not floating point', *chain(CONV, w=w),
          inputs=[info('in', kind=TensorProto.UINT8)])
@@ -221,8 +222,100 @@ def ncnn_seeds():
     save('ncnn/binary.bin', weights, None)
 
 
+# ---- ONNX forms, with ONNX Runtime's output ---------------------------------------------------------
+
+def form(name, nodes, inits, size=(12, 24), want='ok', **more):
+    """A network and NAME.ref: a line 'width height width height', the input's numbers, the output's."""
+    import onnxruntime
+    onnxruntime.set_default_logger_severity(3)
+    m = onnx('form_' + name, want, nodes, inits, **more)
+    if want != 'ok': return
+    s = onnxruntime.InferenceSession(m.SerializeToString(), providers=['CPUExecutionProvider'])
+    batch = s.get_inputs()[0].shape[0]
+    x = rng.random((batch if isinstance(batch, int) else 1, 3, size[1], size[0]), dtype=np.float32)
+    y = s.run(None, {'in': x})[0]
+    head = '%d %d %d %d\n' % (size + (y.shape[3], y.shape[2]))
+    save('onnx/form_%s.ref' % name, head.encode() + x[-1].tobytes() + y[-1].tobytes(), None)
+
+
+def shape_of(value):
+    """Height and width of a value, as exporters ask for them."""
+    return [N('Shape', [value], ['shape']), N('Gather', ['shape', 'two'], ['h']), N('Gather', ['shape', 'three'], ['w'])]
+
+
+SIZES = dict(two=i64(2), three=i64(3), f=i64(2), one3=i64(1, 3), fold12=i64(1, 12), all=i64(-1))
+def unshuffle(perm, last):
+    return shape_of('in') + [
+        N('Div', ['h', 'f'], ['h2']), N('Div', ['w', 'f'], ['w2']),
+        N('Concat', ['one3', 'h2', 'f', 'w2', 'f'], ['cut'], axis=0), N('Reshape', ['in', 'cut'], ['a']),
+        N('Transpose', ['a'], ['b'], perm=perm), N('Concat', ['fold12', 'h2', last], ['whole'], axis=0),
+        N('Reshape', ['b', 'whole'], ['c']), N('Conv', ['c', 'w0'], ['d'], **SAME),
+        N('DepthToSpace', ['d'], ['e'], blocksize=2, mode='CRD'), N('Add', ['e', 'in'], ['out'])]
+
+
+def onnx_forms():
+    global rng
+    rng = np.random.default_rng(8)
+    w, w12 = W(3, 3, 3, 3), W(12, 12, 3, 3)
+    form('batch', *chain(('Conv', ['w'], SAME), ('Reshape', ['s'], {}), ('Transpose', [], dict(perm=[0, 1, 4, 2, 5, 3])),
+         ('Reshape', ['t'], {}), w=W(12, 3, 3, 3), s=i64(4, 3, 2, 2, 8, 10), t=i64(4, 3, 16, 20)),
+         inputs=[info('in', (4, 3, 8, 10))], size=(10, 8))
+    form('unshuffle', unshuffle([0, 1, 3, 5, 2, 4], 'w2'), dict(w0=w12, **SIZES))
+    form('unshuffle_dcr', unshuffle([0, 3, 5, 1, 2, 4], 'all'), dict(w0=w12, **SIZES))
+    form('not_unshuffle', unshuffle([0, 1, 5, 3, 2, 4], 'w2'), dict(w0=w12, **SIZES),
+         want='reshaped map that is not a pixel shuffle')
+    form('unshuffle_steps', *chain(('Unsqueeze', ['zero'], {}), ('Reshape', ['s'], {}), ('Reshape', ['t'], {}),
+         ('Transpose', [], dict(perm=[0, 1, 3, 5, 2, 4])), ('Reshape', ['u'], {}), ('Squeeze', ['zero'], {}),
+         ('Conv', ['w'], SAME), w=W(3, 27, 3, 3), zero=i64(0), s=i64(1, 3, -1, 3, 24), t=i64(3, -1, 3, 8, 3, 1),
+         u=i64(1, 1, 27, -1, 8)), inputs=[info('in', (1, 3, 'h', 24))], size=(24, 12), want='not a pixel shuffle')
+    form('unshuffle_squeezed', *chain(('Unsqueeze', ['zero'], {}), ('Reshape', ['s'], {}), ('Squeeze', ['zero'], {}),
+         ('Reshape', ['t'], {}), ('Transpose', [], dict(perm=[0, 1, 3, 5, 2, 4])), ('Reshape', ['u'], {}),
+         ('Conv', ['w'], SAME), w=W(3, 27, 3, 3), zero=i64(0), s=i64(1, 1, 3, -1, 3, 24), t=i64(1, 3, -1, 3, 8, 3),
+         u=i64(1, 27, -1, 8)), inputs=[info('in', (1, 3, 'h', 24))], size=(24, 12))
+    form('even_only', [N('Conv', ['in', 'w'], ['a'], **SAME, strides=[2, 2]),
+         N('Resize', ['a', '', 's'], ['b'], mode='nearest', coordinate_transformation_mode='asymmetric',
+           nearest_mode='floor'), N('Add', ['in', 'b'], ['out'])], dict(w=w, s=np.array([1, 1, 2, 2], np.float32)))
+    form('flattened', *chain(CONV, ('Reshape', ['s'], {}), ('Relu', [], {}), w=w, s=i64(1, 3, -1)),
+         want='reshaped map')
+    half, one, root = np.float32(.5), np.float32(1), np.float32(2 ** .5)
+    consts = dict(w=W(3, 3, 1, 1), v=W(3, 3, 1, 1), half=half, one=one, root=root, back=np.float32(2 ** -.5))
+    first, last = [N('Conv', ['in', 'w'], ['x'])], [N('Conv', ['g', 'v'], ['out'])]
+    erf = [N('Div', ['x', 'root'], ['a']), N('Erf', ['a'], ['b']), N('Add', ['b', 'one'], ['c'])]
+    form('gelu', first + erf + [N('Mul', ['x', 'c'], ['d']), N('Mul', ['d', 'half'], ['g'])] + last, consts)
+    form('gelu_half_first', first + [N('Mul', ['x', 'back'], ['a']), N('Erf', ['a'], ['b']), N('Add', ['one', 'b'], ['c']),
+         N('Mul', ['half', 'x'], ['d']), N('Mul', ['c', 'd'], ['g'])] + last, consts)
+    form('gelu_half_within', first + erf + [N('Mul', ['c', 'half'], ['d']), N('Mul', ['x', 'd'], ['g'])] + last, consts)
+    form('gelu_twice', first + erf + [N('Mul', ['x', 'c'], ['g'])] + last, consts)
+    form('erf_unscaled', first + [N('Erf', ['x'], ['g'])] + last, consts, want='(Erf): it is supported as part of a GELU')
+    form('erf_alone', first + erf + [N('Conv', ['c', 'v'], ['out'])], consts, want='no GELU')
+    form('erf_of_another', first + erf + [N('Conv', ['x', 'v'], ['y']), N('Mul', ['y', 'c'], ['g'])] + last, consts,
+         want='no GELU')
+    form('gelu_tanh', *chain(('Conv', ['w'], {}), ('Gelu', [], dict(approximate='tanh')), ('Conv', ['v'], {}),
+         w=10 * W(3, 3, 1, 1), v=W(3, 3, 1, 1)), opset=20)
+    form('hard', *chain(('Conv', ['w'], {}), ('HardSwish', [], {}), ('HardSigmoid', [], dict(alpha=.3, beta=.4)),
+         ('Conv', ['v'], {}), w=50 * W(3, 3, 1, 1), v=W(3, 3, 1, 1)))
+    for mode in ('edge', 'reflect', 'constant'):
+        form('pad_fixed_' + mode, [N('Pad', ['in', 'p'], ['q'], mode=mode), N('Reshape', ['q', 's'], ['a']),
+             N('Transpose', ['a'], ['b'], perm=[0, 1, 3, 5, 2, 4]), N('Reshape', ['b', 't'], ['c']),
+             N('Conv', ['c', 'w'], ['d'], **SAME), N('DepthToSpace', ['d'], ['e'], blocksize=2, mode='CRD'),
+             N('Slice', ['e', 'from', 'to', 'axes'], ['out'])],
+             dict(w=w12, p=i64(0, 0, 0, 0, 0, 0, 0, 1), s=i64(1, 3, 4, 2, 6, 2), t=i64(1, 12, 4, 6),
+                  to=i64(8, 11), axes=i64(2, 3), **{'from': i64(0, 0)}),
+             inputs=[info('in', (1, 3, 8, 11))], size=(11, 8))
+    form('pad_axes', *chain(('Pad', ['p', '', 'axes'], {}), ('Conv', ['w'], {}), ('Relu', [], {}), w=w,
+         p=i64(1, 1, 1, 1), axes=i64(-1, 2)), opset=18)
+    form('pad_before_conv', *chain(('Pad', ['p', 'z'], {}), ('Conv', ['w'], {}), ('LeakyRelu', [], {}), ('Pad', ['q'], {}),
+         ('Conv', ['v'], {}), w=W(4, 3, 5, 3), v=W(3, 4, 3, 3), z=np.float32(0), p=i64(0, 0, 2, 1, 0, 0, 2, 1),
+         q=i64(0, 0, 1, 1, 0, 0, 1, 1)))
+    form('pad_before_conv_fixed', *chain(('Pad', ['p'], {}), ('Conv', ['w'], {}), w=W(3, 3, 2, 2), p=i64(0, 0, 0, 0, 0, 0, 1, 1)),
+         inputs=[info('in', (1, 3, 7, 9))], size=(9, 7))
+    form('nearest_fraction', *chain(CONV, ('Resize', ['', 's'], dict(mode='nearest', nearest_mode='round_prefer_ceil')),
+         w=w, s=np.array([1, 1, 1.25, 1.25], np.float32)))
+
+
 onnx_seeds()
 ncnn_seeds()
+onnx_forms()
 with open(os.path.join(SEEDS, 'expect_graphs.txt'), 'w') as f:
     f.write('# made by tools/make_graph_seeds.py: file, then "ok" or a part of the sentence\n')
     f.write('\n'.join(sorted(set(EXPECT))) + '\n')

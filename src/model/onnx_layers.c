@@ -10,17 +10,18 @@
 
 typedef int (*LayerFn)(UpzOnnxState *s, const UpzOnnxNode *n);
 
-/* Output k becomes a map that is graph value `node`, with the sizes of `like`. */
-static int set_map(UpzOnnxState *s, const UpzOnnxNode *n, size_t k, int node,
-                   const UpzOnnxVal *like)
+UpzOnnxVal *upz_onnx_out(UpzOnnxState *s, const UpzOnnxNode *n, size_t k)
+{
+    UpzOnnxNode as_input = {.inputs = n->outputs, .n_inputs = n->n_outputs};
+    return upz_onnx_in(s, &as_input, k);
+}
+
+int upz_onnx_set_map(UpzOnnxState *s, const UpzOnnxNode *n, size_t k, int node,
+                     const UpzOnnxVal *like)
 {
     if (node < 0) return upz_onnx_wrap(s, n, node);
-    UpzOnnxVal *v = NULL;
-    if (k < n->n_outputs && n->outputs[k].n) {
-        UpzOnnxNode as_input = {.inputs = &n->outputs[k], .n_inputs = 1};
-        v = upz_onnx_in(s, &as_input, 0);
-    }
-    if (!v) return 0; /* an output nobody named */
+    UpzOnnxVal *v = upz_onnx_out(s, n, k);
+    if (!v) return 0;
     v->kind = UPZ_VAL_MAP;
     v->node = node;
     v->cropped = like->cropped;
@@ -30,28 +31,22 @@ static int set_map(UpzOnnxState *s, const UpzOnnxNode *n, size_t k, int node,
     return 0;
 }
 
-static UpzOnnxVal *output(UpzOnnxState *s, const UpzOnnxNode *n, size_t k)
+void upz_onnx_scale_size(UpzOnnxState *s, const UpzOnnxNode *n, double num, double den)
 {
-    UpzOnnxNode as_input = {.inputs = n->outputs, .n_inputs = n->n_outputs};
-    return upz_onnx_in(s, &as_input, k);
-}
-
-static void scale_size(UpzOnnxState *s, const UpzOnnxNode *n, double num, double den)
-{
-    UpzOnnxVal *v = output(s, n, 0);
+    UpzOnnxVal *v = upz_onnx_out(s, n, 0);
     for (int p = 0; v && p < UPZ_PROBES; p++) {
         v->h[p] = den == 1 ? v->h[p] * num : ceil(v->h[p] * num / den);
         v->w[p] = den == 1 ? v->w[p] * num : ceil(v->w[p] * num / den);
     }
 }
 
-/* Layers that look over a pixel's edge must see the same border everywhere. */
-static int sees_borders(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *v)
+/* They must see the same border everywhere: the padded picture's or the picture's. */
+int upz_onnx_sees_borders(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *v)
 {
     if (v->cropped) return upz_onnx_refuse(s, n, "it follows the cropping of the padded picture");
     const UpzNode *node = &s->g->nodes[v->node];
-    double w = s->in_w[1] * node->num / node->den; /* probe 1 is no multiple of anything */
-    s->edges_unpadded |= v->w[1] <= w;
+    double w = s->in_w[1] * node->num / node->den, h = s->in_h[1] * node->num / node->den;
+    s->edges_unpadded |= v->w[1] <= w && v->h[1] <= h; /* probe 1 needs padding if any does */
     return 0;
 }
 
@@ -101,7 +96,7 @@ static int layer_conv(UpzOnnxState *s, const UpzOnnxNode *n)
     if (c.weights < 0) return c.weights;
     c.bias = upz_onnx_weights(s, n, 2, true);
     if (c.bias < UPZ_NO_TENSOR) return c.bias;
-    int r = sees_borders(s, n, v);
+    int r = upz_onnx_sees_borders(s, n, v);
     if (r < 0) return r;
     const UpzTensor *w = &s->g->tensors[c.weights];
     int64_t stride, dilation, pads[4], group = upz_onnx_int(n, "group", 1);
@@ -136,9 +131,9 @@ static int layer_conv(UpzOnnxState *s, const UpzOnnxNode *n)
     }
     c.stride = (int)stride, c.groups = (int)group;
     c.pad_y = (int)pads[0], c.pad_x = (int)pads[1];
-    r = set_map(s, n, 0, upz_graph_add(s->g, &c, s->err), v);
-    if (!r && deconv) scale_size(s, n, (double)stride, 1);
-    else if (!r) scale_size(s, n, 1, (double)stride);
+    r = upz_onnx_set_map(s, n, 0, upz_graph_add(s->g, &c, s->err), v);
+    if (!r && deconv) upz_onnx_scale_size(s, n, (double)stride, 1);
+    else if (!r) upz_onnx_scale_size(s, n, 1, (double)stride);
     return r;
 }
 
@@ -148,7 +143,121 @@ static int add_act(UpzOnnxState *s, const UpzOnnxNode *n, const UpzNode *act)
     if (!v) return UPREZ_ERR_MODEL;
     UpzNode a = *act;
     a.src[0] = v->node;
-    return set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
+    return upz_onnx_set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
+}
+
+static int scaled(UpzOnnxState *s, int src, double scale, double offset)
+{
+    UpzNode a = upz_node(UPZ_OP_AFFINE);
+    a.src[0] = src;
+    a.alpha[0] = (float)scale, a.alpha[1] = (float)offset;
+    return src < 0 ? src : upz_graph_add(s->g, &a, s->err);
+}
+
+static int activated(UpzOnnxState *s, int src, UpzAct act, float lo, float hi)
+{
+    UpzNode a = upz_node(UPZ_OP_ACT);
+    a.src[0] = src, a.act = act, a.lo = lo, a.hi = hi;
+    return src < 0 ? src : upz_graph_add(s->g, &a, s->err);
+}
+
+/* x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) */
+static int gelu_by_tanh(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    int x = v->node, k = upz_graph_binary(s->g, UPZ_OP_MUL, x, x, 1, 1, s->err);
+    k = k < 0 ? k : upz_graph_binary(s->g, UPZ_OP_MUL, k, x, 1, 1, s->err);
+    k = k < 0 ? k : upz_graph_binary(s->g, UPZ_OP_ADD, x, k, 1, 0.044715f, s->err);
+    k = activated(s, scaled(s, k, 0.7978845608028654, 0), UPZ_ACT_TANH, 0, 0);
+    k = scaled(s, k, 0.5, 0.5);
+    k = k < 0 ? k : upz_graph_binary(s->g, UPZ_OP_MUL, x, k, 1, 1, s->err);
+    return upz_onnx_set_map(s, n, 0, k, v);
+}
+
+/* Also HardSwish, x times the one of slope 1/6. */
+static int layer_hard_sigmoid(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    bool swish = upz_slice_is(n->op, "HardSwish");
+    double slope = swish ? 1.0 / 6 : (double)upz_onnx_float(n, "alpha", 0.2f);
+    double offset = swish ? 0.5 : (double)upz_onnx_float(n, "beta", 0.5f);
+    if (!isfinite(slope) || !isfinite(offset))
+        return upz_onnx_refuse(s, n, "its slope is not a number");
+    int k = activated(s, scaled(s, v->node, slope, offset), UPZ_ACT_CLIP, 0, 1);
+    if (swish && k >= 0) k = upz_graph_binary(s->g, UPZ_OP_MUL, v->node, k, 1, 1, s->err);
+    return upz_onnx_set_map(s, n, 0, k, v);
+}
+
+static bool plain_scale(const UpzNode *n)
+{
+    return n->op == UPZ_OP_AFFINE && n->act == UPZ_ACT_NONE && n->weights == UPZ_NO_TENSOR &&
+           n->bias == UPZ_NO_TENSOR && n->alpha[1] == 0;
+}
+
+/* Of x / sqrt(2): the inner part of a GELU. */
+static int layer_erf(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0), *out = upz_onnx_out(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    const UpzNode *scale = &s->g->nodes[v->node];
+    if (!plain_scale(scale) || fabs((double)scale->alpha[0] * sqrt(2) - 1) > 1e-3)
+        return upz_onnx_refuse(s, n, "it is supported as part of a GELU only");
+    int r = upz_onnx_set_map(s, n, 0, scale->src[0], v);
+    if (r < 0 || !out) return r;
+    out->kind = UPZ_VAL_ERF, out->factor = 1, out->offset = 0;
+    return 0;
+}
+
+/* What is to become a GELU, with a number. */
+static int erf_with_number(UpzOnnxState *s, const UpzOnnxNode *n, size_t erf_at)
+{
+    const UpzOnnxVal *v = upz_onnx_in(s, n, erf_at);
+    const UpzNum *num = upz_onnx_num(s, n, 1 - erf_at);
+    bool mul = upz_slice_is(n->op, "Mul"), div = upz_slice_is(n->op, "Div");
+    if (!num || num->count != 1 || !upz_num_fixed(num, 0) || num->n_dims > 4 ||
+        (!mul && !upz_slice_is(n->op, "Add") && !(div && !erf_at && num->v[0][0] != 0)))
+        return upz_onnx_refuse(s, n, "it reads an Erf in a way that is no GELU");
+    double x = div ? 1 / num->v[0][0] : num->v[0][0];
+    int r = upz_onnx_set_map(s, n, 0, v->node, v);
+    UpzOnnxVal *out = upz_onnx_out(s, n, 0);
+    if (r < 0 || !out) return r;
+    out->kind = UPZ_VAL_ERF;
+    out->factor = mul || div ? v->factor * x : v->factor;
+    out->offset = mul || div ? v->offset * x : v->offset + x;
+    return 0;
+}
+
+/* x * (1 + erf(x / sqrt(2))) / 2; the half may stand at any of the three, or come later. */
+static int erf_with_map(UpzOnnxState *s, const UpzOnnxNode *n, size_t erf_at)
+{
+    const UpzOnnxVal *e = upz_onnx_in(s, n, erf_at), *v = upz_onnx_map(s, n, 1 - erf_at);
+    if (!v) return UPREZ_ERR_MODEL;
+    const UpzNode *other = &s->g->nodes[v->node];
+    double scale = 2 * e->factor;
+    int x = v->node;
+    if (x != e->node && plain_scale(other)) {
+        scale *= (double)other->alpha[0];
+        x = other->src[0];
+    }
+    if (!upz_slice_is(n->op, "Mul") || x != e->node || !isfinite(scale) ||
+        fabs(e->factor - e->offset) > 1e-6 * fabs(e->factor))
+        return upz_onnx_refuse(s, n, "it reads an Erf in a way that is no GELU");
+    x = activated(s, x, UPZ_ACT_GELU, 0, 0);
+    return upz_onnx_set_map(s, n, 0, fabs(scale - 1) < 1e-6 ? x : scaled(s, x, scale, 0), v);
+}
+
+/* The half of a GELU that comes last. Returns 1 when this is not that. */
+static int last_half(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *v, double scale)
+{
+    const UpzNode *twice = &s->g->nodes[v->node];
+    if (!plain_scale(twice)) return 1;
+    const UpzNode *gelu = &s->g->nodes[twice->src[0]];
+    if (gelu->op != UPZ_OP_ACT || gelu->act != UPZ_ACT_GELU ||
+        fabs((double)twice->alpha[0] * scale - 1) > 1e-6)
+        return 1;
+    return upz_onnx_set_map(s, n, 0, twice->src[0], v);
 }
 
 static int layer_act(UpzOnnxState *s, const UpzOnnxNode *n)
@@ -164,8 +273,9 @@ static int layer_act(UpzOnnxState *s, const UpzOnnxNode *n)
         a.slope = upz_onnx_float(n, "alpha", 0.01f);
     } else if (upz_slice_is(n->op, "Gelu")) {
         const UpzOnnxAttr *how = upz_onnx_attr(n, "approximate");
+        if (how && upz_slice_is(how->s, "tanh")) return gelu_by_tanh(s, n);
         if (how && !upz_slice_is(how->s, "none"))
-            return upz_onnx_refuse(s, n, "only the exact form is supported");
+            return upz_onnx_refuse(s, n, "this approximation is not supported");
         a.act = UPZ_ACT_GELU;
     } else {
         return upz_onnx_refuse(s, n, "this form is not supported");
@@ -209,7 +319,7 @@ static int layer_pass(UpzOnnxState *s, const UpzOnnxNode *n)
             return upz_onnx_refuse(s, n, "the picture is cast to something not floating point");
     }
     UpzOnnxVal *v = upz_onnx_map(s, n, 0);
-    return v ? set_map(s, n, 0, v->node, v) : UPREZ_ERR_MODEL;
+    return v ? upz_onnx_set_map(s, n, 0, v->node, v) : UPREZ_ERR_MODEL;
 }
 
 /* x * scale + offset with constants, per channel or one for all. */
@@ -246,6 +356,10 @@ static int with_constant(UpzOnnxState *s, const UpzOnnxNode *n, size_t map_at)
     if (!values) values = &one;
     bool mul = upz_slice_is(n->op, "Mul"), div = upz_slice_is(n->op, "Div");
     bool sub = upz_slice_is(n->op, "Sub");
+    if (mul && count == 1) {
+        int done = last_half(s, n, v, number);
+        if (done <= 0) return done;
+    }
     if (div && map_at == 1 && !r) r = upz_onnx_refuse(s, n, "a division by the picture");
     UpzNode a = upz_node(UPZ_OP_AFFINE);
     a.src[0] = v->node;
@@ -267,7 +381,14 @@ static int with_constant(UpzOnnxState *s, const UpzOnnxNode *n, size_t map_at)
             r = upz_onnx_damaged(s, n, "the constant '%.*s' is not finite", UPZ_SLICE(c->name));
     }
     if (values != &one) upz_free(values);
-    return r < 0 ? r : set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
+    return r < 0 ? r : upz_onnx_set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
+}
+
+static bool same_sizes(UpzOnnxState *s, const UpzOnnxVal *a, const UpzOnnxVal *b)
+{
+    for (int p = 0; p < UPZ_PROBES; p++)
+        if (a->h[p] != b->h[p] || a->w[p] != b->w[p]) s->only_multiples = true;
+    return !s->only_multiples;
 }
 
 static bool is_sigmoid_of(const UpzGraph *g, int a, int b)
@@ -281,12 +402,15 @@ static int layer_pair(UpzOnnxState *s, const UpzOnnxNode *n)
     if (n->n_inputs != 2) return upz_onnx_refuse(s, n, "it has %zu sources", n->n_inputs);
     UpzOnnxVal *a = upz_onnx_in(s, n, 0), *b = upz_onnx_in(s, n, 1);
     if (!a || !b) return upz_onnx_damaged(s, n, "a source is missing");
+    if (a->kind == UPZ_VAL_ERF || b->kind == UPZ_VAL_ERF) {
+        size_t at = a->kind == UPZ_VAL_ERF ? 0 : 1;
+        bool map = (at ? a : b)->kind == UPZ_VAL_MAP;
+        return map ? erf_with_map(s, n, at) : erf_with_number(s, n, at);
+    }
     if (a->kind != UPZ_VAL_MAP || b->kind != UPZ_VAL_MAP)
         return with_constant(s, n, a->kind == UPZ_VAL_MAP ? 0 : 1);
     if (!upz_onnx_map(s, n, 0) || !upz_onnx_map(s, n, 1)) return UPREZ_ERR_MODEL;
-    for (int p = 0; p < UPZ_PROBES; p++)
-        if (a->h[p] != b->h[p] || a->w[p] != b->w[p])
-            return upz_onnx_refuse(s, n, "it joins maps of unlike sizes");
+    if (!same_sizes(s, a, b)) return upz_onnx_refuse(s, n, "it joins maps of unlike sizes");
     int r;
     if (upz_slice_is(n->op, "Mul")) {
         int x = is_sigmoid_of(s->g, b->node, a->node)   ? a->node
@@ -302,7 +426,7 @@ static int layer_pair(UpzOnnxState *s, const UpzOnnxNode *n)
         float sign = upz_slice_is(n->op, "Sub") ? -1 : 1;
         r = upz_graph_binary(s->g, UPZ_OP_ADD, a->node, b->node, 1, sign, s->err);
     }
-    return set_map(s, n, 0, r, a);
+    return upz_onnx_set_map(s, n, 0, r, a);
 }
 
 static int layer_neg(UpzOnnxState *s, const UpzOnnxNode *n)
@@ -336,7 +460,7 @@ static int layer_norm(UpzOnnxState *s, const UpzOnnxNode *n)
         s->g->tensors[a.weights].data[c] = (float)(scale / sqrt(var + eps));
         s->g->tensors[a.bias].data[c] = (float)(offset - mean * scale / sqrt(var + eps));
     }
-    return set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
+    return upz_onnx_set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
 }
 
 static int layer_concat(UpzOnnxState *s, const UpzOnnxNode *n)
@@ -352,12 +476,11 @@ static int layer_concat(UpzOnnxState *s, const UpzOnnxNode *n)
     for (size_t i = 0; i < n->n_inputs; i++) {
         UpzOnnxVal *v = upz_onnx_map(s, n, i);
         if (!v || !first) return UPREZ_ERR_MODEL;
-        for (int p = 0; p < UPZ_PROBES; p++)
-            if (v->h[p] != first->h[p] || v->w[p] != first->w[p])
-                return upz_onnx_refuse(s, n, "it joins maps of unlike sizes");
+        if (!same_sizes(s, v, first))
+            return upz_onnx_refuse(s, n, "it joins maps of unlike sizes");
         src[i] = v->node;
     }
-    return set_map(s, n, 0, upz_graph_concat(s->g, src, (int)n->n_inputs, s->err), first);
+    return upz_onnx_set_map(s, n, 0, upz_graph_concat(s->g, src, (int)n->n_inputs, s->err), first);
 }
 
 static int slice_channels(UpzOnnxState *s, const UpzOnnxNode *n, size_t out, UpzOnnxVal *v,
@@ -365,7 +488,7 @@ static int slice_channels(UpzOnnxState *s, const UpzOnnxNode *n, size_t out, Upz
 {
     UpzNode c = upz_node(UPZ_OP_SLICE);
     c.src[0] = v->node, c.first = first, c.channels = count;
-    return set_map(s, n, out, upz_graph_add(s->g, &c, s->err), v);
+    return upz_onnx_set_map(s, n, out, upz_graph_add(s->g, &c, s->err), v);
 }
 
 static int layer_split(UpzOnnxState *s, const UpzOnnxNode *n)
@@ -460,12 +583,12 @@ static int layer_slice(UpzOnnxState *s, const UpzOnnxNode *n)
             c.src[0] = work.node, c.first = (int)from, c.channels = (int)(to - from);
             work.node = upz_graph_add(s->g, &c, s->err);
             if (work.node < 0) return upz_onnx_wrap(s, n, work.node);
-        } else if (start[0] != 0 || end[0] < 1) {
+        } else if (start[0] != 0 || !(end[0] >= s->batch)) {
             return upz_onnx_refuse(s, n, "it cuts the batch");
         }
     }
     if (i == 0) return upz_onnx_refuse(s, n, "its starts are not constants or sizes");
-    return r < 0 ? r : set_map(s, n, 0, work.node, &work);
+    return r < 0 ? r : upz_onnx_set_map(s, n, 0, work.node, &work);
 }
 
 static int layer_shuffle(UpzOnnxState *s, const UpzOnnxNode *n)
@@ -476,12 +599,12 @@ static int layer_shuffle(UpzOnnxState *s, const UpzOnnxNode *n)
     const UpzOnnxAttr *mode = upz_onnx_attr(n, "mode");
     int64_t f = upz_onnx_int(n, "blocksize", 0);
     if (f < 1 || f > 16) return upz_onnx_refuse(s, n, "a block size of %lld", (long long)f);
-    if (to_depth && v->cropped) return sees_borders(s, n, v);
+    if (to_depth && v->cropped) return upz_onnx_sees_borders(s, n, v);
     UpzNode c = upz_node(to_depth ? UPZ_OP_UNSHUFFLE : UPZ_OP_SHUFFLE);
     c.src[0] = v->node, c.factor = (int)f;
     c.dcr = !mode || !upz_slice_is(mode->s, "CRD"); /* SpaceToDepth knows the first form only */
-    int r = set_map(s, n, 0, upz_graph_add(s->g, &c, s->err), v);
-    if (!r) scale_size(s, n, to_depth ? 1 : (double)f, to_depth ? (double)f : 1);
+    int r = upz_onnx_set_map(s, n, 0, upz_graph_add(s->g, &c, s->err), v);
+    if (!r) upz_onnx_scale_size(s, n, to_depth ? 1 : (double)f, to_depth ? (double)f : 1);
     return r;
 }
 
@@ -561,7 +684,13 @@ static int layer_resize(UpzOnnxState *s, const UpzOnnxNode *n)
     bool old = upz_slice_is(n->op, "Upsample") || s->model.opset < 11;
     UpzNode c = upz_node(UPZ_OP_RESIZE);
     c.src[0] = v->node, c.resize_num = num, c.resize_den = den;
-    if (attr_is(n, "mode", "nearest", true)) {
+    bool centres = !old && attr_is(n, mode, "half_pixel", true) &&
+                   attr_is(n, "nearest_mode", "round_prefer_ceil", false);
+    if (attr_is(n, "mode", "nearest", true) && den != 1 && centres) {
+        c.filter = UPZ_FILTER_NEAREST;
+        r = upz_onnx_sees_borders(s, n, v);
+        if (r < 0) return r;
+    } else if (attr_is(n, "mode", "nearest", true)) {
         if (den != 1 || num > 16 || !nearest_is_plain(n, old, num))
             return upz_onnx_refuse(s, n, "this rule for the nearest neighbour is not supported");
         c.op = UPZ_OP_NEAREST, c.factor = num;
@@ -578,11 +707,11 @@ static int layer_resize(UpzOnnxState *s, const UpzOnnxNode *n)
              fabsf(upz_onnx_float(n, "cubic_coeff_a", -0.75f) + 0.75f) > 1e-6f))
             return upz_onnx_refuse(s, n, "antialias, exclude_outside and other cubic kernels are "
                                    "not supported");
-        r = same ? 0 : sees_borders(s, n, v);
+        r = same ? 0 : upz_onnx_sees_borders(s, n, v);
         if (r < 0) return r;
     }
-    r = set_map(s, n, 0, upz_graph_add(s->g, &c, s->err), v);
-    UpzOnnxVal *out = output(s, n, 0);
+    r = upz_onnx_set_map(s, n, 0, upz_graph_add(s->g, &c, s->err), v);
+    UpzOnnxVal *out = upz_onnx_out(s, n, 0);
     for (int p = 0; out && !r && p < UPZ_PROBES; p++) {
         out->h[p] = floor(v->h[p] * num / den);
         out->w[p] = floor(v->w[p] * num / den);
@@ -596,18 +725,24 @@ static bool reads_input_only(const UpzGraph *g, int node)
     return g->nodes[node].op == UPZ_OP_INPUT;
 }
 
+static bool is_padding_to(const UpzOnnxVal *v, const double *right, const double *bottom, int k)
+{
+    for (int p = 0; p < UPZ_PROBES; p++)
+        if (v->w[p] + right[p] != ceil(v->w[p] / k) * k ||
+            v->h[p] + bottom[p] != ceil(v->h[p] / k) * k)
+            return false;
+    return true;
+}
+
 /* Right and bottom padding to a multiple: the engine's facts.align, not a node of the graph. */
 static int pad_to_multiple(UpzOnnxState *s, const UpzOnnxNode *n, UpzOnnxVal *v,
-                           const double *right, const double *bottom)
+                           const double *right, const double *bottom, bool fixed)
 {
     if (!reads_input_only(s->g, v->node))
         return upz_onnx_refuse(s, n, "it pads a map that is not the picture");
-    int k = (int)(1 + right[1]);
-    bool ok = k >= 2 && k <= MAX_PAD_ALIGN;
-    for (int p = 0; p < UPZ_PROBES && ok; p++)
-        ok = v->w[p] + right[p] == ceil(v->w[p] / k) * k &&
-             v->h[p] + bottom[p] == ceil(v->h[p] / k) * k;
-    if (!ok)
+    int k = fixed ? 2 : (int)(1 + right[1]);
+    while (fixed && k <= MAX_PAD_ALIGN && !is_padding_to(v, right, bottom, k)) k++;
+    if (k < 2 || k > MAX_PAD_ALIGN || !is_padding_to(v, right, bottom, k))
         return upz_onnx_refuse(s, n, "a padding that depends on the picture's size in a way that "
                                "is not known");
     UpzPadMode mode = attr_is(n, "mode", "reflect", false) ? UPZ_PAD_REFLECT
@@ -618,28 +753,57 @@ static int pad_to_multiple(UpzOnnxState *s, const UpzOnnxNode *n, UpzOnnxVal *v,
     if (mode == UPZ_PAD_ZERO && s->g->nodes[v->node].op != UPZ_OP_INPUT)
         return upz_onnx_refuse(s, n, "it pads a map that is not the picture");
     s->pad_align = k, s->pad_mode = mode;
-    int r = set_map(s, n, 0, v->node, v);
-    UpzOnnxVal *out = output(s, n, 0);
+    if (fixed) s->pad_right = (int)right[0], s->pad_bottom = (int)bottom[0];
+    int r = upz_onnx_set_map(s, n, 0, v->node, v);
+    UpzOnnxVal *out = upz_onnx_out(s, n, 0);
     for (int p = 0; out && p < UPZ_PROBES; p++) out->h[p] += bottom[p], out->w[p] += right[p];
     return r;
+}
+
+/* pads: begins of N C H W, then ends. false: they are no constants or sizes. */
+static bool pads_for_axes(UpzOnnxState *s, const UpzOnnxNode *n, double pads[8][UPZ_PROBES])
+{
+    const UpzNum *num = upz_onnx_num(s, n, 1), *axes = upz_onnx_num(s, n, 3);
+    const UpzOnnxAttr *a = upz_onnx_attr(n, "pads");
+    bool named = n->n_inputs > 3 && n->inputs[3].n;
+    int64_t ints[8];
+    memset(pads, 0, 8 * sizeof(*pads));
+    if (!num && !named && a && upz_onnx_ints(a, ints, 8) == 8) {
+        for (int i = 0; i < 8; i++)
+            for (int p = 0; p < UPZ_PROBES; p++) pads[i][p] = (double)ints[i];
+        return true;
+    }
+    int count = axes ? axes->count : 4;
+    if (!num || (named && !axes) || count > 4 || num->count != 2 * count) return false;
+    for (int i = 0; i < count; i++) {
+        double axis = axes ? axes->v[i][0] : i;
+        if (axis < 0) axis += 4;
+        if (!(axis >= 0 && axis < 4) || (axes && !upz_num_fixed(axes, i))) return false;
+        memcpy(pads[(int)axis], num->v[i], sizeof(*pads));
+        memcpy(pads[(int)axis + 4], num->v[count + i], sizeof(*pads));
+    }
+    return true;
+}
+
+/* Does a convolution read the node's output? */
+static bool feeds_conv(const UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    for (size_t i = 0; i < s->model.n_nodes; i++) {
+        const UpzOnnxNode *k = &s->model.nodes[i];
+        if (upz_slice_is(k->op, "Conv") && k->n_inputs && k->inputs[0].n == n->outputs[0].n &&
+            !memcmp(k->inputs[0].p, n->outputs[0].p, n->outputs[0].n))
+            return true;
+    }
+    return false;
 }
 
 static int layer_pad(UpzOnnxState *s, const UpzOnnxNode *n)
 {
     UpzOnnxVal *v = upz_onnx_map(s, n, 0);
     if (!v) return UPREZ_ERR_MODEL;
-    const UpzNum *num = upz_onnx_num(s, n, 1);
-    const UpzOnnxAttr *a = upz_onnx_attr(n, "pads");
-    double pads[8][UPZ_PROBES]; /* begins N C H W, ends N C H W */
-    int64_t ints[8];
-    if (n->n_inputs > 3 && n->inputs[3].n) return upz_onnx_refuse(s, n, "'axes' is not supported");
-    if (num && num->count == 8) memcpy(pads, num->v, sizeof(pads));
-    else if (!num && a && upz_onnx_ints(a, ints, 8) == 8) {
-        for (int i = 0; i < 8; i++)
-            for (int p = 0; p < UPZ_PROBES; p++) pads[i][p] = (double)ints[i];
-    } else {
-        return upz_onnx_refuse(s, n, "its amounts are not eight constants or sizes");
-    }
+    double pads[8][UPZ_PROBES];
+    if (!pads_for_axes(s, n, pads))
+        return upz_onnx_refuse(s, n, "its amounts are not constants or sizes");
     bool zero = attr_is(n, "mode", "constant", true), any = false, same = true, begins = false;
     const UpzNum *value = upz_onnx_num(s, n, 2);
     bool other = upz_onnx_float(n, "value", 0) != 0;
@@ -655,199 +819,20 @@ static int layer_pad(UpzOnnxState *s, const UpzOnnxNode *n)
             same &= pads[i][p] == pads[i][0];
             begins |= i < 4 && pads[i][p] != 0;
         }
-    if (!any) return set_map(s, n, 0, v->node, v);
-    if (!same && !begins) return pad_to_multiple(s, n, v, pads[7], pads[6]);
+    if (!any) return upz_onnx_set_map(s, n, 0, v->node, v);
+    /* of a fixed size, what is added is known, not why */
+    bool fixed = s->in_h[0] == s->in_h[1] && s->in_w[0] == s->in_w[1];
+    if (!begins && (!same || (fixed && reads_input_only(s->g, v->node) &&
+                              !(zero && feeds_conv(s, n)))))
+        return pad_to_multiple(s, n, v, pads[7], pads[6], fixed);
     if (!same || !zero)
         return upz_onnx_refuse(s, n, "only zeros before a convolution, or a padding to a multiple, "
                                "are supported");
-    int r = set_map(s, n, 0, v->node, v);
-    UpzOnnxVal *out = output(s, n, 0);
+    int r = upz_onnx_set_map(s, n, 0, v->node, v);
+    UpzOnnxVal *out = upz_onnx_out(s, n, 0);
     if (!r && out)
         for (int i = 0; i < 4; i++) out->pad[i] = (int)pads[(int[]){3, 2, 7, 6}[i]][0];
     return r;
-}
-
-/* A map seen as its four axes. */
-static void view_of_map(const UpzOnnxState *s, const UpzOnnxVal *v, UpzView *view)
-{
-    *view = (UpzView){.n = 4};
-    for (int i = 0; i < 4; i++) {
-        view->axis[i].of = i;
-        for (int p = 0; p < UPZ_PROBES; p++)
-            view->axis[i].size[p] = i == 0   ? 1
-                                    : i == 1 ? s->g->nodes[v->node].channels
-                                    : i == 2 ? v->h[p]
-                                             : v->w[p];
-    }
-}
-
-static int set_view(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *from,
-                    const UpzView *view)
-{
-    UpzOnnxVal *out = output(s, n, 0);
-    if (!out) return 0;
-    UpzView *copy = upz_calloc(1, sizeof(*copy));
-    if (!copy) return upz_fail_memory(s->err, sizeof(*copy), "a view");
-    *copy = *view;
-    upz_free(out->view);
-    out->view = copy;
-    out->kind = UPZ_VAL_VIEW;
-    out->node = from->node;
-    memcpy(out->h, from->h, sizeof(out->h));
-    memcpy(out->w, from->w, sizeof(out->w));
-    out->cropped = from->cropped;
-    return 0;
-}
-
-/* The view's axes, when N C H W are again one after the other, each made of several parts: is it a
- * pixel shuffle or its inverse? Parts of size 1 say nothing and are skipped. */
-static int shuffle_of_view(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *v,
-                           const UpzView *view, const double *const target[4])
-{
-    UpzViewAxis part[4][UPZ_VIEW_AXES];
-    int count[4] = {0}, at = 0;
-    for (int d = 0; d < 4; d++) {
-        double have[UPZ_PROBES];
-        for (int p = 0; p < UPZ_PROBES; p++) have[p] = 1;
-        while (at < view->n) {
-            bool full = true, one = true;
-            for (int p = 0; p < UPZ_PROBES; p++) {
-                full &= have[p] == target[d][p];
-                one &= view->axis[at].size[p] == 1;
-            }
-            if (full && !one) break;
-            if (full && d < 3 && one && view->n - at <= 4 - d - 1) break;
-            for (int p = 0; p < UPZ_PROBES; p++) have[p] *= view->axis[at].size[p];
-            if (!one) part[d][count[d]++] = view->axis[at];
-            at++;
-        }
-        for (int p = 0; p < UPZ_PROBES; p++)
-            if (have[p] != target[d][p])
-                return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
-    }
-    if (at != view->n) return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
-    int channels = s->g->nodes[v->node].channels, c = count[1], f = 0;
-    const UpzViewAxis *ch = part[1], *y = part[2], *x = part[3];
-    UpzNode node = upz_node(UPZ_OP_SHUFFLE);
-    node.src[0] = v->node;
-    bool ok = count[0] == 0;
-    if (count[2] <= 1 && count[3] <= 1 && c <= 1) { /* back where it was */
-        ok &= (!count[2] || y->of == 2) && (!count[3] || x->of == 3) && (!c || ch->of == 1);
-        return ok ? set_map(s, n, 0, v->node, v)
-                  : upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
-    }
-    if (ok && c <= 1 && count[2] == 2 && count[3] == 2) {
-        /* C = (c, f, f) or (f, f, c), H f, W f */
-        f = (int)y[1].size[0];
-        ok = y[0].of == 2 && x[0].of == 3 && y[1].of == 1 && x[1].of == 1 &&
-             x[1].size[0] == f && y[1].part + 1 == x[1].part && (!c || ch[0].of == 1);
-        node.dcr = c && ch[0].part > x[1].part;
-    } else if (ok && (c == 2 || c == 3) && count[2] == 1 && count[3] == 1) {
-        node.op = UPZ_OP_UNSHUFFLE;
-        node.dcr = c == 3 && ch[2].of == 1;
-        int i = c == 3 && !node.dcr;
-        f = (int)ch[i].size[0];
-        ok = y->of == 2 && x->of == 3 && y->part == 0 && x->part == 0 && ch[i].of == 2 &&
-             ch[i + 1].of == 3 && ch[i].part == 1 && ch[i + 1].part == 1 &&
-             ch[i + 1].size[0] == f && (c == 2 || ch[node.dcr ? 2 : 0].of == 1) &&
-             (c == 3 || channels == 1);
-    } else {
-        ok = false;
-    }
-    if (!ok || f < 2 || f > 16)
-        return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
-    if (node.op == UPZ_OP_UNSHUFFLE && v->cropped) return sees_borders(s, n, v);
-    node.factor = f;
-    int r = set_map(s, n, 0, upz_graph_add(s->g, &node, s->err), v);
-    if (!r) scale_size(s, n, node.op == UPZ_OP_SHUFFLE ? f : 1, node.op == UPZ_OP_SHUFFLE ? 1 : f);
-    return r;
-}
-
-/* Resolves 0 and -1 in a Reshape's shape. */
-static bool resolve_shape(const UpzView *view, const UpzNum *shape,
-                          double out[UPZ_VIEW_AXES][UPZ_PROBES])
-{
-    for (int p = 0; p < UPZ_PROBES; p++) {
-        double total = 1, known = 1;
-        int open = -1;
-        for (int i = 0; i < view->n; i++) total *= view->axis[i].size[p];
-        for (int i = 0; i < shape->count; i++) {
-            double d = shape->v[i][p];
-            if (d == 0) d = i < view->n ? view->axis[i].size[p] : 1;
-            if (d == -1 && open < 0) {
-                open = i;
-                continue;
-            }
-            if (!(d >= 1 && d <= 1e9)) return false;
-            out[i][p] = d;
-            known *= d;
-        }
-        if (open >= 0) out[open][p] = total / known;
-        else if (known != total) return false;
-        if (open >= 0 && floor(out[open][p]) != out[open][p]) return false;
-    }
-    return true;
-}
-
-static int layer_reshape(UpzOnnxState *s, const UpzOnnxNode *n)
-{
-    UpzOnnxVal *v = upz_onnx_in(s, n, 0);
-    if (!v || v->kind != UPZ_VAL_VIEW) v = upz_onnx_map(s, n, 0);
-    if (!v) return UPREZ_ERR_MODEL;
-    const UpzNum *shape = upz_onnx_num(s, n, 1);
-    if (!shape || shape->count < 4 || shape->count > UPZ_VIEW_AXES)
-        return upz_onnx_refuse(s, n, "this shape is not supported");
-    UpzView view;
-    if (v->kind == UPZ_VAL_VIEW) view = *v->view;
-    else view_of_map(s, v, &view);
-    double want[UPZ_VIEW_AXES][UPZ_PROBES];
-    if (!resolve_shape(&view, shape, want))
-        return upz_onnx_refuse(s, n, "the shape does not fit a map of any size");
-    if (shape->count == 4 && view.n >= 4)
-        return shuffle_of_view(s, n, v, &view,
-                               (const double *[]){want[0], want[1], want[2], want[3]});
-    if (v->kind == UPZ_VAL_VIEW)
-        return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
-    UpzView out = {.n = shape->count};
-    int at = 0;
-    for (int d = 0; d < 4; d++) { /* each axis of the map is cut into one or more of the shape's */
-        double have[UPZ_PROBES];
-        bool full = false;
-        for (int p = 0; p < UPZ_PROBES; p++) have[p] = 1;
-        for (int k = 0; !full && at < out.n; k++, at++) {
-            out.axis[at] = (UpzViewAxis){.of = d, .part = k};
-            full = true;
-            for (int p = 0; p < UPZ_PROBES; p++) {
-                out.axis[at].size[p] = want[at][p];
-                have[p] *= want[at][p];
-                full &= have[p] == view.axis[d].size[p];
-            }
-            /* a leading 1 belongs to a channel axis that is still to be cut */
-            if (d == 1 && full && at + 1 < out.n && view.axis[1].size[0] == 1 &&
-                want[at + 1][0] == 1) full = false;
-        }
-        if (!full) return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
-    }
-    if (at != out.n) return upz_onnx_refuse(s, n, "this reshaping is not a pixel shuffle");
-    return set_view(s, n, v, &out);
-}
-
-static int layer_transpose(UpzOnnxState *s, const UpzOnnxNode *n)
-{
-    UpzOnnxVal *v = upz_onnx_in(s, n, 0);
-    int64_t perm[UPZ_VIEW_AXES];
-    const UpzOnnxAttr *a = upz_onnx_attr(n, "perm");
-    if (!v || v->kind != UPZ_VAL_VIEW || !a || upz_onnx_ints(a, perm, UPZ_VIEW_AXES) != v->view->n)
-        return upz_onnx_refuse(s, n, "only the transposition within a pixel shuffle is supported");
-    UpzView out = {.n = v->view->n};
-    unsigned seen = 0;
-    for (int i = 0; i < out.n; i++) {
-        if (perm[i] < 0 || perm[i] >= out.n || seen >> perm[i] & 1)
-            return upz_onnx_refuse(s, n, "'perm' is not a permutation");
-        seen |= 1u << perm[i];
-        out.axis[i] = v->view->axis[perm[i]];
-    }
-    return set_view(s, n, v, &out);
 }
 
 static const struct {
@@ -856,13 +841,15 @@ static const struct {
 } layers[] = {
     {"Conv", layer_conv}, {"ConvTranspose", layer_conv}, {"Relu", layer_act},
     {"LeakyRelu", layer_act}, {"Sigmoid", layer_act}, {"Tanh", layer_act}, {"Gelu", layer_act},
-    {"Swish", layer_act}, {"PRelu", layer_prelu}, {"Clip", layer_clip}, {"Identity", layer_pass},
+    {"Swish", layer_act}, {"Erf", layer_erf}, {"HardSigmoid", layer_hard_sigmoid},
+    {"HardSwish", layer_hard_sigmoid}, {"PRelu", layer_prelu}, {"Clip", layer_clip}, {"Identity", layer_pass},
     {"Cast", layer_pass}, {"Dropout", layer_pass}, {"Add", layer_pair}, {"Sub", layer_pair},
     {"Mul", layer_pair}, {"Div", layer_pair}, {"Neg", layer_neg},
     {"BatchNormalization", layer_norm}, {"Concat", layer_concat}, {"Split", layer_split},
     {"Slice", layer_slice}, {"DepthToSpace", layer_shuffle}, {"SpaceToDepth", layer_shuffle},
     {"Resize", layer_resize}, {"Upsample", layer_resize}, {"Pad", layer_pad},
-    {"Reshape", layer_reshape}, {"Transpose", layer_transpose},
+    {"Reshape", upz_onnx_reshape}, {"Transpose", upz_onnx_transpose},
+    {"Unsqueeze", upz_onnx_squeeze}, {"Squeeze", upz_onnx_squeeze},
 };
 
 int upz_onnx_layer(UpzOnnxState *s, const UpzOnnxNode *n)

@@ -1,5 +1,5 @@
 /* What the ONNX reader knows of each value while it walks the nodes: read_onnx.c owns the walk,
- * onnx_layers.c turns operators on feature maps into graph nodes. */
+ * onnx_layers.c turns operators on feature maps into graph nodes, onnx_view.c follows reshaping. */
 #ifndef UPZ_ONNX_STATE_H
 #define UPZ_ONNX_STATE_H
 
@@ -8,25 +8,28 @@
 #include "model/onnx.h"
 #include "model/onnx_fold.h"
 
-#define UPZ_VIEW_AXES 8
+#define UPZ_VIEW_DIMS 8
+#define UPZ_VIEW_PARTS 12
 
 typedef enum UpzOnnxKind {
     UPZ_VAL_NONE,   /* not computed yet */
     UPZ_VAL_MAP,    /* a feature map: N x C x H x W */
     UPZ_VAL_TENSOR, /* weights or other stored constants */
     UPZ_VAL_NUM,    /* a few numbers, from constants or sizes */
-    UPZ_VAL_VIEW    /* a map reshaped or transposed, on its way to being a pixel shuffle */
+    UPZ_VAL_VIEW,   /* a map reshaped or transposed, on its way to being a pixel shuffle */
+    UPZ_VAL_ERF     /* factor * erf(map / sqrt(2)) + offset, on its way to being a GELU */
 } UpzOnnxKind;
 
-/* One axis of a view: part `part` (0 = outermost) of axis `of` (N C H W) of the map. */
-typedef struct UpzViewAxis {
-    int of, part;
+/* Part number `order` (0 = outermost) of axis `of` (N C H W) of the map. Parts of size 1 are none. */
+typedef struct UpzViewPart {
+    int of, order;
     double size[UPZ_PROBES];
-} UpzViewAxis;
+} UpzViewPart;
 
+/* n parts, row by row in memory; dimension d is made of the next count[d] of them. */
 typedef struct UpzView {
-    int n;
-    UpzViewAxis axis[UPZ_VIEW_AXES];
+    int n, n_dims, count[UPZ_VIEW_DIMS];
+    UpzViewPart part[UPZ_VIEW_PARTS];
 } UpzView;
 
 typedef struct UpzOnnxVal {
@@ -36,10 +39,11 @@ typedef struct UpzOnnxVal {
     int tensor;        /* TENSOR: index into UpzOnnxState.tensors */
     bool reshaped;     /* TENSOR: its dims no longer matter, only its values in order */
     UpzNum num;
-    int node;          /* MAP, VIEW: the graph's value */
+    int node;          /* MAP, VIEW, ERF: the graph's value */
     double h[UPZ_PROBES], w[UPZ_PROBES]; /* MAP: its size for each probe */
     int pad[4];        /* MAP: zeros a Pad added (left top right bottom), for a convolution */
     bool cropped;      /* MAP: a Slice cut off the padding */
+    double factor, offset; /* ERF */
     UpzView *view;
 } UpzOnnxVal;
 
@@ -58,8 +62,12 @@ typedef struct UpzOnnxState {
     size_t table_size;
     UpzOnnxConst *tensors;
     size_t n_tensors, cap_tensors;
+    int batch;         /* pictures at once the file is made for; ours runs them one by one */
+    int step;          /* the probes are multiples of this, but of nothing else */
+    bool only_multiples; /* refused at a size that is no multiple of something */
     double in_h[UPZ_PROBES], in_w[UPZ_PROBES];
     int pad_align;     /* the network pads its input to multiples of this; 1: it does not */
+    int pad_right, pad_bottom; /* the amounts, when the file has a fixed size */
     UpzPadMode pad_mode;
     bool edges_unpadded; /* a layer that sees borders read a map that was not padded */
     size_t made;       /* floats made up for the graph, limited by the file's size */
@@ -93,7 +101,21 @@ int upz_onnx_weights(UpzOnnxState *s, const UpzOnnxNode *n, size_t i, bool optio
 /* A new tensor of n values (all 0) in the graph, within what the file's size justifies. */
 int upz_onnx_make(UpzOnnxState *s, const UpzOnnxNode *n, int count);
 
+/* The node's k-th output: NULL when nobody named it. */
+UpzOnnxVal *upz_onnx_out(UpzOnnxState *s, const UpzOnnxNode *n, size_t k);
+/* Output k becomes a map that is graph value `node` (an error is passed on), sized as `like`. */
+int upz_onnx_set_map(UpzOnnxState *s, const UpzOnnxNode *n, size_t k, int node,
+                     const UpzOnnxVal *like);
+/* Output 0's size times num / den, rounded up. */
+void upz_onnx_scale_size(UpzOnnxState *s, const UpzOnnxNode *n, double num, double den);
+/* A layer that looks over a pixel's edge: refuses it where padding was cut off before. */
+int upz_onnx_sees_borders(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *v);
+
 /* An operator on feature maps: fills the node's outputs. */
 int upz_onnx_layer(UpzOnnxState *s, const UpzOnnxNode *n);
+/* Those that only move a map's numbers about (onnx_view.c). */
+int upz_onnx_reshape(UpzOnnxState *s, const UpzOnnxNode *n);
+int upz_onnx_transpose(UpzOnnxState *s, const UpzOnnxNode *n);
+int upz_onnx_squeeze(UpzOnnxState *s, const UpzOnnxNode *n);
 
 #endif

@@ -14,11 +14,13 @@
 #define MAX_VALUES 65536
 #define MAX_NUMS 4096 /* small number tensors computed or widened */
 
-/* Sizes tried: multiples of everything up to 16 and of 64, and odd ones above them. The first odd
- * one is exactly one pixel larger. */
+/* Sizes tried: multiples of everything up to 16 and of 64, and odd ones above them; the first of
+ * these is exactly one pixel larger. For a network that takes only multiples of something, the
+ * distances are multiplied by the smallest of steps with which it can be read. */
 #define PROBE_BASE 2882880.0
 static const double probe_h[UPZ_PROBES] = {0, 1, 2, 3, 5, 11};
 static const double probe_w[UPZ_PROBES] = {0, 1, 7, 2, 13, 3};
+static const int steps[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 32, 64};
 
 static int refuse(UpzOnnxState *s, const UpzOnnxNode *n, const char *fmt, va_list ap)
 {
@@ -105,7 +107,9 @@ UpzOnnxVal *upz_onnx_map(UpzOnnxState *s, const UpzOnnxNode *n, size_t i)
     UpzOnnxVal *v = upz_onnx_in(s, n, i);
     if (!v || v->kind != UPZ_VAL_MAP)
         upz_onnx_refuse(s, n, v && v->kind == UPZ_VAL_VIEW
-                                  ? "it reads a reshaped map; only pixel shuffles are supported"
+                                  ? "it reads a reshaped map that is not a pixel shuffle"
+                              : v && v->kind == UPZ_VAL_ERF
+                                  ? "it reads an Erf in a way that is no GELU"
                                   : "its source is not a feature map");
     else if (v->pad[0] || v->pad[1] || v->pad[2] || v->pad[3])
         upz_onnx_refuse(s, n, "it reads a padded map; only convolutions may");
@@ -301,9 +305,7 @@ static int start_input(UpzOnnxState *s, UpzOnnxVal *v, const UpzOnnxValue *info)
         return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: the input '%.*s' is not floating point",
                         s->path, UPZ_SLICE(info->name));
     const int64_t *dims = info->dims;
-    if (info->n_dims == 4 && dims[0] > 1)
-        return upz_fail(s->err, UPREZ_ERR_MODEL, "%s takes %lld pictures at once; one is supported",
-                        s->path, (long long)dims[0]);
+    s->batch = info->n_dims == 4 && dims[0] > 1 ? (int)dims[0] : 1;
     int channels = info->n_dims == 4 && dims[1] > 0 && dims[1] <= UPZ_MAX_CHANNELS
                        ? (int)dims[1]
                        : channels_from_conv(s, v->name);
@@ -312,8 +314,8 @@ static int start_input(UpzOnnxState *s, UpzOnnxVal *v, const UpzOnnxValue *info)
                         "1 (luma) are supported", s->path, UPZ_SLICE(info->name), channels);
     for (int p = 0; p < UPZ_PROBES; p++) {
         bool fixed_h = info->n_dims == 4 && dims[2] > 0, fixed_w = info->n_dims == 4 && dims[3] > 0;
-        s->in_h[p] = fixed_h ? (double)dims[2] : PROBE_BASE + probe_h[p];
-        s->in_w[p] = fixed_w ? (double)dims[3] : 2 * PROBE_BASE + probe_w[p];
+        s->in_h[p] = fixed_h ? (double)dims[2] : PROBE_BASE + s->step * probe_h[p];
+        s->in_w[p] = fixed_w ? (double)dims[3] : 2 * PROBE_BASE + s->step * probe_w[p];
     }
     v->kind = UPZ_VAL_MAP;
     memcpy(v->h, s->in_h, sizeof(v->h));
@@ -407,7 +409,7 @@ static int do_shape(UpzOnnxState *s, const UpzOnnxNode *n, UpzOnnxVal *out)
     for (int i = 0; i < num.count && !r; i++)
         for (int p = 0; p < UPZ_PROBES; p++) {
             int64_t d = start + i;
-            num.v[i][p] = d == 0   ? 1
+            num.v[i][p] = d == 0   ? s->batch
                           : d == 1 ? s->g->nodes[v->node].channels
                           : d == 2 ? v->h[p] + v->pad[1] + v->pad[3]
                                    : v->w[p] + v->pad[0] + v->pad[2];
@@ -467,6 +469,23 @@ static int do_node(UpzOnnxState *s, const UpzOnnxNode *n)
     return upz_onnx_layer(s, n);
 }
 
+static int common_multiple(int a, int b)
+{
+    int x = a, y = b;
+    while (y) {
+        int t = x % y;
+        x = y, y = t;
+    }
+    return a / x * b;
+}
+
+/* Is what the file adds to its fixed size what brings it to a multiple of k? */
+static bool fits_padding(const UpzOnnxState *s, int k)
+{
+    int w = (int)s->in_w[0], h = (int)s->in_h[0];
+    return (w + k - 1) / k * k == w + s->pad_right && (h + k - 1) / k * k == h + s->pad_bottom;
+}
+
 static int walk(UpzOnnxState *s, UprezModelFacts *facts, char **detail)
 {
     const UpzOnnx *m = &s->model;
@@ -486,6 +505,8 @@ static int walk(UpzOnnxState *s, UprezModelFacts *facts, char **detail)
     upz_free(need);
     if (r < 0) return r;
     const UpzOnnxVal *v = find(s, m->outputs[0].name);
+    if (v && (v->kind == UPZ_VAL_VIEW || v->kind == UPZ_VAL_ERF) && v->producer >= 0)
+        return upz_onnx_refuse(s, &m->nodes[v->producer], "this reshaping is not a pixel shuffle");
     if (!v || v->kind != UPZ_VAL_MAP || v->pad[0] || v->pad[1] || v->pad[2] || v->pad[3])
         return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: the output '%.*s' is not a picture that the "
                         "input becomes", s->path, UPZ_SLICE(m->outputs[0].name));
@@ -498,14 +519,13 @@ static int walk(UpzOnnxState *s, UprezModelFacts *facts, char **detail)
         UprezError why = s->err ? *s->err : (UprezError){0};
         return r == UPREZ_ERR_MEMORY ? r : upz_fail(s->err, r, "%s: %s", s->path, why.text);
     }
-    if (facts->align % s->pad_align) {
-        int a = facts->align, b = s->pad_align;
-        while (b) {
-            int t = a % b;
-            a = b, b = t;
-        }
-        facts->align = facts->align / a * s->pad_align;
-    }
+    facts->align = common_multiple(facts->align, s->step);
+    facts->align = common_multiple(facts->align, s->pad_align);
+    bool fixed = info->n_dims == 4 && info->dims[2] > 0 && info->dims[3] > 0;
+    if (fixed && s->pad_align > 1 && !fits_padding(s, facts->align))
+        return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: its padding by %d and %d pixels does not go "
+                        "with layers that take multiples of %d", s->path, s->pad_right,
+                        s->pad_bottom, facts->align);
     facts->architecture = "onnx";
     facts->container = "onnx";
     bool studio = upz_slice_is(m->input_kind, "y_studio");
@@ -515,34 +535,58 @@ static int walk(UpzOnnxState *s, UprezModelFacts *facts, char **detail)
     int convs = 0;
     for (size_t i = 0; i < s->g->n_nodes; i++)
         convs += s->g->nodes[i].op == UPZ_OP_CONV || s->g->nodes[i].op == UPZ_OP_DECONV;
-    bool fixed = info->n_dims == 4 && info->dims[2] > 0 && info->dims[3] > 0;
-    char size[64] = "";
+    char size[96] = "", batch[32] = "";
+    if (s->batch > 1) snprintf(batch, sizeof(batch), ", %d at once", s->batch);
     if (fixed)
-        snprintf(size, sizeof(size), " (stored for %lldx%lld, runs at any size)",
-                 (long long)info->dims[3], (long long)info->dims[2]);
+        snprintf(size, sizeof(size), " (stored for %lldx%lld%s, runs at any size)",
+                 (long long)info->dims[3], (long long)info->dims[2], batch);
     *detail = upz_asprintf("operator set %lld, input '%.*s'%s, %d convolutions in %zu layers",
                            (long long)m->opset, UPZ_SLICE(info->name), size, convs,
                            s->g->n_nodes);
     return *detail ? 0 : upz_fail_memory(s->err, 256, "a description");
 }
 
+/* Everything of one walk. */
+static void forget(UpzOnnxState *s)
+{
+    for (size_t i = 0; i < s->n_vals; i++) {
+        upz_num_free(&s->vals[i].num);
+        upz_free(s->vals[i].view);
+    }
+    upz_free(s->vals);
+    upz_free(s->table);
+    upz_free(s->tensors);
+}
+
 static int read_graph(const UpzModelFile *f, UpzGraph *g, UprezModelFacts *facts, char **detail,
                       UprezError *err)
 {
-    UpzOnnxState s = {.path = f->path, .g = g, .err = err, .pad_align = 1,
-                      .made_max = f->size / 2 + 65536};
+    const UpzOnnxState fresh = {.path = f->path, .g = g, .err = err, .pad_align = 1, .batch = 1,
+                                .made_max = f->size / 2 + 65536};
+    UpzOnnxState s = fresh;
+    UprezError first;
     int r = upz_onnx_parse(&s.model, f->path, f->data, f->size, err);
-    if (!r) r = walk(&s, facts, detail);
+    for (int i = 0; !r && i < UPZ_COUNT(steps); i++) {
+        if (i) { /* again; what stays is the file */
+            UpzOnnxState again = fresh;
+            again.model = s.model;
+            again.external = s.external, again.external_name = s.external_name;
+            forget(&s);
+            upz_graph_free(g);
+            s = again;
+        }
+        s.step = steps[i];
+        r = walk(&s, facts, detail);
+        bool fixed = s.in_h[0] == s.in_h[1] && s.in_w[0] == s.in_w[1];
+        if (r != UPREZ_ERR_MODEL || !s.only_multiples || fixed || !err) break;
+        if (!i) first = *err;
+        if (i + 1 < UPZ_COUNT(steps)) r = 0;
+        else *err = first;
+    }
     /* only what is refused, and last: an error of another kind counts first */
     if (r == UPREZ_ERR_MODEL && s.foreign && err) r = UPZ_READ_FOREIGN;
     if (s.no_memory) r = upz_fail_memory(err, sizeof(double[UPZ_NUM_MAX][UPZ_PROBES]), "a number");
-    for (size_t i = 0; i < s.n_vals; i++) {
-        upz_num_free(&s.vals[i].num);
-        upz_free(s.vals[i].view);
-    }
-    upz_free(s.vals);
-    upz_free(s.table);
-    upz_free(s.tensors);
+    forget(&s);
     upz_map_close(&s.external);
     upz_onnx_free(&s.model);
     return r;

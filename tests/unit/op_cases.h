@@ -6,8 +6,8 @@
 #include "base/alloc.h"
 #include "model/model.h"
 
-/* What a format cannot hold, or our reader does not take back. */
-enum { NO_NCNN = 1, ONNX_UNREAD = 2, READ_PADDED = 4 };
+/* What a format cannot hold. */
+enum { NO_NCNN = 1 };
 
 /* input (3) -> 1x1 into cin -> the node -> 1x1 into 3. Two sources: the second is another 1x1. */
 typedef struct Case {
@@ -76,9 +76,9 @@ static const Case cases[] = {
     {"slice_last", UPZ_OP_SLICE, .cin = 7, .cout = 3, .first = 4},
     {"shuffle", UPZ_OP_SHUFFLE, .cin = 12, .factor = 2},
     {"shuffle_dcr", UPZ_OP_SHUFFLE, .cin = 18, .factor = 3, .dcr = true},
-    {"unshuffle", UPZ_OP_UNSHUFFLE, .cin = 3, .factor = 2, .flags = READ_PADDED},
-    {"unshuffle_dcr", UPZ_OP_UNSHUFFLE, .cin = 3, .factor = 2, .dcr = true, .flags = READ_PADDED},
-    {"unshuffle_one", UPZ_OP_UNSHUFFLE, .cin = 1, .factor = 3, .flags = READ_PADDED},
+    {"unshuffle", UPZ_OP_UNSHUFFLE, .cin = 3, .factor = 2},
+    {"unshuffle_dcr", UPZ_OP_UNSHUFFLE, .cin = 3, .factor = 2, .dcr = true},
+    {"unshuffle_one", UPZ_OP_UNSHUFFLE, .cin = 1, .factor = 3},
     {"nearest2", UPZ_OP_NEAREST, .cin = 4, .factor = 2},
     {"nearest3", UPZ_OP_NEAREST, .cin = 4, .factor = 3},
     {"bilinear2", UPZ_OP_RESIZE, .cin = 4, .num = 2, .den = 1, .filter = UPZ_FILTER_BILINEAR},
@@ -89,7 +89,7 @@ static const Case cases[] = {
     {"bicubic_2_3", UPZ_OP_RESIZE, .cin = 4, .num = 2, .den = 3, .filter = UPZ_FILTER_BICUBIC},
     {"neighbour_3", UPZ_OP_RESIZE, .cin = 4, .num = 3, .den = 1, .filter = UPZ_FILTER_NEAREST},
     {"neighbour_5_4", UPZ_OP_RESIZE, .cin = 4, .num = 5, .den = 4, .filter = UPZ_FILTER_NEAREST,
-     .flags = NO_NCNN | ONNX_UNREAD},
+     .flags = NO_NCNN},
 };
 
 static uint32_t seed;

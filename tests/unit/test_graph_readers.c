@@ -1,10 +1,11 @@
-/* ONNX and ncnn files, good and bad: each seed ends as tests/data/seeds/expect_graphs.txt says, and
- * no cut or flipped bit does more than be refused. */
+/* ONNX and ncnn files, good and bad: each seed ends as tests/data/seeds/expect_graphs.txt says, where
+ * there is a .ref file with ONNX Runtime's output, and no cut or flipped bit does more than be refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,66 @@ static int each_seed(void (*check)(const char *path, const char *want))
     return n;
 }
 
+/* The picture brought to the network's multiples, as engines do it. */
+static float *padded(const UprezModel *m, const float *src, int w, int h, int pw, int ph)
+{
+    int channels = m->facts.channels;
+    float *dst = calloc((size_t)pw * (size_t)ph * (size_t)channels, sizeof(*dst));
+    assert_non_null(dst);
+    for (int c = 0; c < channels; c++)
+        for (int y = 0; y < ph; y++)
+            for (int x = 0; x < pw; x++) {
+                bool reflect = m->graph.pad_mode == UPZ_PAD_REFLECT;
+                int sx = x < w ? x : reflect ? 2 * (w - 1) - x : w - 1;
+                int sy = y < h ? y : reflect ? 2 * (h - 1) - y : h - 1;
+                bool zero = m->graph.pad_mode == UPZ_PAD_ZERO && (x >= w || y >= h);
+                if (!zero) dst[(c * ph + y) * pw + x] = src[(c * h + sy) * w + sx];
+            }
+    return dst;
+}
+
+/* Against what ONNX Runtime computed, when that is there. */
+static int check_output(const UprezModel *m, const char *path)
+{
+    char name[4096];
+    UpzMap map;
+    int w, h, out_w, out_h, start = 0;
+    snprintf(name, sizeof(name), "%.*s.ref", (int)(strlen(path) - 5), path);
+    if (upz_map_open(&map, name, 1 << 20, UPREZ_ERR_MODEL, NULL) < 0) return 0;
+    assert_int_equal(sscanf((const char *)map.data, "%d %d %d %d%n", &w, &h, &out_w, &out_h, &start), 4);
+    size_t n_in = (size_t)m->facts.channels * (size_t)w * (size_t)h;
+    size_t n_out = (size_t)m->facts.channels * (size_t)out_w * (size_t)out_h;
+    assert_int_equal(map.size, (size_t)start + 1 + (n_in + n_out) * sizeof(float));
+    float *in = malloc(n_in * sizeof(float)), *want = malloc(n_out * sizeof(float));
+    assert_true(in && want);
+    memcpy(in, map.data + start + 1, n_in * sizeof(float));
+    memcpy(want, map.data + start + 1 + n_in * sizeof(float), n_out * sizeof(float));
+    int a = m->facts.align, pw = (w + a - 1) / a * a, ph = (h + a - 1) / a * a;
+    int num = m->facts.scale_num, den = m->facts.scale_den, big_w = pw * num / den;
+    int big_h = ph * num / den;
+    assert_int_equal(out_w, w * num / den);
+    assert_int_equal(out_h, h * num / den);
+    float *src = padded(m, in, w, h, pw, ph);
+    float *got = malloc((size_t)m->facts.channels * (size_t)big_w * (size_t)big_h * sizeof(float));
+    UprezError err = {0};
+    assert_non_null(got);
+    if (upz_reference_run(&m->graph, src, pw, ph, got, &err) < 0) fail_msg("%s: %s", path, err.text);
+    for (int c = 0; c < m->facts.channels; c++)
+        for (int y = 0; y < out_h; y++)
+            for (int x = 0; x < out_w; x++) {
+                float d = got[(c * big_h + y) * big_w + x] - want[(c * out_h + y) * out_w + x];
+                if (!(fabsf(d) < 1e-5f)) fail_msg("%s: differs by %g at %d,%d", path, d, x, y);
+            }
+    free(in);
+    free(want);
+    free(src);
+    free(got);
+    upz_map_close(&map);
+    return 1;
+}
+
+static int n_outputs;
+
 static void check_seed(const char *path, const char *want)
 {
     UprezModel *m;
@@ -42,6 +103,8 @@ static void check_seed(const char *path, const char *want)
     int r = upz_model_load(&m, NULL, path, NULL, &err);
     if (!strcmp(want, "ok")) {
         if (r < 0) fail_msg("%s: %s", path, err.text);
+        if (m->foreign_why) fail_msg("%s: %s", path, m->foreign_why);
+        n_outputs += check_output(m, path);
         uprez_model_unref(&m);
         return;
     }
@@ -62,6 +125,7 @@ static void seeds_end_as_expected(void **state)
 {
     (void)state;
     assert_true(each_seed(check_seed) > 70);
+    assert_true(n_outputs > 15);
 }
 
 /* Through the readers' memory entry, from a block of the exact size. */
