@@ -62,6 +62,7 @@
  *                         core matrices, not swizzled, K-major: bytes from one to the next along K
  *                         and along M or N
  *   void dev_wgmma_fence(void), dev_wgmma_commit(void), dev_wgmma_wait(int n)
+ *   void dev_wgmma_own(float d[64])               before fence and after wait: sums stay where they are
  *   void dev_wgmma128(float d[64], uint64_t a, uint64_t b)    d += a * b, m64n128k16, both from
  *                         shared memory; a and b the same in all threads of the warpgroup
  *   void dev_regs_more(int n), dev_regs_less(int n)  setmaxnreg of the warpgroup

@@ -1,0 +1,251 @@
+/* What follows the sums of conv_ring and conv_stream: activation, added maps, base, and the way out,
+ * as bulk copies of a map's rows or through the pixel shuffle.
+ *
+ * A thread's 64 sums are those of m64n128: of rows m = 16 * warp + lane / 4 and m + 8, columns 8 j + 2 *
+ * (lane % 4) and the next: d[4 j], d[4 j + 1] of row m, d[4 j + 2], d[4 j + 3] of row m + 8. Rows are
+ * channels, columns are pixels, so a transposed 8x8 matrix of it is a chunk of 8 pixels. A warp has
+ * two chunks of its own; maps need no barrier but the warp's.
+ * `span`, a constant: pixels a warp stages at once, 2 chunks of them. */
+#ifndef UPZ_HOPPER_OUT_H
+#define UPZ_HOPPER_OUT_H
+
+#include "dev.h"
+#include "grid.h"
+
+/* Per-channel values of a thread's two rows. */
+typedef struct Channels {
+    float bias[2], slope[2];
+} Channels;
+
+UPZ_DEV Channels out_channels(const UpzCudaConv *p, int channel)
+{
+    Channels c;
+    UPZ_UNROLL
+    for (int i = 0; i < 2; i++) {
+        uint64_t at = (uint64_t)(channel + 8 * i) * 4;
+        c.bias[i] = p->bias ? dev_load_float(p->bias + at) : 0.0f;
+        c.slope[i] = p->slope ? dev_load_float(p->slope + at) : 1.0f;
+    }
+    return c;
+}
+
+/* Sums begin with the bias. */
+UPZ_DEV void out_begin(float d[64], const Channels *c)
+{
+    UPZ_UNROLL
+    for (int i = 0; i < 64; i++)
+        d[i] = c->bias[i / 2 % 2];
+}
+
+UPZ_DEV void out_act(float d[64], const Channels *c, float alpha)
+{
+    UPZ_UNROLL
+    for (int i = 0; i < 64; i++) {
+        float v = d[i] * c->slope[i / 2 % 2];
+        d[i] = (d[i] < 0.0f ? v : d[i]) * alpha;
+    }
+}
+
+/* The address of this lane for (ld|st)matrix of two chunks by two blocks of 8 columns from `px` on. */
+UPZ_DEV uint32_t out_lane(uint32_t stage, int span, int px, int step, int lane)
+{
+    return stage +
+           (uint32_t)(lane / 8 % 2 * span + px + (lane / 16 * 8 + lane % 8) * step) * 16;
+}
+
+/* Reads a piece of an added map's row into the warp's stage. */
+UPZ_DEV void out_fetch(uint64_t from, uint32_t chunk, uint32_t stage, int span, int lane)
+{
+    UpzVec4 v[UPZ_TILE_W / 16];
+    UPZ_UNROLL
+    for (int i = 0; i < span / 16; i++) {
+        int at = i * 32 + lane;
+        v[i] = dev_load16(from + (uint64_t)(i / (span / 32)) * chunk + (uint32_t)(at % span) * 16);
+    }
+    UPZ_UNROLL
+    for (int i = 0; i < span / 16; i++)
+        dev_put16(stage + (uint32_t)(i * 32 + lane) * 16, v[i]);
+    dev_warp_sync();
+}
+
+/* n blocks of 16 columns from block j on, from the stage's pixels or to px, px + step … of it. j, n and
+ * step are constants. */
+UPZ_DEV void out_add(float d[64], float beta, int j, int n, uint32_t stage, int span, int lane)
+{
+    UPZ_UNROLL
+    for (int i = 0; i < n; i++) {
+        uint32_t r[4];
+        dev_ldmatrix4_trans(r, out_lane(stage, span, i * 16, 1, lane));
+        UPZ_UNROLL
+        for (int k = 0; k < 4; k++) {
+            int at = (j + i) * 8 + k * 2;
+            d[at] = dev_fma(beta, dev_low(r[k]), d[at]);
+            d[at + 1] = dev_fma(beta, dev_high(r[k]), d[at + 1]);
+        }
+    }
+}
+
+UPZ_DEV void out_put(const float d[64], int j, int n, uint32_t stage, int span, int px,
+                     int step, int lane)
+{
+    UPZ_UNROLL
+    for (int i = 0; i < n; i++) {
+        uint32_t r[4];
+        UPZ_UNROLL
+        for (int k = 0; k < 4; k++)
+            r[k] = dev_half2(d[(j + i) * 8 + k * 2], d[(j + i) * 8 + k * 2 + 1]);
+        dev_stmatrix4_trans(out_lane(stage, span, px + i * 16 * step, step, lane), r);
+    }
+}
+
+/* The stage is free again when the copies out of it have read it. */
+UPZ_DEV void out_stage_free(int lane)
+{
+    if (lane == 0)
+        dev_bulk_wait_read(0);
+    dev_warp_sync();
+}
+
+/* `valid` pixels of the stage to a row of the map; may be none. */
+UPZ_DEV void out_send(uint64_t to, uint32_t chunk, uint32_t stage, int span, int valid,
+                      int lane)
+{
+    dev_async_fence();
+    dev_warp_sync();
+    if (lane == 0 && valid > 0) {
+        uint32_t bytes = (uint32_t)(valid < span ? valid : span) * 16;
+        dev_bulk_store(to, stage, bytes);
+        dev_bulk_store(to + chunk, stage + (uint32_t)span * 16, bytes);
+        dev_bulk_commit();
+    }
+}
+
+/* A row of a map: `row` of it, columns from x0 on, the warp's chunks from `first` on. */
+UPZ_DEV void out_map(float d[64], const UpzCudaConv *p, int first, int row, int x0, uint32_t stage,
+                     int span, int lane)
+{
+    int n = span / 16;
+    if (first >= p->dst.chunks)
+        return;
+    UPZ_UNROLL
+    for (int piece = 0; piece < UPZ_TILE_W / span; piece++) {
+        int x = x0 + piece * span;
+        out_stage_free(lane);
+        UPZ_UNROLL
+        for (int a = 0; a < 2; a++)
+            if (p->add[a].data) {
+                out_fetch(p->add[a].data + (uint64_t)first * p->add[a].chunk +
+                              (uint64_t)row * p->add[a].row + (uint64_t)x * 16,
+                          p->add[a].chunk, stage, span, lane);
+                out_add(d, p->beta[a], piece * n, n, stage, span, lane);
+                dev_warp_sync();
+            }
+        out_put(d, piece * n, n, stage, span, 0, 1, lane);
+        out_send(p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row * p->dst.row +
+                     (uint64_t)x * 16,
+                 p->dst.chunk, stage, span, p->dst.width - x, lane);
+    }
+}
+
+/* A row of a map from two sets of sums, of its even and of its odd pixels. */
+UPZ_DEV void out_map_up(float even[64], float odd[64], const UpzCudaConv *p, int first, int row, int x0,
+                        uint32_t stage, int lane)
+{
+    if (first >= p->dst.chunks)
+        return;
+    UPZ_UNROLL
+    for (int piece = 0; piece < 2; piece++) {
+        int x = x0 + piece * UPZ_TILE_W;
+        out_stage_free(lane);
+        out_put(even, piece * 4, 4, stage, UPZ_TILE_W, 0, 2, lane);
+        out_put(odd, piece * 4, 4, stage, UPZ_TILE_W, 1, 2, lane);
+        out_send(p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row * p->dst.row +
+                     (uint64_t)x * 16,
+                 p->dst.chunk, stage, UPZ_TILE_W, p->dst.width - x, lane);
+    }
+}
+
+/* 8 halves to image row `to`, x being the first; on the right edge as many as are inside. */
+UPZ_DEV void out_image8(uint64_t to, int x, int width, UpzVec4 v)
+{
+    if (x + 8 <= width) {
+        dev_store16(to + (uint64_t)x * 2, v);
+        return;
+    }
+    UPZ_UNROLL
+    for (int i = 0; i < 8; i++) {
+        uint32_t word = i < 2 ? v.x : i < 4 ? v.y : i < 6 ? v.z : v.w;
+        if (x + i < width)
+            dev_store2(to + (uint64_t)(x + i) * 2, (uint16_t)(i % 2 ? word >> 16 : word));
+    }
+}
+
+/* A row of sums of output channels `channel` … + 63 through the pixel shuffle to the image, by the four
+ * warps of a group (bar: its named barrier, tid: 0 … 127; stage: the group's, of 8 chunks of a row in
+ * order and a row of the base). An image row's pixels are neighbours in `factor` channels; each
+ * thread gathers 8. A factor that does not divide 64 has one block only. */
+UPZ_DEV void out_image(float d[64], const UpzCudaConv *p, int channel, int row, int x0,
+                       uint32_t stage, int bar, int tid)
+{
+    const UpzCudaImage *image = &p->image;
+    int lane = tid % 32, warp = tid / 32, f = p->factor, x_out = x0 * f;
+    uint32_t base = stage + UPZ_TILE_W * 16 * 8;
+    if (p->base.data) {
+        dev_put16(base + (uint32_t)tid * 16,
+                  dev_load16(p->base.data + (uint64_t)row * p->base.row +
+                             (uint64_t)(x0 + tid) * 16));
+        dev_bar(bar, 128);
+        int m = channel + warp * 16 + lane / 4;
+        UPZ_UNROLL
+        for (int half = 0; half < 2; half++)
+            if (m + half * 8 < p->out) {
+                uint32_t at = base + (uint32_t)(lane % 4 * 32 + (m + half * 8) / (f * f) * 2);
+                UPZ_UNROLL
+                for (int j = 0; j < 16; j++) {
+                    d[j * 4 + half * 2] += dev_low(dev_get2(at + (uint32_t)j * 128));
+                    d[j * 4 + half * 2 + 1] += dev_low(dev_get2(at + (uint32_t)j * 128 + 16));
+                }
+            }
+    }
+    out_put(d, 0, 8, stage + (uint32_t)warp * UPZ_TILE_W * 32, UPZ_TILE_W, 0, 1, lane);
+    dev_bar(bar, 128);
+    int last = p->out < channel + 64 ? p->out : channel + 64;
+    if (f == 4) { /* a chunk is two image rows of a plane, 8 bytes a pixel in each */
+        for (int i = tid; i < (last - channel) / 8 * (UPZ_TILE_W / 2); i += 128) {
+            int chunk = i / (UPZ_TILE_W / 2), px = i % (UPZ_TILE_W / 2) * 2, k = channel / 8 + chunk;
+            uint32_t at = stage + (uint32_t)(chunk * UPZ_TILE_W + px) * 16;
+            UpzVec4 a = dev_get16(at), b = dev_get16(at + 16);
+            UpzVec4 upper = {a.x, a.y, b.x, b.y}, lower = {a.z, a.w, b.z, b.w};
+            int y = row * 4 + k % 2 * 2;
+            uint64_t to = image->data + (uint64_t)(k / 2) * image->plane + (uint64_t)y * image->row;
+            if (y < image->height)
+                out_image8(to, x_out + px * 4, image->width, upper);
+            if (y + 1 < image->height)
+                out_image8(to + image->row, x_out + px * 4, image->width, lower);
+        }
+    } else {
+        int vectors = UPZ_TILE_W / 8 * f, rows = (last - channel) / f;
+        for (int i = tid; i < rows * vectors; i += 128) {
+            int k = channel / f + i / vectors, x = i % vectors * 8, px = x / f, dx = x % f;
+            int y = row * f + k % f;
+            uint32_t word[4] = {0, 0, 0, 0};
+            UPZ_UNROLL
+            for (int e = 0; e < 8; e++) {
+                int m = k * f + dx - channel;
+                uint32_t at = stage + (uint32_t)((m / 8 * UPZ_TILE_W + px) * 16 + m % 8 * 2);
+                word[e / 2] |= (uint32_t)dev_get2(at) << (e % 2 * 16);
+                if (++dx == f) {
+                    dx = 0;
+                    px++;
+                }
+            }
+            UpzVec4 v = {word[0], word[1], word[2], word[3]};
+            if (y < image->height)
+                out_image8(image->data + (uint64_t)(k / f) * image->plane + (uint64_t)y * image->row,
+                           x_out + x, image->width, v);
+        }
+    }
+    dev_bar(bar, 128);
+}
+
+#endif
