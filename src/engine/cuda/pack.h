@@ -1,0 +1,26 @@
+/* Weights in the order kernels read them (kernels/params.h, UpzCudaConv), and biases and slopes beside
+ * them, in one block for the GPU. */
+#ifndef UPZ_CUDA_PACK_H
+#define UPZ_CUDA_PACK_H
+
+#include "base/cpu.h"
+#include "engine/cuda/net.h"
+
+/* Byte offsets of one layer's constants in the block; multiples of 256. */
+typedef struct UpzCudaConstants {
+    size_t weights, bias, slope; /* SIZE_MAX: none */
+} UpzCudaConstants;
+
+typedef struct UpzCudaPacked {
+    uint8_t *data; /* upz_free_aligned */
+    size_t bytes;
+    UpzCudaConstants *layers; /* one a layer; upz_free */
+} UpzCudaPacked;
+
+/* pair[i]: layer i's kernel wants its weights in the order of pairs. MODEL when a weight is beyond
+ * what half precision holds; nothing is kept then. */
+int upz_cuda_pack(UpzCudaPacked *out, const UpzCudaNet *net, const bool *pair, UpzCpuLevel cpu,
+                  UprezError *err);
+void upz_cuda_packed_free(UpzCudaPacked *packed);
+
+#endif
