@@ -52,7 +52,7 @@ int main(int argc, char **argv)
         while (f->used) f++; /* more frames than can be in flight: one is always free */
         if (!f->data) f->data = malloc(bytes);
         if (!f->data || fread(f->data, 1, bytes, stdin) != bytes) break;
-        UprezPicture desc = {.width = w, .height = h, .pts = n}, *src;
+        UprezPicture desc = {.color = {2, 2, 2}, .width = w, .height = h, .pts = n}, *src;
         uprez_format_from_name(&desc.format, "yuv420p");
         desc.plane[0] = f->data;
         desc.plane[1] = f->data + (size_t)w * (size_t)h;

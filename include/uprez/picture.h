@@ -58,7 +58,7 @@ typedef struct UprezBuffer UprezBuffer; /* reference-counted memory */
  * uprez_picture_wrap. */
 typedef struct UprezPicture {
     UprezFormat format;    /* how the samples lie */
-    UprezColor color;      /* what they mean; all 0 = unknown, the usual is taken */
+    UprezColor color;      /* what they mean; {2, 2, 2} = not known, the usual is taken */
     int width, height;     /* px, 1..UPREZ_SIDE_MAX */
     int memory, device;    /* UprezMemory; device index when CUDA */
     void *plane[4];        /* device pointers when CUDA */
