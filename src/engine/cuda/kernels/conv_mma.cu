@@ -2,15 +2,15 @@
  * (A), outputs as columns (B), so that a thread's pair of sums is two neighbouring channels of one
  * pixel and a warp's store is 128 bytes in one piece.
  *
- * A block makes UPZ_TILE_W x UPZ_MMA_ROWS px of 16, 32 or 64 outputs; each of its 8 warps 64 px of a
- * row. 16 input channels at a time (a stage: the tile with its halo, and the weights of all taps) pass
- * through shared memory, the next being copied while this one is multiplied, across the end of a
- * tile too. The taps read the same tile at shifted addresses. 8 pixels, and 8 outputs of weights,
+ * A block makes UPZ_TILE_W x UPZ_MMA_ROWS px of 16, 32 or 64 outputs; each of its 8 warps 64 px of
+ * a row. 16 input channels at a time (a stage: the tile with its halo, and the weights of all taps)
+ * pass through shared memory, the next being copied while this one is multiplied, across the end of
+ * a tile too. The taps read the same tile at shifted addresses. 8 pixels, and 8 outputs of weights,
  * are 128 bytes in one piece: ldmatrix and copies are free of bank conflicts at any shift.
  *
  * Order of additions of a sum: blocks of 16 inputs outermost, in them the taps row by row, the 16
- * products of an instruction as the tensor core has it; then the bias. Nothing depends on where a tile
- * lies.
+ * products of an instruction as the tensor core has it; then the bias. Nothing depends on where a
+ * tile lies.
  *
  * Shared memory read per mma (2048 products): 64 outputs 128 bytes, 32: 192, 16: 320. A
  * multiprocessor of sm_80 does an mma in 2 clocks and reads 256 bytes in them, sm_86 and sm_89 do

@@ -91,12 +91,14 @@ UPZ_DEV void MMA(finish_)(const UpzCudaConv *p, int item, float sum[4][OUTPUTS /
     int y = w.y + warp / 2, x = w.x + warp % 2 * 64 + g, width = p->src.width;
     if (y >= p->src.height) return; /* all of the warp */
     uint64_t pixel = (uint64_t)p->up * 16;
-    uint64_t place = (uint64_t)x * pixel + (uint64_t)(w.dx * 16 + t * 4), line = (uint64_t)(y * p->up + w.dy);
+    uint64_t place = (uint64_t)x * pixel + (uint64_t)(w.dx * 16 + t * 4);
+    uint64_t line = (uint64_t)(y * p->up + w.dy);
     UPZ_UNROLL
     for (int j = 0; j < OUTPUTS / 8; j++) {
         int c = w.block * 64 + j * 8 + t * 2;
         uint64_t chunk = (uint64_t)(w.block * 8 + j);
-        if (p->dst.data ? w.block * 8 + j >= p->dst.chunks : w.block * 64 + j * 8 >= p->out) continue;
+        if (p->dst.data ? w.block * 8 + j >= p->dst.chunks : w.block * 64 + j * 8 >= p->out)
+            continue;
         float bias0 = dev_load_float(p->bias + (uint64_t)c * 4);
         float bias1 = dev_load_float(p->bias + (uint64_t)c * 4 + 4);
         float v[8][2];

@@ -55,7 +55,10 @@ UPZ_DEV void dev_bar(int id, int threads)
 }
 
 UPZ_DEV uint32_t dev_shfl(uint32_t v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
-UPZ_DEV uint32_t dev_shfl_xor(uint32_t v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+UPZ_DEV uint32_t dev_shfl_xor(uint32_t v, int mask)
+{
+    return __shfl_xor_sync(0xffffffffu, v, mask);
+}
 
 UPZ_DEV bool dev_elect(void)
 {
@@ -267,7 +270,7 @@ UPZ_DEV void dev_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
 #if defined(UPZ_NO_MMA)
     int lane = (int)(threadIdx.x % 32), row = lane & ~3, column = lane % 4 * 8;
     UPZ_UNROLL
-    for (int k = 0; k < 8; k++) { /* pairs of k: the register pair of k / 4 in lane k % 4 of a row */
+    for (int k = 0; k < 8; k++) { /* pairs of k: register pair k / 4 in lane k % 4 of a row */
         int q = k % 4, high = k / 4;
         uint32_t a0 = dev_shfl(a[2 * high], row + q), a1 = dev_shfl(a[2 * high + 1], row + q);
         uint32_t b0 = dev_shfl(b[high], column + q), b1 = dev_shfl(b[high], column + 4 + q);

@@ -1,5 +1,5 @@
-/* How kernels are launched: geometry from a kernel's parameters, decided beside the kernels and used by
- * the host. What both sides must know alike stands here too. */
+/* How kernels are launched: geometry from a kernel's parameters, decided beside the kernels and used
+ * by the host. What both sides must know alike stands here too. */
 #ifndef UPZ_CUDA_GRID_H
 #define UPZ_CUDA_GRID_H
 
@@ -12,6 +12,8 @@
 #endif
 
 UPZ_GRID int upz_grid_up(int n, int unit) { return (n + unit - 1) / unit; }
+
+UPZ_GRID int upz_grid_clamp(int v, int hi) { return v < 0 ? 0 : v > hi ? hi : v; }
 
 #ifndef __CUDACC__
 typedef struct UpzCudaGrid {
@@ -47,7 +49,8 @@ static inline UpzCudaGrid upz_conv_mma_grid(UpzCudaConv *p, int multiprocessors,
     UpzCudaGrid g = {1, 1, UPZ_MMA_THREADS, 0};
     p->tiles_x = upz_grid_up(p->src.width, UPZ_TILE_W);
     p->tiles_y = upz_grid_up(p->src.height, UPZ_MMA_ROWS);
-    int64_t work = (int64_t)p->tiles_x * p->tiles_y * (p->up == 2 ? 4 : 1) * upz_grid_up(p->out, 64);
+    int64_t tiles = (int64_t)p->tiles_x * p->tiles_y * (p->up == 2 ? 4 : 1);
+    int64_t work = tiles * upz_grid_up(p->out, 64);
     int at_once = multiprocessors * (outputs < 64 ? 2 : 1);
     g.x = (unsigned)(work < at_once ? work : at_once);
     g.shared = (unsigned)(stages * UPZ_MMA_STAGE_BYTES(outputs, taps));
@@ -78,8 +81,8 @@ UPZ_GRID int upz_store_aligned(const UpzCudaComponent *c, int bytes)
     return c->data % (uint64_t)bytes == 0 && c->stride % bytes == 0;
 }
 
-/* 4:2:0 of up to 16 bits from R G B, planar or with pairs of chroma in one plane, rows aligned: 8 x 2
- * px a thread with wide stores. All else goes one chroma sample a thread. */
+/* 4:2:0 of up to 16 bits from R G B, planar or with pairs of chroma in one plane, rows aligned: 8 x
+ * 2 px a thread with wide stores. All else goes one chroma sample a thread. */
 UPZ_GRID int upz_store_fast(const UpzCudaStore *p)
 {
     const UpzCudaPicture *d = &p->dst;
@@ -91,7 +94,8 @@ UPZ_GRID int upz_store_fast(const UpzCudaStore *p)
         !upz_store_aligned(&d->comp[0], 8 * bytes))
         return 0;
     if (step == bytes)
-        return upz_store_aligned(&d->comp[1], 4 * bytes) && upz_store_aligned(&d->comp[2], 4 * bytes);
+        return upz_store_aligned(&d->comp[1], 4 * bytes) &&
+               upz_store_aligned(&d->comp[2], 4 * bytes);
     if (step != 2 * bytes || d->comp[1].stride != d->comp[2].stride) return 0;
     if (d->comp[2].data == d->comp[1].data + (uint64_t)bytes)
         return upz_store_aligned(&d->comp[1], 8 * bytes);
@@ -133,5 +137,7 @@ static inline UpzCudaGrid upz_resize_grid(const UpzCudaResize *p)
     return g;
 }
 #endif
+
+#include "grid_hopper.h"
 
 #endif

@@ -1,0 +1,56 @@
+/* One axis of a resize: 8 px of a row a thread. A sum's taps are added from the first on, each
+ * product rounded by itself. */
+#include "dev.h"
+#include "grid.h"
+
+UPZ_KERNEL(resize_image, UpzCudaResize, UPZ_RESIZE_THREADS, 4)
+{
+    int across = upz_grid_up(p.dst.width, 8 * UPZ_RESIZE_THREADS), block = (int)dev_block();
+    int line = block / across, plane = line / p.dst.height, y = line - plane * p.dst.height;
+    int x = ((block - line * across) * UPZ_RESIZE_THREADS + (int)dev_thread()) * 8;
+    uint64_t from = p.src.data + (uint64_t)plane * p.src.plane;
+    uint64_t to = p.dst.data + (uint64_t)plane * p.dst.plane + (uint64_t)y * p.dst.row +
+                  (uint64_t)x * 2;
+    float sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+#ifdef UPZ_WGMMA
+    dev_grid_wait();
+#endif
+    if (x >= p.dst.width) return;
+    if (p.vertical) {
+        int first = (int)dev_load4(p.first + (uint64_t)y * 4);
+        uint64_t weights = p.weight + (uint64_t)y * (uint64_t)p.taps * 4;
+        for (int t = 0; t < p.taps; t++) {
+            int row = upz_grid_clamp(first + t, p.src.height - 1);
+            float w = dev_load_float(weights + (uint64_t)t * 4);
+            UpzVec4 v = dev_load16(from + (uint64_t)row * p.src.row + (uint64_t)x * 2);
+            uint32_t word[4] = {v.x, v.y, v.z, v.w};
+            UPZ_UNROLL
+            for (int i = 0; i < 4; i++) {
+                sum[2 * i] = sum[2 * i] + dev_low(word[i]) * w;
+                sum[2 * i + 1] = sum[2 * i + 1] + dev_high(word[i]) * w;
+            }
+        }
+    } else {
+        from += (uint64_t)y * p.src.row;
+        UPZ_UNROLL
+        for (int i = 0; i < 8; i++) {
+            int at = upz_grid_clamp(x + i, p.dst.width - 1);
+            int first = (int)dev_load4(p.first + (uint64_t)at * 4);
+            uint64_t weights = p.weight + (uint64_t)at * (uint64_t)p.taps * 4;
+            for (int t = 0; t < p.taps; t++) {
+                int column = upz_grid_clamp(first + t, p.src.width - 1);
+                float w = dev_load_float(weights + (uint64_t)t * 4);
+                sum[i] = sum[i] + dev_low(dev_load2(from + (uint64_t)column * 2)) * w;
+            }
+        }
+    }
+    if (x + 8 <= p.dst.width) {
+        UpzVec4 v = {dev_half2(sum[0], sum[1]), dev_half2(sum[2], sum[3]),
+                     dev_half2(sum[4], sum[5]), dev_half2(sum[6], sum[7])};
+        dev_store16(to, v);
+        return;
+    }
+    UPZ_UNROLL
+    for (int i = 0; i < 7; i++)
+        if (x + i < p.dst.width) dev_store2(to + (uint64_t)i * 2, (uint16_t)dev_half2(sum[i], 0));
+}
