@@ -1,0 +1,332 @@
+/* Collectives on matrices. Products of halves are exact in float; one instruction's sums are made in
+ * double and rounded to float once: the order inside is the hardware's own. */
+#include "simt_state.h"
+#include <stdlib.h>
+
+float simt_float(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = (uint32_t)(h & 0x7fff) << 13, bits;
+    float f;
+    memcpy(&f, &rest, 4);
+    f *= 0x1p112f; /* exact, also for subnormal halves */
+    memcpy(&bits, &f, 4);
+    bits |= sign | ((h & 0x7c00) == 0x7c00 ? 0x7f800000u : 0);
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
+uint16_t simt_half(float v)
+{
+    uint32_t bits, sign, a;
+    memcpy(&bits, &v, 4);
+    sign = bits >> 16 & 0x8000;
+    a = bits & 0x7fffffff;
+    if (a > 0x7f800000) return 0x7fff; /* what the instruction gives for NaN */
+    if (a >= 0x477ff000) return (uint16_t)(sign | 0x7c00);
+    if (a < 0x38800000) { /* subnormal: in units of 2^-24, the rounding of the addition's own */
+        float f;
+        memcpy(&f, &a, 4);
+        f += 0.5f; /* unit in the last place 2^-24 */
+        memcpy(&a, &f, 4);
+        return (uint16_t)(sign | (a - 0x3f000000));
+    }
+    a += 0xfff + (a >> 13 & 1);
+    return (uint16_t)(sign | ((a - 0x38000000) >> 13));
+}
+
+/* ---- of a warp ---- */
+
+static bool meet(SimtOp op, const char *name, void *out, const void *a, const void *b, uint64_t x)
+{
+    simt_now->args = (SimtArgs){out, a, b, x, 0};
+    return simt_meet(&simt_now->warp->meeting, op, name);
+}
+
+static void load_matrices(SimtWarp *w, bool trans)
+{
+    uint16_t m[4][8][8];
+    for (int l = 0; l < 32; l++)
+        memcpy(m[l / 8][l % 8], simt_read(&w->threads[l], (uint32_t)w->threads[l].args.x, 16), 16);
+    for (int l = 0; l < 32; l++) {
+        uint32_t *r = w->threads[l].args.out;
+        int i = l / 4, j = l % 4 * 2;
+        for (int k = 0; k < 4; k++)
+            r[k] = trans ? m[k][j][i] | (uint32_t)m[k][j + 1][i] << 16
+                         : m[k][i][j] | (uint32_t)m[k][i][j + 1] << 16;
+    }
+}
+
+void dev_ldmatrix4(uint32_t r[4], uint32_t shared)
+{
+    if (!meet(SIMT_LDMATRIX, "ldmatrix", r, NULL, NULL, shared)) return;
+    load_matrices(simt_now->warp, false);
+    simt_part(&simt_now->warp->meeting);
+}
+
+void dev_ldmatrix4_trans(uint32_t r[4], uint32_t shared)
+{
+    if (!meet(SIMT_LDMATRIX_TRANS, "ldmatrix.trans", r, NULL, NULL, shared)) return;
+    load_matrices(simt_now->warp, true);
+    simt_part(&simt_now->warp->meeting);
+}
+
+void dev_stmatrix4_trans(uint32_t shared, const uint32_t r[4])
+{
+    SimtWarp *w = simt_now->warp;
+    uint16_t m[4][8][8];
+    if (!meet(SIMT_STMATRIX, "stmatrix", NULL, r, NULL, shared)) return;
+    for (int l = 0; l < 32; l++) {
+        const uint32_t *v = w->threads[l].args.a;
+        for (int k = 0; k < 4; k++)
+            for (int half = 0; half < 2; half++)
+                m[k][l % 4 * 2 + half][l / 4] = (uint16_t)(v[k] >> 16 * half);
+    }
+    for (int l = 0; l < 32; l++)
+        memcpy(simt_write(&w->threads[l], (uint32_t)w->threads[l].args.x, 16, true), m[l / 8][l % 8],
+               16);
+    simt_part(&w->meeting);
+}
+
+/* d[n] += sum over k of a[k] * b[k][n]; halves' products */
+static void row_times(float *d, const float *a, const double *b, int k, int n)
+{
+    for (int n0 = 0; n0 < n; n0 += 8) {
+        double s[8];
+        for (int i = 0; i < 8; i++) s[i] = (double)d[n0 + i];
+        for (int j = 0; j < k; j++) {
+            double v = (double)a[j];
+            const double *row = b + j * n + n0;
+            for (int i = 0; i < 8; i++) s[i] += v * row[i];
+        }
+        for (int i = 0; i < 8; i++) d[n0 + i] = (float)s[i];
+    }
+}
+
+void dev_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+    SimtWarp *w = simt_now->warp;
+    uint16_t ha[16][16], hb[16][8];
+    float fa[16][16], fd[16][8];
+    double fb[16][8];
+    if (!meet(SIMT_MMA, "mma", d, a, b, 0)) return;
+    for (int l = 0; l < 32; l++) {
+        const SimtArgs *x = &w->threads[l].args;
+        const uint32_t *ra = x->a, *rb = x->b;
+        const float *rd = x->out;
+        int g = l / 4, t = l % 4 * 2;
+        for (int i = 0; i < 4; i++) memcpy(&ha[g + i % 2 * 8][t + i / 2 * 8], &ra[i], 4);
+        for (int i = 0; i < 2; i++) {
+            hb[t + 8 * i][g] = (uint16_t)rb[i];
+            hb[t + 8 * i + 1][g] = (uint16_t)(rb[i] >> 16);
+        }
+        for (int i = 0; i < 4; i++) fd[g + i / 2 * 8][t + i % 2] = rd[i];
+    }
+    for (int i = 0; i < 256; i++) fa[i / 16][i % 16] = simt_float(ha[i / 16][i % 16]);
+    for (int i = 0; i < 128; i++) fb[i / 8][i % 8] = (double)simt_float(hb[i / 8][i % 8]);
+    for (int m = 0; m < 16; m++) row_times(fd[m], fa[m], fb[0], 16, 8);
+    for (int l = 0; l < 32; l++) {
+        float *rd = w->threads[l].args.out;
+        int g = l / 4, t = l % 4 * 2;
+        for (int i = 0; i < 4; i++) rd[i] = fd[g + i / 2 * 8][t + i % 2];
+    }
+    simt_part(&w->meeting);
+}
+
+/* ---- of a warpgroup ---- */
+
+#define POISON 0x7fbadbadu /* a NaN that no arithmetic makes */
+#define TILE_M 64
+#define TILE_N 128
+#define TILE_K 16
+
+typedef struct Product {
+    uint64_t a, b;
+    uint32_t group;
+    bool done;
+} Product;
+
+/* 128 lanes' registers that products in flight add to. */
+typedef struct Sum {
+    bool live;
+    unsigned group;           /* warpgroup */
+    float *d[128];
+    bool back[128];           /* written back into the lane's registers */
+    float value[TILE_M][TILE_N];
+    Product *products;
+    size_t n, cap;
+} Sum;
+
+static Sum sums[16];
+
+/* bits of a descriptor: address / 16 in 0-13, bytes / 16 between core matrices along K ("leading") in
+ * 16-29, along M or N ("stride") in 32-45, no swizzle: 0 in 62-63 */
+uint64_t dev_desc(uint32_t shared, uint32_t k_bytes, uint32_t mn_bytes)
+{
+    if (shared % 16 || k_bytes % 16 || mn_bytes % 16 || shared >= 1 << 18 || k_bytes >= 1 << 18 ||
+        mn_bytes >= 1 << 18)
+        simt_fail("a descriptor of address %u, strides %u and %u", shared, k_bytes, mn_bytes);
+    return (uint64_t)(shared >> 4) | (uint64_t)(k_bytes >> 4) << 16 | (uint64_t)(mn_bytes >> 4) << 32;
+}
+
+/* Address of row i of core matrix (m, k). */
+static uint32_t core_row(uint64_t desc, uint32_t m, uint32_t k)
+{
+    uint32_t at = (uint32_t)(desc & 0x3fff) << 4, along_k = (uint32_t)(desc >> 16 & 0x3fff) << 4;
+    uint32_t along_m = (uint32_t)(desc >> 32 & 0x3fff) << 4;
+    return at + k * along_k + m / 8 * along_m + m % 8 * 16;
+}
+
+static void hold(SimtThread *t, uint64_t desc, uint32_t rows, const char *what)
+{
+    if (desc & ~0x00003fff3fff3fffull)
+        simt_fail("wgmma with descriptor 0x%llx", (unsigned long long)desc);
+    for (uint32_t m = 0; m < rows; m++)
+        for (uint32_t k = 0; k < TILE_K / 8; k++) {
+            uint32_t a = core_row(desc, m, k);
+            simt_range(a, 16, what);
+            simt_async_read(t, a, what);
+        }
+}
+
+static void let_go(uint64_t desc, uint32_t rows)
+{
+    for (uint32_t m = 0; m < rows; m++)
+        for (uint32_t k = 0; k < TILE_K / 8; k++) simt_granule(core_row(desc, m, k))->leaving--;
+}
+
+/* Fragment of a lane: register i is row (4 * warp + … ) as PTX has it for m64nNk16. */
+static float *element(Sum *s, unsigned lane, int i)
+{
+    unsigned l = lane % 32;
+    return &s->value[lane / 32 * 16 + l / 4 + (unsigned)(i / 2 % 2) * 8]
+                    [(unsigned)(i / 4) * 8 + l % 4 * 2 + (unsigned)(i % 2)];
+}
+
+static bool poisoned(const float *d)
+{
+    uint32_t bits;
+    memcpy(&bits, d, 4);
+    return bits == POISON;
+}
+
+static void issue(unsigned group)
+{
+    SimtThread *first = &simt_block.threads[group * 128];
+    SimtArgs *x = &first->args;
+    Sum *s = NULL, *spare = NULL;
+    for (int l = 1; l < 128; l++) {
+        if (first[l].args.x != x->x || first[l].args.y != x->y)
+            simt_fail("wgmma's descriptors differ between threads %u and %u", first->index,
+                      first[l].index);
+        if (first[l].wgmma_group != first->wgmma_group)
+            simt_fail("wgmma: threads %u and %u committed a different number of groups", first->index,
+                      first[l].index);
+    }
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
+        if (!sums[i].live) spare = &sums[i];
+        else if (sums[i].group == group && sums[i].d[0] == x->out) s = &sums[i];
+    if (s) {
+        for (int l = 0; l < 128; l++)
+            if (s->back[l] || s->d[l] != first[l].args.out)
+                simt_fail("wgmma on sums that thread %u has waited for and others have not",
+                          first[l].index);
+    } else {
+        if (!spare) simt_fail("wgmma: too many sums in flight");
+        s = spare;
+        s->live = true;
+        s->group = group;
+        s->n = 0;
+        for (unsigned l = 0; l < 128; l++) {
+            const uint32_t poison = POISON;
+            float *d = s->d[l] = first[l].args.out;
+            s->back[l] = false;
+            if (!first[l].wgmma_fenced)
+                simt_fail("wgmma on registers that were written without dev_wgmma_fence after it "
+                          "(thread %u)", first[l].index);
+            for (int i = 0; i < 64; i++) {
+                *element(s, l, i) = d[i];
+                memcpy(&d[i], &poison, 4);
+            }
+        }
+    }
+    hold(simt_now, x->x, TILE_M, "wgmma reads");
+    hold(simt_now, x->y, TILE_N, "wgmma reads");
+    s->products = simt_more(s->products, &s->cap, s->n, sizeof *s->products);
+    s->products[s->n++] = (Product){x->x, x->y, first->wgmma_group, false};
+}
+
+void dev_wgmma128(float d[64], uint64_t a, uint64_t b)
+{
+    unsigned group = simt_now->warp->index / 4;
+    SimtMeeting *m = &simt_block.groups[group];
+    if (simt_block.n_warps < group * 4 + 4) simt_fail("wgmma in a warpgroup that is not whole");
+    simt_now->args = (SimtArgs){d, NULL, NULL, a, b};
+    if (!simt_meet(m, SIMT_WGMMA, "wgmma")) return;
+    issue(group);
+    simt_part(m);
+}
+
+static void multiply(Sum *s, const Product *p)
+{
+    static double b[TILE_K][TILE_N];
+    float a[TILE_K];
+    uint16_t h[TILE_K];
+    for (uint32_t n = 0; n < TILE_N; n++)
+        for (uint32_t k = 0; k < TILE_K; k += 8) {
+            memcpy(h, simt_range(core_row(p->b, n, k / 8), 16, "wgmma reads"), 16);
+            for (uint32_t i = 0; i < 8; i++) b[k + i][n] = (double)simt_float(h[i]);
+        }
+    for (uint32_t m = 0; m < TILE_M; m++) {
+        for (uint32_t k = 0; k < TILE_K; k += 8)
+            memcpy(h + k, simt_range(core_row(p->a, m, k / 8), 16, "wgmma reads"), 16);
+        for (int i = 0; i < TILE_K; i++) a[i] = simt_float(h[i]);
+        row_times(s->value[m], a, b[0], TILE_K, TILE_N);
+    }
+    let_go(p->a, TILE_M);
+    let_go(p->b, TILE_N);
+}
+
+void dev_wgmma_fence(void) { simt_now->wgmma_fenced = true; }
+void dev_wgmma_commit(void) { simt_now->wgmma_group++; }
+
+void dev_wgmma_wait(int n)
+{
+    SimtThread *t = simt_now;
+    unsigned lane = t->index % 128;
+    if (n < 0 || n > 7) simt_fail("dev_wgmma_wait(%d)", n);
+    t->wgmma_fenced = false;
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {
+        Sum *s = &sums[i];
+        bool all = true;
+        if (!s->live || s->group != t->index / 128 || s->back[lane]) continue;
+        for (size_t p = 0; p < s->n; p++) {
+            if (s->products[p].group + (uint32_t)n < t->wgmma_group) {
+                if (!s->products[p].done) multiply(s, &s->products[p]);
+                s->products[p].done = true;
+            } else {
+                all = false;
+            }
+        }
+        if (!all) continue;
+        for (int k = 0; k < 64; k++) {
+            if (!poisoned(&s->d[lane][k]))
+                simt_fail("register %d of a sum was written while wgmma was in flight", k);
+            s->d[lane][k] = *element(s, lane, k);
+        }
+        s->back[lane] = true;
+        s->live = false;
+        for (int l = 0; l < 128; l++)
+            if (!s->back[l]) s->live = true;
+    }
+}
+
+void simt_matrix_end(void)
+{
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
+        if (sums[i].live) simt_fail("ends with wgmma in flight (warpgroup %u)", sums[i].group);
+}
+
+void simt_matrix_reset(void)
+{
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) sums[i].live = false;
+}
