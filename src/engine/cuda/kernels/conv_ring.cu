@@ -138,7 +138,8 @@ UPZ_DEV void ring_compute(const UpzCudaConv *p, uint32_t shared, int group)
                 ring_release(shared, q + 1, y == y0 && y + 1 == y1 ? 2 : 1);
                 ring_release(shared, q + 2, y + 1 == y1 ? 2 : y + 2 == y1);
             }
-            out_act(d, &c, p->alpha);
+            if (p->slope || p->alpha != 1.0f)
+                out_act(d, &c, p->alpha);
             if (p->dst.data)
                 out_map(d, p, warp * 2, y, strip * UPZ_TILE_W, stage, UPZ_TILE_W, lane);
             else

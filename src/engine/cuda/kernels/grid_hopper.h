@@ -44,8 +44,12 @@ UPZ_GRID int upz_stream_stage(UpzStreamShape s)
     return 2 * s.rows * UPZ_HOPPER_ROW + s.tiles * UPZ_HOPPER_TILE;
 }
 
-/* Of a computing group: 8 chunks of its span on their way out, 128 px of the base. */
-UPZ_GRID int upz_stream_out(UpzStreamShape s) { return (s.span * 8 + UPZ_TILE_W) * 16; }
+/* Of a computing group: 8 chunks of its span on their way out, and, where whole rows leave, a row of the
+ * base. */
+UPZ_GRID int upz_stream_out(UpzStreamShape s)
+{
+    return s.span * 16 * (s.span == UPZ_TILE_W ? 9 : 8);
+}
 
 UPZ_GRID int upz_stream_shared(UpzStreamShape s)
 {
