@@ -21,12 +21,6 @@
 #include "dev.h"
 #include "grid.h"
 
-#if defined(UPZ_NO_MMA) /* an mma is long there: not nine times the code */
-#define UPZ_EACH_TAP _Pragma("unroll 1")
-#else
-#define UPZ_EACH_TAP UPZ_UNROLL
-#endif
-
 /* One piece of work: a tile, for up = 2 of one parity of the result, and a block of 64 outputs. */
 typedef struct Work {
     int x, y, dx, dy, parity, block;
