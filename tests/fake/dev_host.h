@@ -6,12 +6,12 @@
 #include <string.h>
 #include "simt.h"
 
-#define UPZ_WGMMA 1
 #define UPZ_DEV __attribute__((unused)) static inline
 #define UPZ_UNROLL
 #ifdef UPZ_NO_ASYNC /* as for capabilities below 8.0 */
 #define SIMT_NAME(name) simt_kernel_sync_##name
 #else
+#define UPZ_WGMMA 1
 #define SIMT_NAME(name) simt_kernel_##name
 #endif
 #define UPZ_KERNEL(name, Params, threads, blocks) SIMT_KERNEL(name, Params, threads, blocks)
