@@ -1,0 +1,160 @@
+/* The engine of our own kernels on NVIDIA's GPUs: pictures in host or device memory. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "engine/cuda/kernels/fatbin.h"
+#include "engine/cuda/run.h"
+#include "engine/cuda/selftest.h"
+#include "engine/cuda_driver.h"
+
+#ifndef UPZ_CUDA_LEAST
+#define UPZ_CUDA_LEAST 75
+#endif
+
+#ifdef UPZ_HAVE_CUDA_KERNELS
+#define IMAGE upz_cuda_fatbin
+#define MISSING NULL
+#else
+#define IMAGE NULL
+#define MISSING UPZ_CUDA_MISSING
+#endif
+
+extern const UpzEngineOps upz_engine_cuda;
+
+struct UpzEngine {
+    UpzEngineBase base;
+    UprezContext *ctx;
+    UprezModel *model;
+    UpzCudaHome *home;
+    UpzCudaRun run;
+};
+
+static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
+{
+    UpzGpu gpus[UPZ_GPUS];
+    UpzCuda cu;
+    int version = 0, n = upz_cuda_gpus(runtime_path, gpus, why);
+    if (n < 0) return n;
+    int r = upz_cuda_open(&cu, runtime_path, why);
+    if (r < 0) return r;
+    if (cu.missing)
+        return upz_fail(why, UPREZ_ERR_DEVICE, "the NVIDIA driver is too old: it has no %s", cu.missing);
+    cu.driver_version(&version);
+    for (int i = 0; i < n && list->n < UPZ_COUNT(list->items); i++) {
+        const UpzGpu *g = &gpus[i];
+        if (10 * g->major + g->minor < UPZ_CUDA_LEAST) {
+            upz_fail(why, UPREZ_ERR_DEVICE, "GPU %d (%s) has compute capability %d.%d; this build's "
+                     "kernels need %d.%d or more", i, g->name, g->major, g->minor,
+                     UPZ_CUDA_LEAST / 10, UPZ_CUDA_LEAST % 10);
+            continue;
+        }
+        UpzDevice *d = &list->items[list->n++];
+        *d = (UpzDevice){.kind = "cuda", .index = i, .memory = g->memory};
+        memcpy(d->name, g->name, sizeof(d->name));
+        snprintf(d->version, sizeof(d->version), "driver for CUDA %d.%d", version / 1000,
+                 version % 1000 / 10);
+        snprintf(d->can, sizeof(d->can), "fp16; own kernels for compute capability %d.%d%s", g->major,
+                 g->minor, g->major == 9 && g->minor == 0 ? " (wgmma)" : "");
+    }
+    return 0;
+}
+
+static int supports(const UprezModel *model, const UpzEngineParams *params, UprezError *why)
+{
+    if (model->kernel != UPZ_KERNEL_NONE)
+        return upz_fail(why, UPREZ_ERR_DEVICE, "the cuda engine runs networks; '%s' is a kernel",
+                        model->facts.path ? model->facts.path : "this");
+    if (model->foreign[0])
+        return upz_fail(why, UPREZ_ERR_MODEL, "%s", model->foreign_why ? model->foreign_why :
+                        "only the runtime it was made for runs this file, not engine cuda");
+    if (params && params->precision && strcmp(params->precision, "auto") &&
+        strcmp(params->precision, "fp16"))
+        return upz_fail(why, UPREZ_ERR_DEVICE, "the cuda engine computes in fp16, not in %s; use "
+                        "--precision fp16", params->precision);
+    UpzCudaNet net;
+    int r = upz_cuda_net_build(&net, &model->graph, why);
+    if (r >= 0) upz_cuda_net_free(&net);
+    return r;
+}
+
+static void close_engine(UpzEngine **engine)
+{
+    UpzEngine *e = *engine;
+    if (!e) return;
+    *engine = NULL;
+    upz_cuda_run_close(&e->run);
+    upz_cuda_home_close(&e->home);
+    uprez_model_unref(&e->model);
+    upz_context_unref(&e->ctx);
+    upz_free(e);
+}
+
+static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
+                       const UpzDevice *device, const UpzEngineParams *params, UprezError *err)
+{
+    *out = NULL;
+    int r = supports(model, params, err);
+    if (r < 0) return r;
+    UpzEngine *e = upz_calloc(1, sizeof(*e));
+    if (!e) return upz_fail_memory(err, sizeof(*e), "the cuda engine");
+    e->base.ops = &upz_engine_cuda;
+    e->ctx = upz_context_ref(ctx);
+    e->model = uprez_model_ref(model);
+    r = upz_cuda_home_open(&e->home, device, params ? params->runtime_path : NULL, err);
+    if (r >= 0 && e->home->capability < UPZ_CUDA_LEAST)
+        r = upz_fail(err, UPREZ_ERR_DEVICE, "GPU %d has compute capability %d.%d; this build's kernels "
+                     "need %d.%d or more", device->index, e->home->capability / 10,
+                     e->home->capability % 10, UPZ_CUDA_LEAST / 10, UPZ_CUDA_LEAST % 10);
+    if (r >= 0) r = upz_cuda_run_open(&e->run, e->home, ctx, model, IMAGE, err);
+    if (r >= 0) r = upz_cuda_selftest(&e->run, model, err);
+    if (r < 0) close_engine(&e);
+    *out = e;
+    return r;
+}
+
+static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *out,
+                UprezError *err)
+{
+    const UprezModelFacts *f = &e->model->facts;
+    int r = upz_cuda_run_plan(&e->run, shape, mem_limit, err);
+    if (r < 0) return r;
+    const int reach = (int)(((int64_t)f->reach * f->scale_num + f->scale_den - 1) / f->scale_den);
+    const UpzCudaLayout *l = &e->run.layout;
+    if (l->x.n * l->y.n > 1)
+        upz_info(e->ctx, "GPU memory for %dx%d tiles of %dx%d at a time", l->x.n, l->y.n, l->x.tile,
+                 l->y.tile);
+    *out = (UpzPlan){.need = upz_cuda_run_bytes(&e->run), .width = e->run.dst_w,
+                     .height = e->run.dst_h, .reach_x = reach, .reach_y = reach, .grain_x = 1,
+                     .grain_y = 1, .depth = UPZ_CUDA_SLOTS, .exact = 1, .precision = "fp16"};
+    snprintf(out->numerics, sizeof(out->numerics), "cuda/fp16-%s/1", e->run.hopper ? "sm90" : "mma");
+    return 0;
+}
+
+static int submit(UpzEngine *e, UpzTask *task) { return upz_cuda_run_submit(&e->run, task); }
+
+static int wait_for(UpzEngine *e, UpzTask *task, int64_t timeout_ns)
+{
+    return upz_cuda_run_wait(&e->run, task, timeout_ns);
+}
+
+static int picture(UpzEngine *e, UprezPicture **out, const UprezPicture *like, UprezError *err)
+{
+    return upz_cuda_picture(e->home, out, like, err);
+}
+
+const UpzEngineOps upz_engine_cuda = {
+    .abi = UPZ_ENGINE_ABI,
+    .name = "cuda",
+    .about = "own kernels for NVIDIA GPUs: fp16 with fp32 sums on tensor cores",
+    .missing = MISSING,
+    .probe = probe,
+    .supports = supports,
+    .open = open_engine,
+    .plan = plan,
+    .submit = submit,
+    .wait = wait_for,
+    .close = close_engine,
+    .picture = picture,
+};

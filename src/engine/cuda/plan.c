@@ -1,0 +1,168 @@
+/* Geometry of maps, which chunks they share, and tiles. */
+#include "engine/cuda/plan.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+enum { TILE_LEAST = 64 }; /* px beside the reach: smaller ones spend all on their surroundings */
+
+static UpzCudaCut cut(int side, int unit, int reach, int n)
+{
+    UpzCudaCut c = {.padded = UPZ_ROUND_UP(side, unit), .n = n};
+    c.step = UPZ_ROUND_UP((c.padded + n - 1) / n, unit);
+    c.n = (c.padded + c.step - 1) / c.step;
+    c.halo = c.n > 1 ? UPZ_ROUND_UP(reach, unit) : 0;
+    c.tile = UPZ_MIN(c.padded, c.step + 2 * c.halo);
+    return c;
+}
+
+static int size_index(UpzCudaLayout *l, const UpzCudaMapUse *m)
+{
+    int i = 0;
+    while (i < l->n_sizes && (l->sizes[i].num != m->num || l->sizes[i].den != m->den)) i++;
+    if (i == UPZ_CUDA_SIZES) return -1;
+    if (i == l->n_sizes) l->sizes[l->n_sizes++] = (UpzCudaSize){.num = m->num, .den = m->den};
+    return i;
+}
+
+/* false: beyond what a map's description holds */
+static bool shape(UpzCudaLayout *l, UpzCudaSize *s)
+{
+    const int64_t w = (int64_t)l->x.tile * s->num / s->den, h = (int64_t)l->y.tile * s->num / s->den;
+    const int64_t columns = UPZ_MAP_LEFT + UPZ_ROUND_UP(w, UPZ_TILE_W) + 8;
+    const int64_t rows = UPZ_MAP_TOP + UPZ_ROUND_UP(h, UPZ_TILE_H) + 1;
+    if (w > INT32_MAX / 64 || h > INT32_MAX / 64 || columns * 16 * rows > UINT32_MAX) return false;
+    s->width = (int)w, s->height = (int)h;
+    s->row = (uint32_t)(columns * 16);
+    s->chunk = (uint32_t)(columns * 16 * rows);
+    return true;
+}
+
+/* First run of chunks that is free from the map's first layer on. */
+static int fit(const int *busy, int n, const UpzCudaMapUse *m)
+{
+    int at = 0;
+    for (int i = 0; i < n && i < at + m->chunks; i++)
+        if (busy[i] >= m->first) at = i + 1;
+    return at;
+}
+
+/* Maps take chunks in the order they are written. */
+static int place(UpzCudaLayout *l, const UpzCudaNet *net, UprezError *err)
+{
+    int all = 0;
+    for (int i = 0; i < net->n_maps; i++) all += net->maps[i].chunks;
+    const size_t n = (size_t)all * (size_t)l->n_sizes;
+    int *busy = upz_calloc(n, sizeof(*busy)); /* by size and chunk: last layer that reads it */
+    if (!busy) return upz_fail_memory(err, n * sizeof(*busy), "the memory plan");
+    for (size_t i = 0; i < n; i++) busy[i] = -1;
+    for (int layer = 0; layer < net->n_layers; layer++) {
+        const int map = net->layers[layer].dst.map;
+        if (map < 0 || net->maps[map].first != layer) continue;
+        const UpzCudaMapUse *m = &net->maps[map];
+        UpzCudaSize *s = &l->sizes[l->size_of[map]];
+        int *own = busy + (size_t)l->size_of[map] * (size_t)all;
+        const int at = fit(own, s->chunks, m);
+        for (int i = at; i < at + m->chunks; i++) own[i] = m->last;
+        s->chunks = UPZ_MAX(s->chunks, at + m->chunks);
+        l->chunk_of[map] = at;
+    }
+    upz_free(busy);
+    return 0;
+}
+
+/* Bytes put behind what is there; SIZE_MAX stays. */
+static size_t put(size_t *bytes, size_t n)
+{
+    const size_t at = *bytes;
+    if (at == SIZE_MAX || n > SIZE_MAX / 4 || at + n > SIZE_MAX / 2) *bytes = SIZE_MAX;
+    else *bytes = UPZ_ROUND_UP(at + n, (size_t)1024);
+    return at;
+}
+
+static UpzCudaImage image(const UpzCudaNeed *need, int planes, int w, int h)
+{
+    const int64_t iw = (int64_t)w * need->scale_num / need->scale_den;
+    const int64_t ih = (int64_t)h * need->scale_num / need->scale_den;
+    UpzCudaImage m = {.width = (int)iw, .height = (int)ih, .planes = planes,
+                      .row = (uint32_t)UPZ_ROUND_UP(iw * 2, 128)};
+    m.plane = (uint64_t)m.row * (uint64_t)ih;
+    return m;
+}
+
+int upz_cuda_layout_make(UpzCudaLayout *l, const UpzCudaNet *net, const UpzCudaNeed *need, int nx,
+                         int ny, UprezError *err)
+{
+    const size_t maps = (size_t)net->n_maps;
+    *l = (UpzCudaLayout){.x = cut(need->width, need->unit, need->reach, nx),
+                         .y = cut(need->height, need->unit, need->reach, ny),
+                         .size_of = upz_calloc(maps, sizeof(int)),
+                         .chunk_of = upz_calloc(maps, sizeof(int))};
+    int r = 0;
+    if (!l->size_of || !l->chunk_of) r = upz_fail_memory(err, maps * sizeof(int), "the memory plan");
+    for (int i = 0; i < net->n_maps && !r; i++) {
+        l->size_of[i] = size_index(l, &net->maps[i]);
+        if (l->size_of[i] < 0)
+            r = upz_fail(err, UPREZ_ERR_MODEL, "the network has feature maps of more than %d sizes, "
+                         "which engine cuda does not plan for", UPZ_CUDA_SIZES);
+    }
+    if (!r) r = place(l, net, err);
+    if (r) {
+        upz_cuda_layout_free(l);
+        return r;
+    }
+    for (int i = 0; i < l->n_sizes; i++) {
+        UpzCudaSize *s = &l->sizes[i];
+        if (!shape(l, s)) {
+            l->bytes = SIZE_MAX;
+            return 0;
+        }
+        s->at = put(&l->bytes, (size_t)s->chunk * (size_t)s->chunks);
+    }
+    l->zeroed = l->bytes;
+    l->image = image(need, net->planes, l->x.padded, l->y.padded);
+    l->image.data = put(&l->bytes, l->image.plane * (size_t)net->planes);
+    l->tile = l->image;
+    if (l->x.n * l->y.n > 1) {
+        l->tile = image(need, net->planes, l->x.tile, l->y.tile);
+        l->tile.data = put(&l->bytes, l->tile.plane * (size_t)net->planes);
+    }
+    for (int i = 0; i < UPZ_CUDA_SLOTS; i++) {
+        if (need->in) l->in[i] = put(&l->bytes, need->in);
+        if (need->out) l->out[i] = put(&l->bytes, need->out);
+    }
+    l->nan = put(&l->bytes, UPZ_CUDA_SLOTS * sizeof(uint32_t));
+    return 0;
+}
+
+void upz_cuda_layout_free(UpzCudaLayout *l)
+{
+    upz_free(l->size_of);
+    upz_free(l->chunk_of);
+    *l = (UpzCudaLayout){0};
+}
+
+bool upz_cuda_more_tiles(const UpzCudaLayout *l, const UpzCudaNeed *need, int *nx, int *ny)
+{
+    const int least = UPZ_ROUND_UP(TILE_LEAST, need->unit);
+    const UpzCudaCut *c = l->x.step > l->y.step ? &l->x : &l->y;
+    if (c->step <= least) return false;
+    const int less = UPZ_MIN(UPZ_ROUND_UP(c->step * 3 / 4, need->unit), c->step - need->unit);
+    const int step = UPZ_MAX(least, less), n = (c->padded + step - 1) / step;
+    *nx = c == &l->x ? n : l->x.n;
+    *ny = c == &l->y ? n : l->y.n;
+    return true;
+}
+
+UpzCudaMap upz_cuda_map(const UpzCudaLayout *l, const UpzCudaView *v, uint64_t arena)
+{
+    if (v->map < 0) return (UpzCudaMap){0};
+    const UpzCudaSize *s = &l->sizes[l->size_of[v->map]];
+    const uint64_t chunk = (uint64_t)(l->chunk_of[v->map] + v->first);
+    return (UpzCudaMap){.data = arena + s->at + chunk * s->chunk +
+                                (uint64_t)UPZ_MAP_TOP * s->row + UPZ_MAP_LEFT * 16,
+                        .chunk = s->chunk, .row = s->row, .width = s->width, .height = s->height,
+                        .chunks = v->chunks};
+}

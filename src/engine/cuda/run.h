@@ -1,0 +1,81 @@
+/* A network's launches on one GPU: constants uploaded once, everything else per size, then pictures
+ * enqueued one after another.
+ *
+ * Streams: uploads, kernels (the home's), downloads; events between them, and between them and the
+ * pictures' own. A slot is a picture in flight; kernels of all slots share one set of maps, since
+ * one stream runs them in order.
+ *
+ * Threads: one at a time. */
+#ifndef UPZ_CUDA_RUN_H
+#define UPZ_CUDA_RUN_H
+
+#include "engine/cuda/kernels/grid.h"
+#include "engine/cuda/memory.h"
+#include "engine/cuda/pack.h"
+#include "engine/cuda/plan.h"
+#include "picture/convert.h"
+
+#define UPZ_CUDA_FUNCTIONS 16
+
+typedef struct UpzCudaFunction {
+    const char *name;
+    void *function;
+    unsigned shared; /* bytes of dynamic shared memory it is set to */
+} UpzCudaFunction;
+
+typedef struct UpzCudaStep {
+    UpzCudaConv conv;
+    UpzCudaGrid grid;
+    int function;
+    bool hopper;
+} UpzCudaStep;
+
+typedef struct UpzCudaSlot {
+    UpzTask *task;                /* NULL: free */
+    uint8_t *host_in, *host_out;  /* pinned; NULL when pictures lie on the GPU */
+    uint32_t *nan;                /* pinned */
+    void *ready, *loaded, *wanted, *stored, *done; /* events */
+} UpzCudaSlot;
+
+typedef struct UpzCudaRun {
+    UpzCudaHome *home;
+    UprezContext *ctx;
+    const UprezModelFacts *facts;
+    UpzCudaNet net;
+    void *module;
+    UpzCudaFunction functions[UPZ_CUDA_FUNCTIONS];
+    int n_functions, load_function, store_function;
+    bool hopper;
+    uint64_t constants;
+    size_t constant_bytes;
+    UpzCudaStep *steps;           /* one a layer; loads have none of it but their place */
+    void *up, *down;              /* streams */
+
+    /* of one size; arena 0: none */
+    UpzShape shape;
+    UpzCudaNeed need;
+    UpzCudaLayout layout;
+    uint64_t arena;
+    uint8_t *pinned;
+    int dst_w, dst_h;
+    UpzCudaLoad load;             /* but for the picture's addresses and the layer's map */
+    UpzCudaStore store;
+    UpzCudaSlot slots[UPZ_CUDA_SLOTS];
+    int64_t submitted;
+} UpzCudaRun;
+
+/* Loads kernels and constants. The home stays the caller's; facts and graph live on with the
+ * model. image: the fatbin. */
+int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, const UprezModel *model,
+                      const void *image, UprezError *err);
+void upz_cuda_run_close(UpzCudaRun *run);
+
+/* Everything for a size; frees that of the size before. MEMORY names the need. */
+int upz_cuda_run_plan(UpzCudaRun *run, const UpzShape *shape, size_t mem_limit, UprezError *err);
+size_t upz_cuda_run_bytes(const UpzCudaRun *run);
+
+/* Enqueues; AGAIN when all slots are busy. After wait returned 0 the task's result is there. */
+int upz_cuda_run_submit(UpzCudaRun *run, UpzTask *task);
+int upz_cuda_run_wait(UpzCudaRun *run, UpzTask *task, int64_t timeout_ns);
+
+#endif
