@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,8 @@ typedef struct Fake {
     UpzTensorShape shape;
     int prepares, slots;
     atomic_int runs, running, most_running;
+    pthread_t opened, ran; /* the threads of open and of the last run, */
+    int changes;           /* and how often that was another than before */
 } Fake;
 
 static Fake fake;
@@ -65,6 +68,7 @@ static int fake_open(UpzRuntime **out, UprezContext *ctx, UprezModel *model, con
     (void)ctx, (void)device, (void)params, (void)err;
     *out = calloc(1, sizeof(**out));
     (*out)->model = model;
+    fake.opened = pthread_self();
     *facts = fake.facts;
     strcpy(facts->version, "7");
     strcpy(facts->provider, "test");
@@ -132,6 +136,10 @@ static int fake_run(UpzRuntime *rt, int slot, UprezError *err)
     const int now = atomic_fetch_add(&fake.running, 1) + 1;
     for (int most = atomic_load(&fake.most_running);
          most < now && !atomic_compare_exchange_weak(&fake.most_running, &most, now);) {}
+    if (fake.facts.one_thread) { /* else several are here */
+        if (number > 1 && !pthread_equal(fake.ran, pthread_self())) fake.changes++;
+        fake.ran = pthread_self();
+    }
     if (fake.delay_us) usleep((useconds_t)((unsigned)number * 7919u % (unsigned)fake.delay_us));
     int r = 0;
     if (fake.run_pixels && (int64_t)s->batch * s->width * s->height > fake.run_pixels)
@@ -549,10 +557,14 @@ static void order_and_batches(void **state)
     static const Case cases[] = {{0, 1, 0}, {0, 4, 0}, {0, 16, 0}, {32, 1, 0}, {32, 3, 0},
                                  {32, 16, 0}};
     for (int c = 0; c < UPZ_COUNT(cases); c++)
-        for (int slots = 1; slots <= 3; slots += 2) {
-            fake = (Fake){.facts.slots = slots, .delay_us = 2000};
+        for (int turn = 0; turn < 3; turn++) {
+            const int slots = turn == 2 ? 3 : 1;
+            fake = (Fake){.facts = {.slots = slots, .one_thread = turn == 1}, .delay_us = 2000};
             run_all(&fake_engine, m, cases[c], src, dst, N);
             assert_true(fake.most_running <= slots);
+            assert_int_equal(fake.changes, 0);
+            assert_false(pthread_equal(fake.opened, pthread_self()));
+            if (turn == 1) assert_false(pthread_equal(fake.ran, pthread_self()));
             if (!cases[c].tile) {
                 assert_int_equal(plan.depth, UPZ_MIN(cases[c].batch * (slots + 1) + 1, 32));
                 if (cases[c].batch > 1) /* batches were filled */

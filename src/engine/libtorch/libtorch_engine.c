@@ -313,6 +313,7 @@ static int open_runtime(UpzRuntime **out, UprezContext *ctx, UprezModel *model,
     facts->half_io = own_facts.half_io;
     facts->slots = own_facts.slots;
     facts->device_memory = own_facts.device_memory;
+    facts->one_thread = !own_facts.device_memory;
     *out = t;
     return 0;
 }

@@ -37,6 +37,9 @@ typedef struct UpzTensorSlot {
     int index;
     pthread_t thread;
     bool running; /* the thread was started */
+    bool ran;     /* with facts.one_thread: the runner is through with it, */
+    int result;   /* and this came out */
+    UprezError err;
     UpzTensorBuffers buffers;
     UpzTensorJob jobs[UPZ_TENSOR_BATCH];
     int n;
@@ -82,9 +85,19 @@ struct UpzEngine {
     int64_t flush;         /* frames below are waited for */
     int runs;              /* going on */
     bool quit;
+
+    /* with facts.one_thread */
+    pthread_t runner;
+    bool runner_running, runner_quit;
+    UpzTensorSlot *loaded[UPZ_TENSOR_SLOTS]; /* for the runner, in order */
+    int n_loaded;
 };
 
 static inline int upz_tensor_tiles(const struct UpzEngine *e) { return e->x.n * e->y.n; }
+
+/* Calls fn(arg) on a thread of its own and returns what it does. Runtimes are set up there, so that
+ * the caller's threads get no team of OpenMP's (UpzRuntimeFacts.one_thread). */
+int upz_tensor_aside(int (*fn)(void *arg), void *arg, UprezError *err);
 
 /* plan.c: shapes, memory and buffers for e->shape. All threads are stopped. */
 int upz_tensor_layout(struct UpzEngine *e, size_t mem_limit, UprezError *err);

@@ -183,15 +183,31 @@ static int look(Look *l, UprezError *err)
     return 0;
 }
 
+typedef struct Aside {
+    Look look;
+    UprezContext *ctx;
+    const UpzDevice *device;
+    const UpzEngineParams *params;
+    UprezError *err;
+} Aside;
+
+static int look_aside(void *arg)
+{
+    Aside *a = arg;
+    Look *l = &a->look;
+    int r = l->ops->open(&l->rt, a->ctx, l->model, a->device, a->params, &l->facts, a->err);
+    if (r >= 0) r = look(l, a->err);
+    l->ops->close(&l->rt);
+    return r < 0 ? r : 0;
+}
+
 int upz_tensor_look(const UpzRuntimeOps *runtime, UprezContext *ctx, UprezModel *model,
                     const UpzDevice *device, const UpzEngineParams *params, UprezError *err)
 {
-    Look l = {.ops = runtime, .model = model, .cpu = ctx->cpu};
+    Aside a = {.look = {.ops = runtime, .model = model, .cpu = ctx->cpu}, .ctx = ctx,
+               .device = device, .params = params, .err = err};
     if (!runtime->output_shape)
         return upz_fail(err, UPREZ_ERR_MODEL, "engine %s cannot tell what a %s file does",
                         runtime->name, model->foreign);
-    int r = runtime->open(&l.rt, ctx, model, device, params, &l.facts, err);
-    if (r >= 0) r = look(&l, err);
-    runtime->close(&l.rt);
-    return r < 0 ? r : 0;
+    return upz_tensor_aside(look_aside, &a, err);
 }

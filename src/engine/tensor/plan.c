@@ -233,12 +233,26 @@ static int warm_up(UpzEngine *e, UprezError *err)
     return r;
 }
 
+typedef struct Prepare {
+    UpzEngine *e;
+    UpzTensorBuffers *buffers;
+    UprezError *err;
+} Prepare;
+
+static int prepare_aside(void *arg)
+{
+    const Prepare *p = arg;
+    UpzEngine *e = p->e;
+    return e->runtime->prepare(e->rt, &e->tensor, e->n_slots, p->buffers, p->err);
+}
+
 static int prepare(UpzEngine *e, UprezError *err)
 {
     if (e->prepared_slots == e->n_slots && same_tensor(&e->prepared, &e->tensor)) return 0;
     UpzTensorBuffers buffers[UPZ_TENSOR_SLOTS] = {{0}};
     e->prepared_slots = 0;
-    int r = e->runtime->prepare(e->rt, &e->tensor, e->n_slots, buffers, err);
+    Prepare p = {e, buffers, err};
+    int r = upz_tensor_aside(prepare_aside, &p, err);
     if (r < 0) return r;
     const UpzTensorShape *t = &e->tensor;
     const size_t in = (size_t)t->batch * (size_t)t->channels * (size_t)t->height *

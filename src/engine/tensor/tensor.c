@@ -98,6 +98,51 @@ static void deliver(UpzEngine *e, UpzTensorSlot *slot, int i, int result, const 
     finish_tiles(e, f, 1);
 }
 
+/* The one thread that runs what slots have loaded, where the runtime wants that. */
+static void *runner_main(void *arg)
+{
+    UpzEngine *e = arg;
+    pthread_mutex_lock(&e->lock);
+    while (!e->runner_quit) {
+        if (!e->n_loaded) {
+            pthread_cond_wait(&e->work, &e->lock);
+            continue;
+        }
+        UpzTensorSlot *slot = e->loaded[0];
+        e->n_loaded--;
+        memmove(e->loaded, e->loaded + 1, (size_t)e->n_loaded * sizeof(*e->loaded));
+        pthread_mutex_unlock(&e->lock);
+        const int r = e->runtime->run(e->rt, slot->index, &slot->err);
+        pthread_mutex_lock(&e->lock);
+        slot->result = r;
+        slot->ran = true;
+        pthread_cond_broadcast(&e->work);
+    }
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
+/* Runs the slot, on whichever thread; the lock is held before and after. */
+static int run_slot(UpzEngine *e, UpzTensorSlot *slot)
+{
+    slot->err = (UprezError){0};
+    if (e->facts.one_thread) {
+        slot->ran = false;
+        e->loaded[e->n_loaded++] = slot;
+        pthread_cond_broadcast(&e->work);
+        while (!slot->ran) pthread_cond_wait(&e->work, &e->lock);
+        return slot->result;
+    }
+    while (e->runs == e->max_runs) pthread_cond_wait(&e->work, &e->lock);
+    e->runs++;
+    pthread_mutex_unlock(&e->lock);
+    const int r = e->runtime->run(e->rt, slot->index, &slot->err);
+    pthread_mutex_lock(&e->lock);
+    e->runs--;
+    pthread_cond_broadcast(&e->work);
+    return r;
+}
+
 static void *slot_main(void *arg)
 {
     UpzTensorSlot *slot = arg;
@@ -112,20 +157,14 @@ static void *slot_main(void *arg)
         pthread_mutex_unlock(&e->lock);
         upz_tensor_load(e, slot);
         pthread_mutex_lock(&e->lock);
-        while (e->runs == e->max_runs) pthread_cond_wait(&e->work, &e->lock);
-        e->runs++;
-        pthread_mutex_unlock(&e->lock);
-        UprezError err = {0}, own = {0};
-        int r = e->runtime->run(e->rt, slot->index, &own);
+        const int r = run_slot(e, slot);
+        UprezError err = {0};
         /* too late for smaller tiles of our own choice: the plan's numerics are promised */
         if (r == UPREZ_ERR_MEMORY)
-            upz_fail(&err, r, "%s; smaller tiles need less: give --tile %d or less", own.text,
+            upz_fail(&err, r, "%s; smaller tiles need less: give --tile %d or less", slot->err.text,
                      UPZ_MAX(UPZ_MAX(e->tensor.width, e->tensor.height) / 2, 16));
         else
-            err = own;
-        pthread_mutex_lock(&e->lock);
-        e->runs--;
-        pthread_cond_broadcast(&e->work);
+            err = slot->err;
         for (int i = 0; i < slot->n; i++) deliver(e, slot, i, r, &err);
     }
     pthread_mutex_unlock(&e->lock);
@@ -143,23 +182,71 @@ static void stop(UpzEngine *e)
         if (e->slots[i].running) pthread_join(e->slots[i].thread, NULL);
         e->slots[i].running = false;
     }
-    e->quit = false;
+    if (e->runner_running) {
+        pthread_mutex_lock(&e->lock);
+        e->runner_quit = true;
+        pthread_cond_broadcast(&e->work);
+        pthread_mutex_unlock(&e->lock);
+        pthread_join(e->runner, NULL);
+    }
+    e->quit = e->runner_quit = e->runner_running = false;
 }
 
 static int start(UpzEngine *e, UprezError *err)
 {
-    for (int i = 0; i < e->n_slots; i++) {
+    bool failed = false;
+    if (e->facts.one_thread) {
+        failed = upz_thread_start(&e->runner, runner_main, e) != 0;
+        e->runner_running = !failed;
+    }
+    for (int i = 0; i < e->n_slots && !failed; i++) {
         UpzTensorSlot *s = &e->slots[i];
         s->engine = e;
         s->index = i;
-        if (upz_thread_start(&s->thread, slot_main, s)) {
-            stop(e);
-            return upz_fail(err, UPREZ_ERR_MEMORY, "cannot start a thread for engine %s",
-                            e->runtime->name);
-        }
-        s->running = true;
+        failed = upz_thread_start(&s->thread, slot_main, s) != 0;
+        s->running = !failed;
     }
-    return 0;
+    if (!failed) return 0;
+    stop(e);
+    return upz_fail(err, UPREZ_ERR_MEMORY, "cannot start a thread for engine %s", e->runtime->name);
+}
+
+/* ---- calls on threads of their own ---- */
+
+typedef struct Aside {
+    int (*fn)(void *arg);
+    void *arg;
+    int result;
+} Aside;
+
+static void *aside_main(void *arg)
+{
+    Aside *a = arg;
+    a->result = a->fn(a->arg);
+    return NULL;
+}
+
+int upz_tensor_aside(int (*fn)(void *arg), void *arg, UprezError *err)
+{
+    Aside a = {.fn = fn, .arg = arg};
+    pthread_t thread;
+    if (upz_thread_start(&thread, aside_main, &a))
+        return upz_fail(err, UPREZ_ERR_MEMORY, "cannot start a thread for an engine");
+    pthread_join(thread, NULL);
+    return a.result;
+}
+
+typedef struct Open {
+    UpzEngine *e;
+    const UpzEngineParams *params;
+    UprezError *err;
+} Open;
+
+static int open_aside(void *arg)
+{
+    const Open *o = arg;
+    UpzEngine *e = o->e;
+    return e->runtime->open(&e->rt, e->ctx, e->model, &e->device, o->params, &e->facts, o->err);
 }
 
 /* ---- the table ---- */
@@ -185,7 +272,8 @@ int upz_tensor_open(UpzEngine **out, const UpzEngineOps *ops, const UpzRuntimeOp
     pthread_condattr_destroy(&attr);
     e->ctx = upz_context_ref(ctx);
     e->model = uprez_model_ref(model);
-    int r = runtime->open(&e->rt, ctx, model, device, params, &e->facts, err);
+    Open o = {e, params, err};
+    int r = upz_tensor_aside(open_aside, &o, err);
     if (r < 0) upz_tensor_close(&e);
     *out = e;
     return r < 0 ? r : 0;

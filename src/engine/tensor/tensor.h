@@ -24,7 +24,7 @@
  * "b" where they fade), then xBATCH above one; too long ones end in a hash of the whole.
  *
  * Threads: the adapter calls run from its own threads, one slot from one thread at a time, several
- * slots at once; everything else when nothing runs. */
+ * slots at once; everything else when nothing runs, open and prepare from threads that end then. */
 #ifndef UPZ_TENSOR_H
 #define UPZ_TENSOR_H
 
@@ -58,6 +58,9 @@ typedef struct UpzRuntimeFacts {
     int min_height, min_width;  /* smallest input, 0 = any */
     int slots;            /* runs at once that make sense, 1 … UPZ_TENSOR_SLOTS; 0 = 1 */
     bool device_memory;   /* the network's maps are not in this machine's main memory */
+    bool one_thread;      /* all runs from one and the same thread, one at a time: OpenMP has a team of
+                             workers for each thread that computes, and when they are more than the
+                             processors all of them wait asleep instead of awake */
 } UpzRuntimeFacts;
 
 typedef struct UpzRuntimeOps {
