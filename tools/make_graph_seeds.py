@@ -294,6 +294,9 @@ def onnx_forms():
          w=10 * W(3, 3, 1, 1), v=W(3, 3, 1, 1)), opset=20)
     form('hard', *chain(('Conv', ['w'], {}), ('HardSwish', [], {}), ('HardSigmoid', [], dict(alpha=.3, beta=.4)),
          ('Conv', ['v'], {}), w=50 * W(3, 3, 1, 1), v=W(3, 3, 1, 1)))
+    form('powers', [N('Conv', ['in', 'w'], ['x']), N('Pow', ['x', 'p'], ['a']), N('Pow', ['x', 'q'], ['b']),
+         N('Sub', ['a', 'b'], ['out'])], dict(w=W(3, 3, 1, 1), p=np.float32(2), q=np.float32(3)))
+    form('root', *chain(('Pow', ['p'], {}), ('Conv', ['w'], SAME), w=w, p=half), want='squares and cubes')
     for mode in ('edge', 'reflect', 'constant'):
         form('pad_fixed_' + mode, [N('Pad', ['in', 'p'], ['q'], mode=mode), N('Reshape', ['q', 's'], ['a']),
              N('Transpose', ['a'], ['b'], perm=[0, 1, 3, 5, 2, 4]), N('Reshape', ['b', 't'], ['c']),

@@ -190,6 +190,18 @@ static int layer_hard_sigmoid(UpzOnnxState *s, const UpzOnnxNode *n)
     return upz_onnx_set_map(s, n, 0, k, v);
 }
 
+static int layer_power(UpzOnnxState *s, const UpzOnnxNode *n)
+{
+    UpzOnnxVal *v = upz_onnx_map(s, n, 0);
+    if (!v) return UPREZ_ERR_MODEL;
+    const UpzNum *num = upz_onnx_num(s, n, 1);
+    double power = num && num->count == 1 && upz_num_fixed(num, 0) ? num->v[0][0] : 0;
+    if (power != 2 && power != 3) return upz_onnx_refuse(s, n, "only squares and cubes are supported");
+    int k = upz_graph_binary(s->g, UPZ_OP_MUL, v->node, v->node, 1, 1, s->err);
+    if (power == 3 && k >= 0) k = upz_graph_binary(s->g, UPZ_OP_MUL, k, v->node, 1, 1, s->err);
+    return upz_onnx_set_map(s, n, 0, k, v);
+}
+
 static bool plain_scale(const UpzNode *n)
 {
     return n->op == UPZ_OP_AFFINE && n->act == UPZ_ACT_NONE && n->weights == UPZ_NO_TENSOR &&
@@ -842,7 +854,7 @@ static const struct {
     {"Conv", layer_conv}, {"ConvTranspose", layer_conv}, {"Relu", layer_act},
     {"LeakyRelu", layer_act}, {"Sigmoid", layer_act}, {"Tanh", layer_act}, {"Gelu", layer_act},
     {"Swish", layer_act}, {"Erf", layer_erf}, {"HardSigmoid", layer_hard_sigmoid},
-    {"HardSwish", layer_hard_sigmoid}, {"PRelu", layer_prelu}, {"Clip", layer_clip}, {"Identity", layer_pass},
+    {"HardSwish", layer_hard_sigmoid}, {"Pow", layer_power}, {"PRelu", layer_prelu}, {"Clip", layer_clip}, {"Identity", layer_pass},
     {"Cast", layer_pass}, {"Dropout", layer_pass}, {"Add", layer_pair}, {"Sub", layer_pair},
     {"Mul", layer_pair}, {"Div", layer_pair}, {"Neg", layer_neg},
     {"BatchNormalization", layer_norm}, {"Concat", layer_concat}, {"Split", layer_split},
