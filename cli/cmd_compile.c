@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "engine/tensorrt/trt.h"
 #include "job/parts.h"
+#include "model/registry.h"
 #include "uprez/model.h"
 
 static const char usage[] =
@@ -18,8 +20,11 @@ static const char usage[] =
     "--max:\n"
     "larger pictures are tiled, smaller ones padded.\n";
 
+#define MOST 16 /* pictures at a time, as the adapter of tensor runtimes has it */
+
 /* --min, --opt and --max; what is not given follows from what is. */
-static int take_sizes(int size[UPZ_TRT_SIZES][2], int align, UpzTrtProfile *p, UprezError *err)
+static int take_sizes(int size[UPZ_TRT_SIZES][2], int align, int batch, UpzTrtProfile *p,
+                      UprezError *err)
 {
     static const char *const names[] = {"--min", "--opt", "--max"};
     int *least = size[UPZ_TRT_MIN], *best = size[UPZ_TRT_OPT], *most = size[UPZ_TRT_MAX];
@@ -37,11 +42,23 @@ static int take_sizes(int size[UPZ_TRT_SIZES][2], int align, UpzTrtProfile *p, U
         if (s && (size[s][0] < size[s - 1][0] || size[s][1] < size[s - 1][1]))
             return upz_fail(err, UPREZ_ERR_USAGE, "%s %dx%d is smaller than %s %dx%d", names[s],
                             size[s][0], size[s][1], names[s - 1], size[s - 1][0], size[s - 1][1]);
-        p->batch[s] = 1;
+        p->batch[s] = s == UPZ_TRT_MIN ? 1 : batch;
         p->width[s] = size[s][0];
         p->height[s] = size[s][1];
     }
     return 0;
+}
+
+/* Mixing needs a twin, which the loader finds by the model's name. */
+static int check_twin(const char *name, UprezError *err)
+{
+    const UpzRegistryEntry *entry = NULL;
+    char *path = NULL;
+    int r = upz_registry_locate(name, &path, &entry, err);
+    upz_free(path);
+    if (r < 0 || (entry && entry->twin)) return r;
+    return upz_fail(err, UPREZ_ERR_USAGE, "--denoise needs a model with a twin, such as "
+                    "realesr-general-x4v3; %s has none", name);
 }
 
 /* "cuda", "cuda:1" */
@@ -61,7 +78,8 @@ static int take_device(const char *name, int *index, UprezError *err)
 int upz_cli_compile(int argc, char **argv, UprezError *err)
 {
     bool half = false, full = false, overwrite = false, verbose = false, quiet = false;
-    int size[UPZ_TRT_SIZES][2] = {{0}}, device = 0, threads = 0;
+    int size[UPZ_TRT_SIZES][2] = {{0}}, device = 0, threads = 0, batch = 1;
+    double denoise = -1;
     const char *out = NULL, *device_name = NULL, *runtime_path = NULL;
     const UpzOption options[] = {
         {"-o --output", UPZ_OPT_STRING, "FILE", &out, 0, 0,
@@ -74,6 +92,10 @@ int upz_cli_compile(int argc, char **argv, UprezError *err)
          "the input to be fastest at (default 512x512)", NULL},
         {"--max", UPZ_OPT_SIZE, "WxH", size[UPZ_TRT_MAX], 0, 0, "largest input (default 640x640)",
          NULL},
+        {"--batch", UPZ_OPT_INT, "N", &batch, 1, MOST,
+         "up to this many pictures or tiles at a time (default 1)", NULL},
+        {"-dn --denoise", UPZ_OPT_DOUBLE, "0..1", &denoise, 0, 1,
+         "mix with the model's twin: 1 is the model itself", NULL},
         {"-d --device", UPZ_OPT_STRING, "cuda:N", &device_name, 0, 0, "GPU to build for", NULL},
         {"--runtime-path", UPZ_OPT_STRING, "DIR", &runtime_path, 0, 0,
          "where ONNX Runtime and TensorRT are looked for first", NULL},
@@ -89,6 +111,7 @@ int upz_cli_compile(int argc, char **argv, UprezError *err)
     if (half && full) return upz_fail(err, UPREZ_ERR_USAGE, "--fp16 and --fp32 exclude each other");
     int r = take_device(device_name, &device, err);
     if (r >= 0 && out) r = upz_check_output(name, out, overwrite, err);
+    if (r >= 0 && denoise >= 0) r = check_twin(name, err);
     if (r < 0) return r;
 
     int verbosity = quiet ? -1 : verbose;
@@ -99,22 +122,24 @@ int upz_cli_compile(int argc, char **argv, UprezError *err)
     UprezContextParams cp = {
         .size = sizeof(cp), .threads = threads, .log = upz_cli_log, .log_cookie = &verbosity};
     UprezModelParams mp = {.size = sizeof(mp),
-                           .denoise = -1,
+                           .denoise = denoise,
                            .engine = "tensorrt",
                            .device = device_name,
                            .runtime_path = runtime_path};
     r = uprez_context_create(&ctx, &cp, err);
     if (r >= 0) r = uprez_model_load(&m, ctx, name, &mp, err);
-    if (r >= 0) r = take_sizes(size, UPZ_MAX(uprez_model_facts(m)->align, 1), &profile, err);
+    if (r >= 0) r = take_sizes(size, UPZ_MAX(uprez_model_facts(m)->align, 1), batch, &profile, err);
     if (r >= 0)
         r = upz_trt_compile(ctx, m, device, runtime_path, full ? "fp32" : "fp16", &profile, out,
                             folder, err);
     if (r >= 0 && !quiet) {
         upz_cli_plain(stdout, out ? out : folder);
-        printf(": %s, %dx%d to %dx%d, best at %dx%d\n", full ? "fp32" : "fp16",
+        printf(": %s, %dx%d to %dx%d, best at %dx%d", full ? "fp32" : "fp16",
                profile.width[UPZ_TRT_MIN], profile.height[UPZ_TRT_MIN], profile.width[UPZ_TRT_MAX],
                profile.height[UPZ_TRT_MAX], profile.width[UPZ_TRT_OPT],
                profile.height[UPZ_TRT_OPT]);
+        if (batch > 1) printf(", 1 to %d at a time", batch);
+        putchar('\n');
     }
     uprez_model_unref(&m);
     uprez_context_destroy(&ctx);

@@ -36,6 +36,32 @@ FAKE_ORT=old run 5 "$model"; said "too old"; one_error
 FAKE_ORT=cpu run 5 "$model"; said "no TensorRT provider"; one_error
 echo "no engine at all, but long enough to be looked at as if it were one, perhaps" >"$tmp/y.engine"
 run 4 "$tmp/y.engine"; said "y.engine"; one_error
+# several at a time: a run has what it asks for, as far as the engine goes
+expect 0 compile -o "$tmp/four.engine" --min 16x16 --opt 64x64 --max 96x80 --batch 4
+grep -q "best at 64x64, 1 to 4 at a time" "$tmp/out" || bad "the summary: $(cat "$tmp/out")"
+grep -qx "profile 1x16x16 4x64x64 4x96x80" "$tmp/four.engine.txt" || bad "the note: $(cat "$tmp/four.engine.txt")"
+run 0 "$tmp/x.engine"; cp "$tmp/out.png" "$tmp/one.png"
+for n in 0 3 9; do
+    rm -f "$tmp/log"
+    more=; [ $n = 0 ] || more="--batch $n"
+    # shellcheck disable=SC2086
+    FAKE_LOG=$tmp/log run 0 "$tmp/four.engine" $more
+    most=$((n > 4 ? 4 : n > 0 ? n : 1))
+    grep -q "^run ${most}x" "$tmp/log" || bad "batches for --batch $n: $(grep ^run "$tmp/log" | sort | uniq -c)"
+    cmp "$tmp/one.png" "$tmp/out.png" || bad "other pixels with --batch $n"
+done
+expect 2 compile --batch 17
+# mixed with its twin: another network, so another engine
+expect 2 compile --denoise 0.5; said "twin"
+mkdir "$tmp/known"
+cp "$SHARED/models/pytorch/realesr-general-x4v3.fp16w.pth" "$tmp/known/realesr-general-x4v3.pth"
+cp "$SHARED/models/pytorch/realesr-general-wdn-x4v3.half.pth" "$tmp/known/realesr-general-wdn-x4v3.pth"
+for dn in 0 0.5 0.5; do
+    UPREZ_MODEL_PATH=$tmp/known expect 0 "$UPREZ" model compile realesr-general-x4v3 --runtime-path "$fake" \
+        --denoise $dn --opt 64x64 --max 96x80 -o "$tmp/dn$dn.engine" -y
+done
+models=$(grep -h "^model " "$tmp/dn0.engine.txt" "$tmp/dn0.5.engine.txt" | sort -u | wc -l)
+[ "$models" = 2 ] || bad "an engine does not know what its network was mixed with"
 # its own runtime is asked for, none other
 expect 5 "$UPREZ" -y "$tmp/in.png" "$tmp/out.png" -m "$model" --runtime-path "$tmp/nowhere" --engine tensorrt
 one_error

@@ -433,7 +433,8 @@ static OrtStatus *compute(const OrtSession *s, const OrtValue *in, const OrtValu
     if (asked("memory") && w * h > 64 * 64)
         return status(ORT_RUNTIME_EXCEPTION, "CUDA out of memory");
     if (s->o.trt && s->o.max[3] &&
-        (w < s->o.min[3] || w > s->o.max[3] || h < s->o.min[2] || h > s->o.max[2]))
+        (w < s->o.min[3] || w > s->o.max[3] || h < s->o.min[2] || h > s->o.max[2] ||
+         in->dims[0] < s->o.min[0] || in->dims[0] > s->o.max[0]))
         return status(ORT_EP_FAIL, "a shape outside of the profile");
     for (int64_t p = 0; p < in->dims[0] * in->dims[1]; p++)
         for (int64_t y = 0; y < oh; y++)

@@ -45,7 +45,8 @@ int upz_trt_cache_begin(const char *folder, char building[PATH_MAX], UprezError 
 int upz_trt_cache_finish(const char *building, const char *folder, const UpzTrtKey *key,
                          UprezError *err);
 void upz_trt_cache_remove(const char *folder);
-/* The profile of a valid engine that fits the key in all else: of several, the largest. */
+/* The profile of a valid engine that fits the key in all else: of several, the one for the largest
+ * pictures, then for the most at a time. */
 bool upz_trt_cache_find(UprezContext *ctx, const char *root, const UpzTrtKey *key,
                         UpzTrtProfile *profile);
 /* The one engine file in a folder. DEVICE: none or several (a network that was cut into parts). */

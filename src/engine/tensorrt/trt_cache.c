@@ -263,7 +263,9 @@ bool upz_trt_cache_find(UprezContext *ctx, const char *root, const UpzTrtKey *ke
             !read_key(folder, text) || !upz_trt_key_read(&k, text))
             continue;
         const UpzTrtProfile *p = &k.profile;
-        const int64_t area = (int64_t)p->width[UPZ_TRT_MAX] * p->height[UPZ_TRT_MAX];
+        /* by area, then by batch */
+        const int64_t worth = (int64_t)p->width[UPZ_TRT_MAX] * p->height[UPZ_TRT_MAX] * 65536 +
+                              p->batch[UPZ_TRT_MAX];
         /* only those made for a range: one built for a single tile serves that tile */
         const bool range = p->width[UPZ_TRT_MIN] < p->width[UPZ_TRT_MAX] ||
                            p->height[UPZ_TRT_MIN] < p->height[UPZ_TRT_MAX];
@@ -272,9 +274,9 @@ bool upz_trt_cache_find(UprezContext *ctx, const char *root, const UpzTrtKey *ke
         char a[UPZ_TRT_TEXT], b[UPZ_TRT_TEXT];
         upz_trt_key_write(&same, a);
         upz_trt_key_write(&k, b);
-        if (!range || area <= best || strcmp(a, b) || !upz_trt_cache_check(ctx, folder, &k))
+        if (!range || worth <= best || strcmp(a, b) || !upz_trt_cache_check(ctx, folder, &k))
             continue;
-        best = area;
+        best = worth;
         *profile = k.profile;
     }
     if (d) closedir(d);

@@ -243,13 +243,14 @@ static int write_network(UpzRuntime *rt, const UprezModel *model, const UpzTrtKe
     return upz_trt_cache_root(rt->root, err);
 }
 
-static void take_profile(const UpzTrtProfile *p, UpzRuntimeFacts *facts)
+/* batch: what was asked for, 0 = nothing; runs have the nearest that the engine takes. */
+static void take_profile(const UpzTrtProfile *p, int batch, UpzRuntimeFacts *facts)
 {
     facts->min_width = p->width[UPZ_TRT_MIN];
     facts->min_height = p->height[UPZ_TRT_MIN];
     facts->max_width = p->width[UPZ_TRT_MAX];
     facts->max_height = p->height[UPZ_TRT_MAX];
-    if (p->batch[UPZ_TRT_MIN] == p->batch[UPZ_TRT_MAX]) facts->fixed_batch = p->batch[UPZ_TRT_MAX];
+    facts->fixed_batch = UPZ_MIN(UPZ_MAX(batch, p->batch[UPZ_TRT_MIN]), p->batch[UPZ_TRT_MAX]);
     if (facts->min_width == facts->max_width) facts->fixed_width = facts->max_width;
     if (facts->min_height == facts->max_height) facts->fixed_height = facts->max_height;
 }
@@ -289,7 +290,7 @@ static int open_runtime(UpzRuntime **out, UprezContext *ctx, UprezModel *model,
         close_runtime(&rt);
         return r;
     }
-    if (rt->ranged) take_profile(&rt->key.profile, facts);
+    if (rt->ranged) take_profile(&rt->key.profile, params ? params->batch : 0, facts);
     snprintf(facts->version, sizeof(facts->version), "%s", here.tensorrt);
     snprintf(facts->provider, sizeof(facts->provider), "%s", here.gpu);
     facts->slots = 1;
