@@ -47,6 +47,9 @@ UPZ_DEV void FN(copy)(const UpzCudaConv *p, uint32_t shared)
         int above = FORM == UPZ_STREAM_1X1 ? 0 : 1 - t.dy;
         uint64_t from = p->src.data + (uint64_t)t.x0 * 16 - 128 + (uint64_t)t.y0 * p->src.row -
                         (uint64_t)above * p->src.row;
+        /* In pairs an output row meets all four rows of the source, one of them with weights of zero:
+         * what means nothing may be NaN, so the zero row stands for it. */
+        uint32_t last = FORM == UPZ_STREAM_PAIR ? (uint32_t)(p->src.height - t.y0 + 1) : rows;
         uint64_t blocks = (uint64_t)(p->out + 63) / 64;
         for (uint32_t k = 0; k < n_k; k++) {
             uint32_t to = shared + slot * stage_bytes, full = STREAM_FULL(slot);
@@ -57,7 +60,8 @@ UPZ_DEV void FN(copy)(const UpzCudaConv *p, uint32_t shared)
                 UPZ_UNROLL
                 for (uint32_t r = 0; r < rows; r++)
                     dev_bulk_load(to + (c * rows + r) * UPZ_HOPPER_ROW,
-                                  from + (uint64_t)c * p->src.chunk + (uint64_t)r * p->src.row,
+                                  from + (uint64_t)c * p->src.chunk +
+                                      (uint64_t)(r < last ? r : last) * p->src.row,
                                   UPZ_HOPPER_ROW, full);
             to += 2 * rows * UPZ_HOPPER_ROW;
             if (FORM == UPZ_STREAM_PAIR) {
