@@ -198,6 +198,8 @@ bool simt_maybe(void)
 typedef struct Piece {
     uint64_t start;
     size_t size;
+    uint8_t *host;
+    const void *owner;
     unsigned written; /* by launch number … */
 } Piece;
 static Piece *pieces;
@@ -220,39 +222,47 @@ static Piece *find(uint64_t a, size_t bytes)
     return &pieces[low - 1];
 }
 
-void simt_memory_add(const void *start, size_t bytes)
+void simt_memory_map(uint64_t device, void *host, size_t bytes, const void *owner)
 {
     size_t i = n_pieces;
     pieces = simt_more(pieces, &cap_pieces, n_pieces, sizeof *pieces);
-    while (i && pieces[i - 1].start > (uintptr_t)start) {
+    while (i && pieces[i - 1].start > device) {
         pieces[i] = pieces[i - 1];
         i--;
     }
-    pieces[i] = (Piece){(uintptr_t)start, bytes, 0};
+    pieces[i] = (Piece){device, bytes, host, owner, 0};
     n_pieces++;
 }
 
-void simt_memory_remove(const void *start)
+void simt_memory_unmap(uint64_t device)
 {
     for (size_t i = 0; i < n_pieces; i++)
-        if (pieces[i].start == (uintptr_t)start) {
+        if (pieces[i].start == device) {
             memmove(pieces + i, pieces + i + 1, (--n_pieces - i) * sizeof *pieces);
             return;
         }
-    fprintf(stderr, "simt: memory at %p was never added\n", start);
+    fprintf(stderr, "simt: memory at 0x%llx was never added\n", (unsigned long long)device);
     abort();
 }
 
-bool simt_memory_find(uint64_t a, size_t bytes, uint64_t *start, size_t *size)
+void simt_memory_add(void *start, size_t bytes)
 {
-    Piece *p = find(a, bytes);
-    if (!p) return false;
-    if (start) *start = p->start;
-    if (size) *size = p->size;
-    return true;
+    simt_memory_map((uintptr_t)start, start, bytes, NULL);
 }
 
-const uint8_t *simt_global(uint64_t a, uint32_t bytes, uint32_t align, const char *what)
+void simt_memory_remove(const void *start) { simt_memory_unmap((uintptr_t)start); }
+
+void *simt_memory_find(uint64_t a, size_t bytes, uint64_t *start, size_t *size, const void **owner)
+{
+    Piece *p = find(a, bytes);
+    if (!p) return NULL;
+    if (start) *start = p->start;
+    if (size) *size = p->size;
+    if (owner) *owner = p->owner;
+    return p->host + (a - p->start);
+}
+
+uint8_t *simt_global(uint64_t a, uint32_t bytes, uint32_t align, const char *what)
 {
     bool writes = what[0] == 'w';
     Piece *p = find(a, bytes);
@@ -270,12 +280,15 @@ const uint8_t *simt_global(uint64_t a, uint32_t bytes, uint32_t align, const cha
                   n_pieces ? pieces[i].size : 0, n_pieces ? (long long)(a - pieces[i].start) : 0);
         return NULL;
     }
+    if (simt_block.launch.owner && simt_block.launch.owner != p->owner)
+        simt_fail("%s %u bytes at global 0x%llx, memory of another context", what, bytes,
+                  (unsigned long long)a);
     if (simt_block.launch.overlap && !simt_block.threads[0].waited_grid &&
         (writes || p->written == n_launches - 1))
         simt_fail("%s %u bytes at global 0x%llx before dev_grid_wait, which the kernel before may "
                   "still be using", what, bytes, (unsigned long long)a);
     if (writes) p->written = n_launches;
-    return (const uint8_t *)(uintptr_t)a;
+    return p->host + (a - p->start);
 }
 
 #define READS(type, a) \
@@ -283,7 +296,7 @@ const uint8_t *simt_global(uint64_t a, uint32_t bytes, uint32_t align, const cha
     memcpy(&v, simt_global(a, sizeof v, sizeof v, "reads"), sizeof v); \
     return v
 #define WRITES(a, v) \
-    memcpy((void *)(uintptr_t)simt_global(a, sizeof(v), sizeof(v), "writes"), &(v), sizeof(v))
+    memcpy(simt_global(a, sizeof(v), sizeof(v), "writes"), &(v), sizeof(v))
 
 UpzVec4 dev_load16(uint64_t a) { READS(UpzVec4, a); }
 uint32_t dev_load4(uint64_t a) { READS(uint32_t, a); }

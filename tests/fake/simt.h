@@ -37,6 +37,7 @@ typedef struct SimtLaunch {
     size_t shared;      /* bytes of dynamic shared memory */
     unsigned seed;
     bool overlap;       /* launched while the kernel before still runs: dev_grid_wait is needed */
+    const void *owner;  /* NULL, or only memory of this owner may be touched */
 } SimtLaunch;
 
 /* 0, or -1 and simt_error(). */
@@ -44,10 +45,14 @@ int simt_launch(const SimtLaunch *launch);
 const char *simt_error(void);
 
 /* Memory that kernels may touch. Pieces must not overlap; remove wants a start. */
-void simt_memory_add(const void *start, size_t bytes);
+void simt_memory_add(void *start, size_t bytes);
 void simt_memory_remove(const void *start);
-/* The piece that holds all of [a, a + bytes), its start in *start; false: there is none. */
-bool simt_memory_find(uint64_t a, size_t bytes, uint64_t *start, size_t *size);
+/* Memory whose addresses on the device are not the host's. */
+void simt_memory_map(uint64_t device, void *host, size_t bytes, const void *owner);
+void simt_memory_unmap(uint64_t device);
+/* The piece that holds all of [a, a + bytes). Host memory of `a`, or NULL: there is none. The others
+ * may be NULL. */
+void *simt_memory_find(uint64_t a, size_t bytes, uint64_t *start, size_t *size, const void **owner);
 
 /* A kernel of src/engine/cuda/kernels as compiled for a compute capability (10 * major + minor), or
  * NULL. */

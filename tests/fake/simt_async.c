@@ -6,7 +6,7 @@
 
 static void land(SimtThread *t, const SimtCopy *c)
 {
-    memcpy(simt_range(c->shared, 16, "writes"), (const void *)(uintptr_t)c->global, 16);
+    memcpy(simt_range(c->shared, 16, "writes"), c->from, 16);
     simt_granule(c->shared)->coming--;
     simt_written(t, c->shared);
 }
@@ -14,9 +14,8 @@ static void land(SimtThread *t, const SimtCopy *c)
 void dev_copy16(uint32_t shared, uint64_t global)
 {
     SimtThread *t = simt_now;
-    SimtCopy c = {shared, t->copy_group, global};
+    SimtCopy c = {shared, t->copy_group, simt_global(global, 16, 16, "reads")};
     simt_range(shared, 16, "writes");
-    simt_global(global, 16, 16, "reads");
     simt_async_write(t, shared, "writes");
     if (simt_maybe()) {
         land(t, &c);
@@ -134,11 +133,11 @@ void dev_mbar_wait(uint32_t bar, int parity)
 
 /* ---- bulk copies ---- */
 
-static void check_bulk(uint64_t global, uint32_t shared, uint32_t bytes, const char *what)
+static uint8_t *check_bulk(uint64_t global, uint32_t shared, uint32_t bytes, const char *what)
 {
     if (!bytes || bytes % 16) simt_fail("%s: a bulk copy of %u bytes", what, bytes);
     simt_range(shared, bytes, what);
-    simt_global(global, bytes, 16, what);
+    return simt_global(global, bytes, 16, what);
 }
 
 static void arrives(size_t i)
@@ -146,7 +145,7 @@ static void arrives(size_t i)
     SimtBulk c = simt_block.bulk[i];
     SimtMbar *m = &simt_block.bars[c.bar];
     simt_block.bulk[i] = simt_block.bulk[--simt_block.n_bulk];
-    memcpy(simt_range(c.shared, c.bytes, "writes"), (const void *)(uintptr_t)c.global, c.bytes);
+    memcpy(simt_range(c.shared, c.bytes, "writes"), c.host, c.bytes);
     for (uint32_t a = c.shared; a < c.shared + c.bytes; a += 16) {
         SimtGranule *g = simt_granule(a);
         g->coming--;
@@ -167,12 +166,12 @@ static SimtBulk *add(SimtBulk c)
 void dev_bulk_load(uint32_t shared, uint64_t global, uint32_t bytes, uint32_t bar)
 {
     SimtMbar *m = find(bar);
-    SimtBulk c = {.shared = shared, .bytes = bytes, .global = global,
+    SimtBulk c = {.shared = shared, .bytes = bytes,
                   .bar = (int)(m - simt_block.bars)};
     if (!m->fenced)
         simt_fail("a bulk load with the mbarrier at offset %u, after whose making there was no "
                   "dev_mbar_fence", bar - SIMT_BASE);
-    check_bulk(global, shared, bytes, "reads");
+    c.host = check_bulk(global, shared, bytes, "reads");
     for (uint32_t a = shared; a < shared + bytes; a += 16)
         simt_async_write(simt_now, a, "a bulk load writes");
     add(c);
@@ -191,7 +190,7 @@ static void put(size_t i)
 {
     SimtBulk *c = &simt_block.bulk[i];
     take(c);
-    memcpy((void *)(uintptr_t)c->global, c->staging, c->bytes);
+    memcpy(c->host, c->staging, c->bytes);
     free(c->staging);
     *c = simt_block.bulk[--simt_block.n_bulk];
 }
@@ -199,9 +198,8 @@ static void put(size_t i)
 void dev_bulk_store(uint64_t global, uint32_t shared, uint32_t bytes)
 {
     SimtThread *t = simt_now;
-    SimtBulk c = {.store = true, .shared = shared, .bytes = bytes, .global = global,
-                  .thread = t->index, .group = t->bulk_group};
-    check_bulk(global, shared, bytes, "writes");
+    SimtBulk c = {.store = true, .shared = shared, .bytes = bytes, .thread = t->index,
+                  .group = t->bulk_group, .host = check_bulk(global, shared, bytes, "writes")};
     for (uint32_t a = shared; a < shared + bytes; a += 16)
         simt_async_read(t, a, "a bulk store reads");
     c.staging = malloc(bytes);

@@ -23,13 +23,13 @@ typedef struct SimtArgs {
 
 typedef struct SimtCopy { /* 16 bytes, cp.async */
     uint32_t shared, group;
-    uint64_t global;
+    const uint8_t *from;
 } SimtCopy;
 
 typedef struct SimtBulk {
     bool store, read; /* read: a store's bytes have left shared memory, they lie in `staging` */
     uint32_t shared, bytes, group;
-    uint64_t global;
+    uint8_t *host;       /* of the global address */
     int bar;             /* load: index of the mbarrier */
     unsigned thread;     /* store: its thread, whose groups count */
     uint8_t *staging;
@@ -131,7 +131,8 @@ SimtGranule *simt_granule(uint32_t a);
 void simt_async_read(SimtThread *t, uint32_t a, const char *what);
 void simt_async_write(SimtThread *t, uint32_t a, const char *what);
 void simt_written(SimtThread *t, uint32_t a); /* 16 bytes, by a copy of the thread's */
-const uint8_t *simt_global(uint64_t a, uint32_t bytes, uint32_t align, const char *what);
+/* The host's memory of it. */
+uint8_t *simt_global(uint64_t a, uint32_t bytes, uint32_t align, const char *what);
 
 /* clocks */
 void simt_join(uint32_t *to, const uint32_t *from);
