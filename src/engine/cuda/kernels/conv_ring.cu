@@ -28,7 +28,10 @@
 #define RING_TURN (RING_BARS + 128)     /* one a group: the other has issued its row */
 #define RING_WEIGHTS_IN (RING_BARS + 144)
 
-#define RING_HAND_ON 32 /* products of 36 after which the other group may begin */
+/* Of a row's 36 products: when RING_DONE are done and RING_HAND_ON are issued, the other group may begin,
+ * while enough are left to cover its waking up, however many the hardware takes in at once. */
+#define RING_DONE 24
+#define RING_HAND_ON 30
 
 /* Rows of strips, counted through, that block b of n takes: from the result up to that of b + 1. */
 UPZ_DEV int ring_begin(const UpzCudaConv *p, unsigned b, unsigned n)
@@ -90,8 +93,14 @@ UPZ_DEV void ring_row(float d[64], uint64_t a, const uint64_t row[3], uint32_t t
     UPZ_UNROLL
     for (int i = 0; i < 36; i++) {
         int dy = i / 12, dx = i / 4 % 3, k = i % 4;
-        if (i == RING_HAND_ON && lane == 0)
-            dev_mbar_arrive(turn);
+        if (i == RING_DONE)
+            dev_wgmma_commit();
+        if (i == RING_HAND_ON) {
+            dev_wgmma_commit();
+            dev_wgmma_wait(1);
+            if (lane == 0)
+                dev_mbar_arrive(turn);
+        }
         dev_wgmma128(d, a + (uint64_t)(i * UPZ_HOPPER_TILE / 16),
                      row[dy] + (uint64_t)(dx + k * 2 * (UPZ_HOPPER_ROW / 16)));
     }
