@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "engine/cuda_driver.h"
 #include "engine/engine.h"
 #include "model/registry.h"
 
@@ -79,28 +81,54 @@ int upz_engine_choose(const UpzEngineOps **out, UpzDevice *device, const char *e
     if (r >= 0) r = check_name(engine, err);
     if (r < 0) return r;
     UprezError first = {0};
+    const UpzEngineOps *own = NULL;
+    bool on = !params->after;
     for (int i = 0; upz_engines[i]; i++) {
         const UpzEngineOps *ops = upz_engines[i];
         UprezError why = {0};
+        if (!on) {
+            on = ops == params->after;
+            continue;
+        }
         /* kernels need no network: whatever engine was named, they run on the planes */
         bool kernels = model->kernel && !strcmp(ops->name, "resample");
         if (!is_auto(engine) && strcmp(ops->name, engine) && !kernels) continue;
-        r = ops->supports(model, params, &why); /* before probe, which may load a library */
+        r = 0;
+        if (params->cuda_pictures && !ops->picture && is_auto(engine)) continue;
+        if (params->cuda_pictures && !ops->picture)
+            r = upz_fail(&why, UPREZ_ERR_DEVICE, "engine %s reads pictures in host memory only; bring "
+                         "them there first (FFmpeg: hwdownload), or use --engine cuda", ops->name);
+        if (r >= 0) r = ops->supports(model, params, &why); /* before probe, which may load a library */
         if (r >= 0) r = find_device(ops, &w, params->runtime_path, device, &why);
         if (r >= 0) {
+            device->native_context = params->native_context;
             *out = ops;
             return 0;
         }
         /* of several reasons, that of the engine that would have taken the model says most */
         if (!first.code || (first.code != UPREZ_ERR_MODEL && why.code == UPREZ_ERR_MODEL) ||
-            !strcmp(ops->name, "cpu"))
-            first = why;
+            !strcmp(ops->name, strcmp(w.kind, "cuda") ? "cpu" : "cuda"))
+            first = why, own = ops;
     }
-    if (first.code && (!is_auto(engine) || !*w.kind || !strcmp(w.kind, "cpu")))
+    /* a device of some kind: the words of the engine that is made for it */
+    if (first.code && (!is_auto(engine) || !*w.kind || !strcmp(w.kind, own->name)))
         return upz_fail(err, first.code, "%s", first.text);
     return upz_fail(err, UPREZ_ERR_DEVICE,
                     "no engine here can use device '%s'; see 'uprez devices', or give -d cpu",
                     device_name ? device_name : "auto");
+}
+
+bool upz_engine_gpu_idle(const UprezModel *model, const UpzEngineParams *params, UprezError *why)
+{
+    const UpzEngineOps *ops = upz_engine_find("cuda");
+    UpzGpu gpus[UPZ_GPUS];
+    UpzDeviceList list = {.n = 0};
+    if (!ops || upz_cuda_gpus(params->runtime_path, gpus, why) < 1)
+        return ops && !access("/dev/nvidia0", F_OK); /* it is there, but its driver does not work */
+    *why = (UprezError){0};
+    if (ops->missing) upz_fail(why, UPREZ_ERR_DEVICE, "%s", ops->missing);
+    else if (ops->supports(model, params, why) >= 0) ops->probe(params->runtime_path, &list, why);
+    return why->code < 0;
 }
 
 int upz_engine_look(UprezContext *ctx, UprezModel *model, const char *engine,

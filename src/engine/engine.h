@@ -33,6 +33,9 @@ typedef struct UpzEngineParams {
     int tile, batch;       /* 0 = the engine's choice; tile: source px, side of a square */
     const char *runtime_path; /* folder to look in for foreign libraries first, or NULL */
     int out_w, out_h;      /* size of the result: kernels have no scale of their own */
+    int cuda_pictures;     /* 1: only an engine that takes pictures in a GPU's memory will do */
+    void *native_context;  /* their CUcontext, or NULL */
+    const struct UpzEngineOps *after; /* choose: only engines behind this one in the list; or NULL */
 } UpzEngineParams;
 
 /* What one plan is for. */
@@ -106,6 +109,9 @@ void upz_device_name(const UpzDevice *device, char name[UPZ_DEVICE_NAME]);
 int upz_engine_choose(const UpzEngineOps **ops, UpzDevice *device, const char *engine,
                       const char *device_name, const UprezModel *model,
                       const UpzEngineParams *params, UprezError *err);
+
+/* True when a GPU is here that engine cuda does not use for this model, and why. */
+bool upz_engine_gpu_idle(const UprezModel *model, const UpzEngineParams *params, UprezError *why);
 
 /* Asks the engines in turn to look at a foreign model; 0 at once for any other. */
 int upz_engine_look(UprezContext *ctx, UprezModel *model, const char *engine,

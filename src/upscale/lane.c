@@ -39,9 +39,19 @@ static bool color_equal(const UprezColor *a, const UprezColor *b)
            a->primaries == b->primaries && a->transfer == b->transfer;
 }
 
-bool upz_lane_fits(const UpzLane *l, const UprezPicture *src)
+int upz_lane_picture(UpzLane *l, UprezPicture **out, const UprezPicture *like, UprezError *err)
 {
-    return src->width == l->src.width && src->height == l->src.height &&
+    UpzEngine *e = l->engine_step < 0 ? NULL : l->steps[l->engine_step].engine;
+    *out = NULL;
+    if (!e || !upz_ops_of(e)->picture)
+        return upz_fail(err, UPREZ_ERR_BUG, "engine %s makes no pictures in a GPU's memory", l->engine);
+    return upz_ops_of(e)->picture(e, out, like, err);
+}
+
+bool upz_lane_fits(const UpzLane *l, const UprezPicture *src, int dst_memory)
+{
+    return src->memory == l->src.memory && dst_memory == l->dst.memory &&
+           (src->memory == UPREZ_MEM_HOST || src->device == l->src.device) && src->width == l->src.width && src->height == l->src.height &&
            upz_format_equal(&src->format, &l->src.format) && color_equal(&src->color, &l->src.color);
 }
 

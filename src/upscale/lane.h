@@ -20,19 +20,24 @@ typedef struct UpzLaneParams {
     const char *engine, *device, *precision; /* NULL = auto */
     int tile, batch;           /* as in UprezParams, and runtime_path */
     const char *runtime_path;
+    void *cuda_context;        /* of pictures in a GPU's memory; NULL = the primary one */
+    bool quiet;                /* what was said for a lane before is not said again */
     UpzResizeKernel filter;
     double blend;
     int tta;
     int depth;                 /* pictures in flight at most, 0 = as many as make sense */
 } UpzLaneParams;
 
-/* src and dst: size, format and complete colour; memory is not looked at. */
+/* src and dst: size, format, complete colour, and the kind of memory: in a GPU's only where one
+ * network makes all of the result. DEVICE: the sentence says what there is no way for. */
 int upz_lane_create(UpzLane **out, UprezContext *ctx, const UpzLaneParams *params,
                     const UprezPicture *src, const UprezPicture *dst, UprezError *err);
 void upz_lane_destroy(UpzLane **lane);
 
-/* True when src has the shape the lane was made for. */
-bool upz_lane_fits(const UpzLane *lane, const UprezPicture *src);
+/* True when src has the shape the lane was made for, and results shall lie in that memory. */
+bool upz_lane_fits(const UpzLane *lane, const UprezPicture *src, int dst_memory);
+/* A picture in the GPU's memory for a result, in the order of like->stream; as UpzEngineOps.picture. */
+int upz_lane_picture(UpzLane *lane, UprezPicture **out, const UprezPicture *like, UprezError *err);
 /* Pictures that may be in flight at once: start up to that many, finish them in order. */
 int upz_lane_depth(const UpzLane *lane);
 size_t upz_lane_memory(const UpzLane *lane);

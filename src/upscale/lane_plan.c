@@ -55,26 +55,54 @@ static void append(char *to, size_t size, const char *text)
     snprintf(to + n, size - n, "%s%s", n ? " + " : "", text);
 }
 
+static bool is_auto(const char *s) { return !s || !*s || !strcmp(s, "auto"); }
+
 /* An engine opened and planned for src -> dst (shapes). */
 static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const UprezPicture *src,
                        const UprezPicture *dst, UpzPlan *plan, UprezError *err)
 {
     const UpzEngineOps *ops;
     UpzDevice device;
+    char name[UPZ_DEVICE_NAME];
+    const char *wanted = l->params.device;
+    const bool automatic = is_auto(l->params.engine) && is_auto(wanted);
+    const bool cuda = src->memory == UPREZ_MEM_CUDA || dst->memory == UPREZ_MEM_CUDA;
     UpzEngineParams ep = {.precision = l->params.precision ? l->params.precision : "auto",
                           .tile = l->params.tile,
                           .batch = l->params.batch,
                           .runtime_path = l->params.runtime_path,
                           .out_w = dst->width,
-                          .out_h = dst->height};
-    int r = upz_engine_choose(&ops, &device, l->params.engine, l->params.device, model, &ep, err);
-    if (r < 0) return r;
-    r = ops->open(out, l->ctx, model, &device, &ep, err);
-    if (r < 0) return r;
+                          .out_h = dst->height,
+                          .cuda_pictures = cuda,
+                          .native_context = l->params.cuda_context};
+    if (cuda && (is_auto(wanted) || !strcmp(wanted, "cuda"))) { /* where the pictures are */
+        snprintf(name, sizeof(name), "cuda:%d",
+                 src->memory == UPREZ_MEM_CUDA ? src->device : dst->device);
+        wanted = name;
+    }
     UpzShape s = {.width = src->width, .height = src->height, .src = src->format,
-                  .dst = dst->format, .src_color = src->color, .dst_color = dst->color};
-    r = ops->plan(*out, &s, 0, plan, err);
+                  .dst = dst->format, .src_color = src->color, .dst_color = dst->color,
+                  .src_memory = src->memory, .dst_memory = dst->memory};
+    UprezError why = {0};
+    int r;
+    for (;;) {
+        r = upz_engine_choose(&ops, &device, l->params.engine, wanted, model, &ep, err);
+        if (r < 0) break;
+        r = ops->open(out, l->ctx, model, &device, &ep, &why);
+        if (r >= 0) r = ops->plan(*out, &s, 0, plan, &why);
+        if (r >= 0) break;
+        if (*out) ops->close(out);
+        /* nobody asked for this engine: the next one may do */
+        if (r != UPREZ_ERR_DEVICE || !automatic || cuda || !strcmp(ops->name, "cpu"))
+            return upz_fail(err, r, "%s", why.text);
+        if (!l->params.quiet)
+            upz_warn(l->ctx, "engine %s is not used: %s", ops->name, why.text);
+        ep.after = ops;
+    }
     if (r < 0) return r;
+    if (automatic && !ep.after && !l->params.quiet && !model->kernel &&
+        !strcmp(device.kind, "cpu") && upz_engine_gpu_idle(model, &ep, &why))
+        upz_warn(l->ctx, "the GPU is not used: %s", why.text);
     if (plan->width != dst->width || plan->height != dst->height)
         return upz_fail(err, UPREZ_ERR_BUG, "engine %s plans %dx%d where %dx%d is expected",
                         ops->name, plan->width, plan->height, dst->width, dst->height);
@@ -305,6 +333,27 @@ static void multiply(UpzLane *l)
     }
 }
 
+/* Pictures in a GPU's memory: one engine does all there is to do, or it cannot be done. */
+static int check_gpu(const UpzLane *l, UprezError *err)
+{
+    const UprezModel *m = l->params.models[0];
+    const char *what = NULL;
+    int w, h;
+    if (l->src.memory != UPREZ_MEM_CUDA && l->dst.memory != UPREZ_MEM_CUDA) return 0;
+    stage_size(m, l->src.width, l->src.height, &w, &h);
+    if (l->params.n_models > 1) what = "a chain of models";
+    else if (m->kernel) what = "resampling without a network";
+    else if (l->params.tta) what = "averaging over flips and turns";
+    else if (l->params.blend > 0) what = "blending with the source";
+    else if (l->src.format.alpha || l->dst.format.alpha) what = "alpha";
+    else if (m->facts.input != UPREZ_INPUT_RGB && l->src.format.model != UPREZ_GRAY)
+        what = "a network for luma alone";
+    else if (w != l->dst.width || h != l->dst.height) what = "a size other than the network's own";
+    if (!what) return 0;
+    return upz_fail(err, UPREZ_ERR_DEVICE, "%s is not possible with pictures in a GPU's memory yet; "
+                    "bring them to host memory first (FFmpeg: hwdownload)", what);
+}
+
 int upz_lane_create(UpzLane **out, UprezContext *ctx, const UpzLaneParams *params,
                     const UprezPicture *src, const UprezPicture *dst, UprezError *err)
 {
@@ -317,7 +366,8 @@ int upz_lane_create(UpzLane **out, UprezContext *ctx, const UpzLaneParams *param
     l->dst = *dst;
     l->depth = 1;
     l->engine_step = -1;
-    int r = build(l, err);
+    int r = check_gpu(l, err);
+    if (r >= 0) r = build(l, err);
     if (r < 0) {
         upz_lane_destroy(&l);
         return r;

@@ -198,15 +198,16 @@ static void result_color(const Uprez *u, const UprezPicture *src, UprezPicture *
     upz_color_resolve(&dst->color, &dst->format, dst->width, dst->height);
 }
 
-/* Nothing may be in flight. */
-static int make_plan(Uprez *u, const UprezPicture *picture, UprezError *err)
+/* Nothing may be in flight. memory: of results. */
+static int make_plan(Uprez *u, const UprezPicture *picture, int memory, UprezError *err)
 {
     UprezPicture src = complete(picture);
-    if (u->color && upz_lane_fits(u->color, &src)) return 0;
+    if (u->color && upz_lane_fits(u->color, &src, memory)) return 0;
     upz_lane_destroy(&u->color);
     upz_lane_destroy(&u->alpha);
 
-    UprezPicture dst = {.format = u->params.format.n_comp ? u->params.format : src.format};
+    UprezPicture dst = {.format = u->params.format.n_comp ? u->params.format : src.format,
+                        .memory = memory, .device = src.device};
     dst.width = u->out_w;
     dst.height = u->out_h;
     if (!u->out_w)
@@ -218,6 +219,7 @@ static int make_plan(Uprez *u, const UprezPicture *picture, UprezError *err)
                         .engine = u->params.engine, .device = u->params.device,
                         .precision = u->params.precision, .tile = u->params.tile,
                         .batch = u->params.batch, .runtime_path = u->params.runtime_path,
+                        .cuda_context = u->params.cuda_context, .quiet = u->out_w > 0,
                         .filter = u->filter,
                         .blend = u->params.blend, .tta = u->params.tta,
                         .depth = u->params.depth};
@@ -229,6 +231,7 @@ static int make_plan(Uprez *u, const UprezPicture *picture, UprezError *err)
         upz_picture_component(&a, &src, src.format.n_comp - 1);
         upz_picture_component(&b, &dst, dst.format.n_comp - 1);
         lp.depth = 1;
+        lp.quiet = true;
         r = upz_lane_create(&u->alpha, u->ctx, &lp, &a, &b, err);
         if (r < 0) {
             upz_lane_destroy(&u->color);
@@ -270,9 +273,8 @@ static const Names *names_of(Uprez *u)
 
 static int check_memory(const UprezPicture *p, UprezError *err)
 {
-    if (p->memory == UPREZ_MEM_HOST) return 0;
-    return upz_fail(err, UPREZ_ERR_DEVICE, "the picture is in a graphics card's memory, which no "
-                    "engine of this build reads; bring it to host memory first");
+    if (p->memory == UPREZ_MEM_HOST || p->memory == UPREZ_MEM_CUDA) return 0;
+    return upz_fail(err, UPREZ_ERR_USAGE, "the picture is in memory of the unknown kind %d", p->memory);
 }
 
 int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *err)
@@ -282,7 +284,7 @@ int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *
     pthread_mutex_lock(&u->lock);
     /* with pictures in flight the plan is the driver's */
     if (u->n) r = upz_fail(err, UPREZ_ERR_USAGE, "uprez_plan with pictures in flight");
-    if (r >= 0) r = make_plan(u, like, err);
+    if (r >= 0) r = make_plan(u, like, like->memory, err);
     if (r >= 0) choose_max(u);
     if (r >= 0 && info) {
         const Names *names = names_of(u);
@@ -406,7 +408,11 @@ static int start_slot(Uprez *u, Slot *s)
 {
     s->src->color = u->like.color; /* our own reference: colour completed as planned */
     int r = 0;
-    if (!s->dst)
+    UprezPicture like = u->result;
+    like.stream = s->src->stream; /* in whose order the source's owner will use the result too */
+    if (!s->dst && like.memory == UPREZ_MEM_CUDA)
+        r = upz_lane_picture(u->color, &s->dst, &like, &s->err);
+    else if (!s->dst)
         r = upz_results_take(u->results, &s->dst, &u->result.format, u->result.width,
                              u->result.height, &s->err);
     else if (s->dst->width != u->result.width || s->dst->height != u->result.height ||
@@ -470,11 +476,12 @@ static void *driver(void *arg)
         if (can_start) {
             Slot *s = at(u, sent);
             UprezPicture shape = complete(s->src);
-            bool fits = u->color && upz_lane_fits(u->color, &shape);
+            const int memory = (s->dst ? s->dst : s->src)->memory;
+            bool fits = u->color && upz_lane_fits(u->color, &shape, memory);
             if (!fits && !n_started) {
                 UprezError err = {0};
                 pthread_mutex_unlock(&u->lock);
-                int r = make_plan(u, s->src, &err);
+                int r = make_plan(u, s->src, memory, &err);
                 pthread_mutex_lock(&u->lock);
                 if (r < 0) {
                     s->err = err;

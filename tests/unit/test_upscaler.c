@@ -538,8 +538,12 @@ static void wrong_use_is_one_sentence(void **state)
     p.size = offsetof(UprezParams, blend); /* a caller that knows no blend: what lies there is not read */
     OK(uprez_create(&u, ctx, &p, &err));
     src->memory = UPREZ_MEM_CUDA;
-    assert_int_equal(uprez_send(u, src, &err), UPREZ_ERR_DEVICE);
+    src->device = 12; /* there is no such GPU */
     assert_int_equal(uprez_plan(u, src, NULL, &err), UPREZ_ERR_DEVICE);
+    assert_int_equal(uprez_run(u, src, &dst, &err), UPREZ_ERR_DEVICE);
+    src->memory = 7;
+    assert_int_equal(uprez_send(u, src, &err), UPREZ_ERR_USAGE);
+    src->device = 0;
     src->memory = UPREZ_MEM_HOST;
     uprez_destroy(&u);
     p.size = 0;
