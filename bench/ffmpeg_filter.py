@@ -2,7 +2,7 @@
 """The filter uprez beside dnn_processing inside one ffmpeg, alternately, and how far the pictures agree.
 
 usage: bench/ffmpeg_filter.py FFMPEG UPREZ CHECKPOINT TORCHSCRIPT CLIP [--rounds N] [--frames N] [--x264]
-                              [--start SECONDS] [--size WxH] [--only TEXT]
+                              [--start SECONDS] [--size WxH] [--only TEXT] [--share]
 
 FFMPEG has both filters; what its dnn_processing or our runtimes lack is a row that says so. TORCHSCRIPT and
 CHECKPOINT hold the same network; OpenVINO's dnn_processing gets the ONNX file of `UPREZ model convert`. All in
@@ -13,7 +13,11 @@ Milliseconds a frame: the time of N + 2 frames less that of 2, over N, so that l
 round runs every row once, in turn. Medians over the rounds, of the clock and of the processor's seconds; PSNR of 2 frames against engine=cpu at fp32.
 Precision is left to each engine, as dnn_processing leaves it: OpenVINO by itself computes in bf16 where the
 processor has instructions for it, in both filters; a row has it at fp32. dnn_processing's OpenVINO is told
-layout=nchw: without it the picture is not the network's."""
+layout=nchw: without it the picture is not the network's.
+
+--share: instead, what of a run (decoded, enlarged as yuv420p, to null) is neither the network, timed alone by
+`UPREZ bench --network`, nor decoding: by the clock, and of the processor's time. Below 0 is noise, or frames in
+flight overlapping what the network alone leaves idle."""
 import argparse
 import os
 import resource
@@ -30,22 +34,52 @@ for name in ("ffmpeg", "uprez", "checkpoint", "torchscript", "clip"):
 p.add_argument("--rounds", type=int, default=5)
 p.add_argument("--frames", type=int, default=8)
 p.add_argument("--x264", action="store_true")
+p.add_argument("--share", action="store_true")
 p.add_argument("--start", default="0")
 p.add_argument("--size", default="")
 p.add_argument("--only", default="")
 a = p.parse_args()
 
 
-def run(filters, frames, output):
-    """Seconds by the clock, of the processor, and bytes of one run; RuntimeError with ffmpeg's first words."""
+def timed(*command):
+    """Seconds by the clock, of the processor, and bytes of a command; RuntimeError with its first words."""
     begin, used = time.monotonic(), sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-    r = subprocess.run([a.ffmpeg, "-nostdin", "-v", "error", "-y", "-i", clip, "-map", "0:v:0", "-vf", filters,
-                        "-frames:v", str(frames), *output], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
+    r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
     if r.returncode:
         lines = [x for x in r.stderr.decode(errors="replace").split("\n") if x]
         raise RuntimeError(lines[0][:200] if lines else f"exit {r.returncode}")
     return (time.monotonic() - begin, sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - used,
             np.frombuffer(r.stdout, np.uint8))
+
+
+def run(filters, frames, output):
+    return timed(a.ffmpeg, "-nostdin", "-v", "error", "-y", "-i", clip, "-map", "0:v:0", "-vf", filters,
+                 "-frames:v", str(frames), *output)
+
+
+def a_frame(what):
+    """Milliseconds a frame, by the clock and of the processor: what(frames) runs so many."""
+    short, long = what(2), what(a.frames + 2)
+    return np.array([1000 * (long[i] - short[i]) / a.frames for i in (0, 1)])
+
+
+def shares():
+    null = ["-f", "null", "-"]
+    decode = np.median([a_frame(lambda n: run("null", n, null)) for _ in range(a.rounds)], axis=0)
+    print(f"{os.path.basename(a.clip)} {size}, {os.path.basename(a.checkpoint)}, {a.rounds} rounds of {a.frames} frames; "
+          f"ms a frame by the clock / of the processor; decoding {decode[0]:.1f} / {decode[1]:.1f}")
+    for engine in ("cpu", "libtorch", "openvino", "onnxruntime"):
+        f = f"format=yuv420p,uprez=model={a.checkpoint}:engine={engine}"
+        bench = (a.uprez, "bench", "--network", "-m", a.checkpoint, "--engine", engine, "--size", size, "--runs")
+        try:
+            both = [(a_frame(lambda n: run(f, n, null)), a_frame(lambda n: timed(*bench, str(n)))) for _ in range(a.rounds)]
+        except (RuntimeError, subprocess.TimeoutExpired) as e:
+            print(f"{engine:12} absent: {e}")
+            continue
+        whole, network = (np.median([b[i] for b in both], axis=0) for i in (0, 1))
+        rest = (whole - network - decode) / whole * 100
+        print(f"{engine:12} whole {whole[0]:8.1f} / {whole[1]:8.1f}   network {network[0]:8.1f} / {network[1]:8.1f}   "
+              f"the rest {rest[0]:5.1f} % / {rest[1]:5.1f} %")
 
 
 def psnr(x, y):
@@ -61,6 +95,9 @@ with tempfile.TemporaryDirectory() as tmp:
                         "scale=" + a.size.replace("x", ":") if a.size else "null", "-frames:v", str(a.frames + 4), "-c:v", "ffv1", clip], check=True)
     size = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "stream=width,height",
                            "-of", "csv=p=0:s=x", clip], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+    if a.share:
+        shares()
+        raise SystemExit
     # dnn_processing wants a fixed shape here
     onnx = os.path.join(tmp, "m.onnx")
     subprocess.run([a.uprez, "model", "convert", "-q", "--size", size, "--batch", "1", a.checkpoint, onnx], check=True)

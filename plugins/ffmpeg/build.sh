@@ -3,7 +3,7 @@
 #
 # usage: plugins/ffmpeg/build.sh VERSION|SOURCE_DIR [PREFIX] [-- CONFIGURE OPTION…]
 #        plugins/ffmpeg/build.sh --patch SOURCE_DIR|VERSION OUT_DIR
-#   VERSION      5.1, 7.1, 9.0 or a Debian suite: fetched with apt-get source
+#   VERSION      5.1, 7.1, 9.0 or a Debian suite: fetched with apt-get source (8.1: in no Debian; a folder)
 #   SOURCE_DIR   FFmpeg's source; it is copied, never modified
 #   PREFIX       where to install (default: build/ffmpeg-VERSION); bin/ffmpeg lies there
 #   OPTIONS      for FFmpeg's configure, instead of our own choice (x264, x265, NVIDIA's codecs)
