@@ -4,15 +4,21 @@ alone on each engine, network + colour conversion, FFmpeg's dnn_processing with 
 and the whole command. What is missing is a row that says why.
 
 usage: bench/scenarios.sh UPREZ MODEL[=WxH] … [--budget S] [--threads N] [--precision P] [--out DIR]
+                          [--ffmpeg FFMPEG] [--clip FILE] [--engines A,B]
+       bench/scenarios.sh --markdown JSON … [--into FILE]
 
 MODEL is a checkpoint; WxH the input's size, 1280x720 by default. On a processor one picture of a large
-network takes minutes: give a smaller size, which every row then names. Each row measures for about --budget
-seconds, at least one picture after a warm-up. Writes scenarios.json and scenarios.svg into --out.
+network takes minutes: give a smaller size, to which the frames are scaled and which every row then names. Each
+row measures for about --budget seconds, at least one picture after a warm-up. FFMPEG should have our filter and
+dnn_processing; frames are those of --clip, or ffmpeg's test pictures. Writes scenarios.json, scenarios.md and
+scenarios.svg into --out; --markdown makes the tables of such files anew, --into puts them into a page between
+its lines '<!-- scenarios -->' and '<!-- /scenarios -->'.
 
-Columns: fps; x real time (of 24 fps); ms of the network, the conversion, the codecs and what is left; user,
-system and wall ms a picture; MB copied a picture (RECKONED from formats and sizes, not measured: what passes
-between decoder, converter, network and encoder); share of time outside network and codecs (against the
-network-alone row of the same engine)."""
+Columns: fps; x real time (of 24 fps); user, system and wall ms a picture; ms of the stages: the network (that of
+the network-alone row of the same engine), the colour conversion, the codecs (measured without a network) and
+what is left; MB copied a picture (RECKONED from formats and sizes, not measured: what passes between decoder,
+converter, network and encoder); share of time outside network and codecs. FFmpeg and the command are timed by a
+short and a longer run, so that starting up does not count."""
 import argparse
 import html
 import json
@@ -25,7 +31,7 @@ import sys
 import tempfile
 import time
 
-ENGINES = ("cpu", "onnxruntime", "openvino", "libtorch")
+ENGINES = ("cpu", "cuda", "onnxruntime", "openvino", "libtorch", "tensorrt")
 
 
 def spent(who):
@@ -52,6 +58,7 @@ class Case:
         info = json.loads(run([args.uprez, "model", "info", "--json", model])[3])
         self.scale = info["scale"]
         self.network = {}  # engine: ms of the network alone
+        self.alone = {}    # what: ms of the codecs alone
 
     def megabytes(self, kind):
         """Reckoned: yuv420p in and out 1.5 bytes a pixel, float RGB 12; each written and read once."""
@@ -60,6 +67,8 @@ class Case:
         floats = 12 * (pixels + out)
         planes = 1.5 * (pixels + out)
         return {"network": floats, "convert": floats + planes, "own": planes,
+                # dnn_processing: rgb24 each way, to and from float
+                "dnn": floats + planes + 6 * (pixels + out),
                 "command": floats + 2 * planes, "own command": 2 * planes}[kind] / 1e6
 
     def add(self, what, kind, function):
@@ -119,73 +128,144 @@ class Case:
                 "user_ms": (after[0] - user) * 1e3 / len(walls),
                 "system_ms": (after[1] - system) * 1e3 / len(walls)}
 
+    def ffmpeg(self, *options):
+        return run([self.args.ffmpeg, "-nostdin", "-v", "error", "-y", *options])
+
     def clip(self, folder, frames):
         path = os.path.join(folder, "%s-%d.mkv" % (self.size, frames))
         if not os.path.exists(path):
-            run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=%s:r=24" % self.size, "-frames:v",
-                 str(frames), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "fast", path])
+            source = ["-i", self.args.clip] if self.args.clip else ["-f", "lavfi", "-i", "testsrc2=s=%s:r=24" % self.size]
+            self.ffmpeg(*source, "-map", "0:v:0", "-vf", "scale=%d:%d" % (self.width, self.height), "-frames:v",
+                        str(frames), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "fast", path)
         return path
 
-    def two_lengths(self, command, folder):
-        """A picture's cost from a short and a longer run: starting up cancels out."""
-        per = self.network.get("cpu", 1000) / 1e3
-        more = max(2, min(48, int(self.args.budget / per)))
-        a = run(command(self.clip(folder, 2)))
-        b = run(command(self.clip(folder, 2 + more)))
+    def two_lengths(self, command, folder, per=None):
+        """A picture's cost from a short and a longer run: starting up cancels out. per: ms of one, about."""
+        per = (per or min(self.network.values(), default=1000)) / 1e3
+        more = max(2, min(96, int(self.args.budget / per)))
+        short, long = self.clip(folder, 2), self.clip(folder, 2 + more)
+        a, b = run(command(short)), run(command(long))
         wall, user, system = ((b[i] - a[i]) * 1e3 / more for i in range(3))
         if wall <= 0:
             raise RuntimeError("the longer run was not longer: the machine is too busy to tell")
-        return {"wall_ms": wall, "user_ms": user, "system_ms": system, "frames": more}
+        return {"wall_ms": wall, "user_ms": max(0, user), "system_ms": max(0, system), "frames": more}
+
+    def decoding(self, folder):
+        if "decode" not in self.alone:
+            self.alone["decode"] = self.two_lengths(lambda c: [self.args.ffmpeg, "-nostdin", "-v", "error", "-i", c,
+                                                               "-f", "null", "-"], folder, 20)["wall_ms"]
+        return self.alone["decode"]
 
     def codecs(self, folder):
         """Decoding the source and encoding a result of the same size, alone."""
         big = "%d:%d" % (self.width * self.scale, self.height * self.scale)
-        r = self.two_lengths(lambda c: ["ffmpeg", "-v", "error", "-i", c, "-vf", "scale=%s:flags=neighbor" % big,
-                                        "-c:v", "libx264", "-crf", "17", "-threads",
-                                        str(self.args.threads), "-f", "null", "-"], folder)
-        return r["wall_ms"]
+        if "codecs" not in self.alone:
+            self.alone["codecs"] = self.two_lengths(lambda c: [
+                self.args.ffmpeg, "-nostdin", "-v", "error", "-i", c, "-vf", "scale=%s:flags=neighbor" % big, "-c:v",
+                "libx264", "-crf", "17", "-threads", str(self.args.threads), "-f", "null", "-"], folder, 50)["wall_ms"]
+        return self.alone["codecs"]
+
+    def stages(self, row, engine, codec_ms):
+        row["network_ms"] = min(self.network.get(engine, 0), row["wall_ms"])
+        row["codec_ms"] = min(codec_ms, row["wall_ms"] - row["network_ms"])
+        row["rest_ms"] = row["wall_ms"] - row["network_ms"] - row["codec_ms"]
+        return row
+
+    def here(self, engine):
+        """Raises when the network alone did not run."""
+        if engine not in self.network:
+            raise RuntimeError(self.missing.get(engine, "see the network alone"))
 
     def command(self, engine, folder):
+        self.here(engine)
         r = self.two_lengths(lambda c: [self.args.uprez, c, os.path.join(folder, "out.mkv"), "-y", "-q",
                                         "-m", self.model, "--engine", engine, "--precision",
                                         self.args.precision, "--threads", str(self.args.threads),
-                                        "--no-resume"], folder)
-        r["network_ms"] = min(self.network.get(engine, 0), r["wall_ms"])
-        r["codec_ms"] = min(self.codecs(folder), r["wall_ms"] - r["network_ms"])
-        r["rest_ms"] = r["wall_ms"] - r["network_ms"] - r["codec_ms"]
-        return r
+                                        "--no-resume"], folder, self.network[engine])
+        return self.stages(r, engine, self.codecs(folder))
 
     def dnn_processing(self, folder):
-        listing = run(["ffmpeg", "-v", "error", "-h", "filter=dnn_processing"])[3]
+        listing = run([self.args.ffmpeg, "-v", "error", "-h", "filter=dnn_processing"])[3]
         if not re.search(r"^\s+torch\s", listing, re.M):
             raise RuntimeError("this ffmpeg's dnn_processing has no backend 'torch'")
         script = os.path.join(folder, "model.pt")
         run([self.args.uprez, "model", "convert", "-y", self.model, script])
-        return self.two_lengths(lambda c: [
-            "ffmpeg", "-v", "error", "-i", c, "-vf", "format=rgb24,dnn_processing=dnn_backend=torch:model=%s"
-            ":input=x:output=y,format=yuv420p" % script, "-f", "null", "-"], folder)
+        # one request: FFmpeg 9.0.2 crashes with more
+        r = self.two_lengths(lambda c: [
+            self.args.ffmpeg, "-nostdin", "-v", "error", "-i", c, "-vf", "format=rgb24,dnn_processing="
+            "dnn_backend=torch:nireq=1:model=%s,format=yuv420p" % script, "-f", "null", "-"], folder,
+            self.network.get("libtorch"))
+        return self.stages(r, "libtorch", self.decoding(folder))
 
     def filter(self, engine, folder):
-        if " uprez " not in run(["ffmpeg", "-v", "error", "-filters"])[3]:
+        self.here(engine)
+        if " uprez " not in run([self.args.ffmpeg, "-v", "error", "-filters"])[3]:
             raise RuntimeError("this ffmpeg has no filter 'uprez'")
-        return self.two_lengths(lambda c: ["ffmpeg", "-v", "error", "-i", c, "-vf", "uprez=model=%s:engine=%s"
-                                           % (self.model, engine), "-f", "null", "-"], folder)
+        r = self.two_lengths(lambda c: [
+            self.args.ffmpeg, "-nostdin", "-v", "error", "-i", c, "-vf", "uprez=model=%s:engine=%s:precision=%s:threads=%d"
+            % (self.model, engine, self.args.precision, self.args.threads), "-f", "null", "-"], folder,
+            self.network[engine])
+        return self.stages(r, engine, self.decoding(folder))
 
     def all(self, folder):
-        for engine in ENGINES:
+        engines = self.args.engines.split(",")
+        self.missing = {}
+        for engine in engines:
             self.add("network alone, %s" % engine, "network", lambda: self.bench(engine, True))
+            self.missing[engine] = self.rows[-1].get("absent")
         self.add("PyTorch, eager", "network", lambda: self.pytorch(False, folder))
         self.add("PyTorch, torch.compile", "network", lambda: self.pytorch(True, folder))
-        for engine in ENGINES:
+        for engine in engines:
             self.add("network + colour, %s" % engine, "own" if engine == "cpu" else "convert",
                      lambda: self.bench(engine, False))
-        self.add("FFmpeg dnn_processing, LibTorch", "command", lambda: self.dnn_processing(folder))
-        for engine in ENGINES:
+        self.add("FFmpeg dnn_processing, LibTorch", "dnn", lambda: self.dnn_processing(folder))
+        for engine in engines:
             self.add("FFmpeg filter uprez, %s" % engine, "own" if engine == "cpu" else "convert",
                      lambda: self.filter(engine, folder))
-        for engine in ENGINES:
+        for engine in engines:
             self.add("whole command, %s" % engine, "own command" if engine == "cpu" else "command",
                      lambda: self.command(engine, folder))
+
+
+STAGES = (("network_ms", "network"), ("convert_ms", "colour"), ("codec_ms", "codecs"), ("rest_ms", "rest"))
+
+
+def markdown(data):
+    """The tables, a model each; what is absent stands below."""
+    lines = []
+    for model in dict.fromkeys(r["model"] for r in data["rows"]):
+        rows = [r for r in data["rows"] if r["model"] == model]
+        lines += ["### %s, frames of %s" % (model, rows[0]["size"]), "",
+                  "%s; %s, %d threads; %s. ms are a picture's." % (data["machine"], rows[0]["precision"], rows[0]["threads"],
+                                                                   data["versions"]), ""]
+        if rows[0]["size"] != "1280x720":
+            lines += ["The frames were scaled down from 1280x720 for this machine.", ""]
+        lines += ["| scenario | fps | x real time | wall | user | system | " + " | ".join(s[1] for s in STAGES) +
+                  " | MB copied | outside |", "|---|" + "---:|" * (7 + len(STAGES))]
+        for r in rows:
+            if "absent" in r:
+                lines.append("| %s | absent%s" % (r["scenario"], " |" * (7 + len(STAGES))))
+                continue
+            stages = ["%.0f" % r[k] if k in r else "" for k, _ in STAGES]
+            lines.append("| %s | %.3g | %.2g | %.0f | %.0f | %.0f | %s | %.1f | %.0f %% |" %
+                         (r["scenario"], r["fps"], r["real_time"], r["wall_ms"], r["user_ms"], r["system_ms"],
+                          " | ".join(stages), r["mb_copied_reckoned"], 100 * r["share_outside"]))
+        why = {}
+        for r in rows:
+            if "absent" in r:
+                why.setdefault(re.sub(r" \(looked in.*?\)(?=;|$)|/\S*/", " ", r["absent"]), []).append(r["scenario"])
+        lines += [""] + ["Absent: %s: %s" % ("; ".join(s), re.sub(r" +", " ", reason)) for reason, s in why.items()] + [""]
+    return "\n".join(lines)
+
+
+def put_into(path, text):
+    begin, end = "<!-- scenarios -->\n", "<!-- /scenarios -->\n"
+    with open(path) as f:
+        page = f.read()
+    if begin not in page or end not in page:
+        raise SystemExit("%s has no lines %s%s" % (path, begin, end))
+    with open(path, "w") as f:
+        f.write(page[:page.index(begin)] + begin + "\n" + text + "\n" + page[page.index(end):])
 
 
 def text_of(r):
@@ -223,29 +303,69 @@ def plot(rows, path):
                 (y, "\n".join(lines)))
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("uprez")
-    p.add_argument("model", nargs="+", help="MODEL or MODEL=WxH")
-    p.add_argument("--budget", type=float, default=5, help="seconds a row")
-    p.add_argument("--threads", type=int, default=os.cpu_count())
-    p.add_argument("--precision", default="fp32")
-    p.add_argument("--out", default=".")
-    args = p.parse_args()
-    args.uprez = shutil.which(args.uprez) or args.uprez
-    print("load %.1f on %d processors; sizes are as given, frames as many as fit %g s a row"
-          % (os.getloadavg()[0], os.cpu_count(), args.budget))
-    rows = []
+def versions(args):
+    """What took part, as far as it is here."""
+    said = [run([args.uprez, "--version"])[3].split("\n")[0],
+            run([args.ffmpeg, "-version"])[3].split(" Copyright")[0].replace("version ", "")]
+    for name in ("torch",):
+        try:
+            said.append("%s %s" % (name, __import__(name).__version__))
+        except ImportError:
+            pass
+    for e in json.loads(run([args.uprez, "devices", "--json"])[3]):
+        said += ["%s %s" % (e["engine"], d["version"]) for d in e["devices"] if d.get("version")]
+    return ", ".join(dict.fromkeys(said))
+
+
+def measure(args):
+    args.uprez = os.path.abspath(shutil.which(args.uprez) or args.uprez)
+    level = run([args.uprez, "devices"])[3].split("\n")[0]
+    data = {"machine": "%s, load %.1f at the start" % (level, os.getloadavg()[0]), "versions": versions(args), "rows": []}
+    print("%s; sizes are as given, frames as many as fit %g s a row" % (data["machine"], args.budget))
+    start = time.perf_counter()
     for item in args.model:
         found = re.fullmatch(r"(.*)=(\d+x\d+)", item)
         model, size = found.groups() if found else (item, "1280x720")
         with tempfile.TemporaryDirectory() as folder:
-            case = Case(args, model, size)
+            case = Case(args, os.path.abspath(model) if os.path.exists(model) else model, size)
             case.all(folder)
-        rows += case.rows
+        data["rows"] += case.rows
+    print("%.0f s in all" % (time.perf_counter() - start))
+    os.makedirs(args.out, exist_ok=True)
     with open(os.path.join(args.out, "scenarios.json"), "w") as f:
-        json.dump(rows, f, indent=1)
-    plot(rows, os.path.join(args.out, "scenarios.svg"))
+        json.dump(data, f, indent=1)
+    with open(os.path.join(args.out, "scenarios.md"), "w") as f:
+        f.write(markdown(data))
+    plot(data["rows"], os.path.join(args.out, "scenarios.svg"))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("uprez", nargs="?")
+    p.add_argument("model", nargs="*", help="MODEL or MODEL=WxH")
+    p.add_argument("--budget", type=float, default=5, help="seconds a row")
+    p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--precision", default="fp32")
+    p.add_argument("--engines", default=",".join(ENGINES))
+    p.add_argument("--ffmpeg", default="ffmpeg")
+    p.add_argument("--clip")
+    p.add_argument("--out", default=".")
+    p.add_argument("--markdown", nargs="+", metavar="JSON")
+    p.add_argument("--into")
+    args = p.parse_args()
+    if args.markdown:
+        tables = []
+        for path in args.markdown:
+            with open(path) as f:
+                tables.append(markdown(json.load(f)))
+        if args.into:
+            put_into(args.into, "\n".join(tables))
+        else:
+            print("\n".join(tables))
+        return 0
+    if not args.uprez or not args.model:
+        p.error("a program and models, or --markdown")
+    measure(args)
     return 0
 
 
