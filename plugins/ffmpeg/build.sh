@@ -54,8 +54,6 @@ prefix=${prefix:-$root/build/ffmpeg-$version}
 mkdir -p "$prefix"
 prefix=$(cd "$prefix" && pwd)
 jobs=$(nproc)
-log=$prefix/build.log
-: >"$log"
 step() { # WHAT COMMAND…: quiet unless it fails
     echo "$1 …"
     shift
@@ -70,6 +68,8 @@ else
     # shellcheck disable=SC2086
     packages_need $packages_build nasm make
 fi
+log=$prefix/build.log
+: >"$log"
 meson_dir=$work/uprez
 step "Configuring libuprez" meson setup "$meson_dir" "$root" --buildtype=release --prefix="$prefix" --libdir=lib -Dtests=disabled
 step "Building libuprez" ninja -C "$meson_dir"
