@@ -5,10 +5,10 @@ usage: bench/engines_vs_python.py UPREZ MODEL… [--runtime NAME …] [--size Wx
            [--threads N] [--precision P] [--seconds S] [--openvino-python PYTHON] [--json FILE]
 
 MODEL is a checkpoint that uprez reads; the runtimes get the ONNX file that `uprez model convert` writes
-of it (LibTorch: the same network as TorchScript). Both sides compute the network alone: `uprez bench
---network` against session.run / infer / forward with a fixed float input. Rounds alternate between the two;
-the ratio is Python's median over ours (1.00: equally fast, above: ours is faster). A runtime that is
-missing on either side is a row that says so.
+of it (ONNX Runtime's fp16: in fp16; LibTorch: the same network as TorchScript). Both sides compute the
+network alone: `uprez bench --network` against session.run / infer / forward with a fixed float input.
+Rounds alternate between the two; the ratio is Python's median over ours (1.00: equally fast, above: ours is
+faster). A runtime that is missing on either side is a row that says so.
 
 The other side runs in a process of its own (`--worker`, used by this program itself), so that a runtime
 installed elsewhere can be measured with --openvino-python PYTHON."""
@@ -34,6 +34,8 @@ def worker(runtime, path, width, height, threads, precision):
         options.intra_op_num_threads = threads
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
+        if session.get_inputs()[0].type == "tensor(float16)":
+            x = x.astype(np.float16)
         version, run = ort.__version__, lambda: session.run(None, {name: x})
     elif runtime == "openvino":
         import openvino as ov
@@ -104,7 +106,9 @@ def convert(args, model, runtime, folder):
     out = os.path.join(folder, "model." + ("pt" if runtime == "libtorch" else "onnx"))
     if os.path.exists(out):
         os.unlink(out)
-    done = subprocess.run([args.uprez, "model", "convert", model, out], capture_output=True, text=True)
+    half = ["--fp16"] if runtime == "onnxruntime" and args.precision == "fp16" else []
+    done = subprocess.run([args.uprez, "model", "convert", model, out, *half], capture_output=True,
+                          text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
     return out

@@ -584,6 +584,59 @@ static void order_and_batches(void **state)
     graph_model_free(m);
 }
 
+/* Parts to do: those are as in the whole picture, what lies apart is neither computed nor written. */
+static void parts_alone(void **state)
+{
+    (void)state;
+    static const UprezRect rects[][2] = {
+        {{3, 0, 20, 1}}, {{0, 255, 2, 3}}, {{1, 100, 3, 4}, {100, 303, 1, 9}}, {{0, 5, 100, 0}},
+    };
+    static const Case cases[] = {{0, 1, 0}, {32, 1, 0}, {32, 3, 0}};
+    const GraphBuild nets[] = {graph_srvgg, graph_deep}; /* tiles that are cut, and that fade */
+    for (int n = 0; n < 2 * 3 * 2; n++) {
+        const Case c = cases[n % 3];
+        UprezModel *m = graph_model(nets[n / 6], 3);
+        UprezPicture *src = picture(n / 3 % 2 ? "yuv420p" : "gbrpf32le", 60, 180, 4), *whole, *dst;
+        fake = (Fake){.facts.slots = 2};
+        whole = run_one(&fake_engine, m, c, src);
+        const int all = fake.runs, bytes = src->format.depth == 32 ? 4 : 1;
+        const UpzShape s = shape_of(src);
+        UpzEngine *e;
+        open_for(&e, &fake_engine, m, c);
+        assert_int_equal(upz_tensor_plan(e, &s, 0, &plan, &err), 0);
+        assert_int_equal(uprez_picture_alloc(&dst, &s.dst, plan.width, plan.height, &err), 0);
+        dst->color = s.dst_color;
+        for (int k = 0; k < UPZ_COUNT(rects); k++) {
+            UprezRect q[2] = {rects[k][0], rects[k][1]}; /* given for 360 rows */
+            for (int i = 0; i < 2; i++) q[i].y = q[i].y * dst->height / 360;
+            fake.runs = 0;
+            memset(dst->plane[0], 77, (size_t)dst->stride[0] * (size_t)dst->height);
+            UpzTask t = {.src = src, .dst = dst, .todo = q, .n_todo = q[1].w ? 2 : 1};
+            assert_int_equal(upz_tensor_submit(e, &t), 0);
+            assert_int_equal(upz_tensor_wait(e, &t, -1), 0);
+            assert_int_equal(t.result, 0);
+            if (!q[0].h) assert_int_equal(fake.runs, 0);
+            else if (c.tile && c.batch == 1) assert_true(fake.runs < all && fake.runs > 0);
+            for (int y = 0; y < dst->height; y++) {
+                const char *a = (char *)dst->plane[0] + y * dst->stride[0];
+                const char *b = (char *)whole->plane[0] + y * whole->stride[0];
+                bool todo = false, near = false;
+                for (int i = 0; i < t.n_todo; i++) {
+                    todo |= q[i].h && y >= q[i].y && y < q[i].y + q[i].h;
+                    near |= q[i].h && y > q[i].y - 16 && y < q[i].y + q[i].h + 16;
+                }
+                if (todo) assert_memory_equal(a, b, (size_t)(dst->width * bytes));
+                for (int x = 0; x < dst->width * bytes && !near; x++) assert_int_equal(a[x], 77);
+            }
+        }
+        upz_tensor_close(&e);
+        uprez_picture_unref(&src);
+        uprez_picture_unref(&dst);
+        uprez_picture_unref(&whole);
+        graph_model_free(m);
+    }
+}
+
 static UprezPicture *result_for(const UprezPicture *src)
 {
     UprezPicture *dst;
@@ -873,6 +926,7 @@ int main(void)
         cmocka_unit_test(least_and_largest_sizes),
         cmocka_unit_test(less_memory),
         cmocka_unit_test(order_and_batches),
+        cmocka_unit_test(parts_alone),
         cmocka_unit_test(flow),
         cmocka_unit_test(errors_stay_with_their_pictures),
         cmocka_unit_test(luma_networks),

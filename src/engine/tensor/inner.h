@@ -12,12 +12,13 @@
 #define UPZ_TENSOR_BATCH 16
 #define UPZ_TENSOR_FRAMES 32     /* in flight, at most */
 #define UPZ_TENSOR_STORE_ROWS 16 /* that one group of stored rows may need */
+#define UPZ_TENSOR_BAND 16       /* rows of one piece of work; a multiple of every store group */
 
 /* A picture in work. Its tiles start in order, row after row. */
 typedef struct UpzTensorFrame {
     UpzTask *task;
     int64_t number;
-    int left;        /* tiles not finished */
+    int left;        /* tiles not finished, of those that are wanted */
     int next_added;  /* tile whose turn it is to be blended: sums have one order */
     int sum;         /* which of the engine's sums it uses, -1 none yet */
     int result;      /* the first error */
@@ -94,6 +95,11 @@ struct UpzEngine {
 };
 
 static inline int upz_tensor_tiles(const struct UpzEngine *e) { return e->x.n * e->y.n; }
+
+/* True when some of the result's rows y0 … y1 - 1 are to do. */
+bool upz_tensor_wanted(const UpzTask *task, int64_t y0, int64_t y1);
+/* The frame's first tile from `tile` on that has a part in rows to do; all: there is none. */
+int upz_tensor_next_tile(const struct UpzEngine *e, const UpzTensorFrame *frame, int tile);
 
 /* Calls fn(arg) on a thread of its own and returns what it does. Runtimes are set up there, so that
  * the caller's threads get no team of OpenMP's (UpzRuntimeFacts.one_thread). */

@@ -7,7 +7,7 @@
 #include "engine/tensor/inner.h"
 #include "picture/format.h"
 
-#define BAND 16  /* rows; a multiple of every store group */
+#define BAND UPZ_TENSOR_BAND
 #define MARGIN 8 /* source px beside a tile, so that chroma is interpolated as in the whole picture;
                     a multiple of every chroma step */
 
@@ -203,6 +203,27 @@ static void add_band(void *arg, int index, int worker)
     }
 }
 
+bool upz_tensor_wanted(const UpzTask *task, int64_t y0, int64_t y1)
+{
+    for (int i = 0; i < task->n_todo; i++) {
+        const UprezRect *r = &task->todo[i];
+        if (r->w > 0 && r->h > 0 && r->y < y1 && r->y + (int64_t)r->h > y0) return true;
+    }
+    return !task->n_todo;
+}
+
+/* Whole rows of tiles are left out: a row is stored from edge to edge. */
+int upz_tensor_next_tile(const UpzEngine *e, const UpzTensorFrame *frame, int tile)
+{
+    const int margin = BAND + UPZ_TENSOR_STORE_ROWS;
+    for (; tile < upz_tensor_tiles(e); tile = (tile / e->x.n + 1) * e->x.n) {
+        int from, to;
+        upz_tiles_range(&e->y, tile / e->x.n, &from, &to);
+        if (upz_tensor_wanted(frame->task, from - margin, (int64_t)to + margin)) break;
+    }
+    return tile;
+}
+
 static Out out_of(UpzEngine *e, UpzTensorFrame *frame, const UpzTensorSlot *slot, int i)
 {
     const UpzTensorShape *t = &e->tensor;
@@ -226,7 +247,7 @@ void upz_tensor_add(UpzEngine *e, const UpzTensorSlot *slot, int i)
     Out o = out_of(e, job->frame, slot, i);
     o.sum = e->sums[job->frame->sum];
     o.tile = job->tile;
-    if (e->blend && !job->tile) {
+    if (e->blend && job->tile == upz_tensor_next_tile(e, job->frame, 0)) {
         const int rows = e->dst_h * e->tensor.out_channels;
         upz_pool_for(e->ctx->pool, (rows + BAND - 1) / BAND, clear_band, &o);
     }
@@ -247,6 +268,7 @@ static void store_band(void *arg, int index, int worker)
     const float *const *const planes[3] = {rows[0], rows[1], rows[2]};
     int there[UPZ_TENSOR_STORE_ROWS]; /* which row lies in each place of a ring of unpacked ones */
     float *ring = o->scratch[worker] + upz_store_scratch(&e->store) / sizeof(float);
+    if (!upz_tensor_wanted(o->frame->task, index * BAND, end)) return;
     for (int i = 0; i < n; i++) there[i] = -1;
     int nan = 0;
     for (int y = index * BAND; y < end; y += group) {

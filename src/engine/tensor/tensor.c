@@ -14,6 +14,7 @@
 
 /* ---- the slots' threads; the lock is held between the lines that say otherwise ---- */
 
+/* Tiles that nobody took, or more: those that are not wanted count. */
 static int64_t pending(const UpzEngine *e)
 {
     return (e->submitted - e->next_frame) * upz_tensor_tiles(e) - e->next_tile;
@@ -49,6 +50,23 @@ static void finish_tiles(UpzEngine *e, UpzTensorFrame *f, int tiles)
     pthread_cond_broadcast(&e->done);
 }
 
+/* How many tiles are wanted from `tile` on. */
+static int count_tiles(const UpzEngine *e, const UpzTensorFrame *f, int tile)
+{
+    int n = 0;
+    while ((tile = upz_tensor_next_tile(e, f, tile)) < upz_tensor_tiles(e)) tile++, n++;
+    return n;
+}
+
+/* The next tile is taken by somebody, or by nobody. */
+static void step(UpzEngine *e, UpzTensorFrame *f, int tile)
+{
+    e->next_tile = upz_tensor_next_tile(e, f, tile);
+    if (e->next_tile < upz_tensor_tiles(e)) return;
+    e->next_frame++;
+    e->next_tile = 0;
+}
+
 /* Images for one run into the slot, in order; none: the batch is not worth starting yet. */
 static void collect(UpzEngine *e, UpzTensorSlot *slot)
 {
@@ -56,16 +74,16 @@ static void collect(UpzEngine *e, UpzTensorSlot *slot)
     if (pending(e) < e->tensor.batch && e->next_frame >= e->flush) return;
     while (slot->n < e->tensor.batch && e->next_frame < e->submitted) {
         UpzTensorFrame *f = frame_at(e, e->next_frame);
-        const int tiles = upz_tensor_tiles(e);
-        if (f->result < 0) { /* nobody wants the rest of it */
-            const int rest = tiles - e->next_tile;
-            e->next_frame++, e->next_tile = 0;
+        const int tile = upz_tensor_next_tile(e, f, e->next_tile);
+        if (f->result < 0 || tile == upz_tensor_tiles(e)) { /* nobody wants the rest of it */
+            const int rest = count_tiles(e, f, tile);
+            step(e, f, upz_tensor_tiles(e));
             finish_tiles(e, f, rest);
             continue;
         }
         if (!take_sum(e, f)) break;
-        slot->jobs[slot->n++] = (UpzTensorJob){f, e->next_tile};
-        if (++e->next_tile == tiles) e->next_frame++, e->next_tile = 0;
+        slot->jobs[slot->n++] = (UpzTensorJob){f, tile};
+        step(e, f, tile + 1);
     }
 }
 
@@ -79,7 +97,8 @@ static void deliver(UpzEngine *e, UpzTensorSlot *slot, int i, int result, const 
         f->err = *err;
     }
     if (e->blend) /* the order of a sum shall not depend on who is first */
-        while (f->next_added != job->tile) pthread_cond_wait(&e->work, &e->lock);
+        while (upz_tensor_next_tile(e, f, f->next_added) != job->tile)
+            pthread_cond_wait(&e->work, &e->lock);
     if (f->result >= 0) {
         pthread_mutex_unlock(&e->lock);
         if (e->n_sums) upz_tensor_add(e, slot, i);
@@ -87,7 +106,7 @@ static void deliver(UpzEngine *e, UpzTensorSlot *slot, int i, int result, const 
         pthread_mutex_lock(&e->lock);
     }
     if (e->blend) {
-        f->next_added++;
+        f->next_added = job->tile + 1;
         pthread_cond_broadcast(&e->work);
     }
     if (e->n_sums && f->left == 1 && f->result >= 0) {
@@ -348,8 +367,8 @@ int upz_tensor_submit(UpzEngine *e, UpzTask *task)
     UpzTensorFrame *f = frame_at(e, e->submitted);
     const int r = f->busy ? UPREZ_AGAIN : 0;
     if (!r) {
-        *f = (UpzTensorFrame){.task = task, .number = e->submitted++, .sum = -1, .busy = true,
-                              .left = upz_tensor_tiles(e)};
+        *f = (UpzTensorFrame){.task = task, .number = e->submitted++, .sum = -1, .busy = true};
+        f->left = count_tiles(e, f, 0);
         task->priv = f;
         if (pending(e) >= e->tensor.batch) pthread_cond_broadcast(&e->work);
     }
