@@ -86,6 +86,7 @@ class Case:
             row["absent"] = " ".join(str(error).split())[:240]
         self.rows.append(row)
         print(text_of(row), flush=True)
+        self.args.save()  # what is there is kept when the rest is cut off
 
     def bench(self, engine, network):
         command = [self.args.uprez, "bench", "-m", self.model, "--engine", engine, "--size", self.size,
@@ -101,13 +102,16 @@ class Case:
         row["convert_ms"] = row["wall_ms"] - row["network_ms"]
         return row
 
+    def loaded(self, folder):
+        import spandrel
+        out = os.path.join(folder, "model.safetensors")
+        run([self.args.uprez, "model", "convert", "-y", self.model, out])
+        return spandrel.ModelLoader(device="cpu").load_from_file(out).model.float().eval()
+
     def pytorch(self, compiled, folder):
         import torch
         torch.set_num_threads(self.args.threads)
-        out = os.path.join(folder, "model.safetensors")
-        run([self.args.uprez, "model", "convert", "-y", self.model, out])
-        import spandrel
-        net = spandrel.ModelLoader().load_from_file(out).model.eval()
+        net = self.loaded(folder)
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.args.precision, torch.float32)
         net = net.to(dtype, memory_format=torch.channels_last)
         x = torch.rand(1, 3, self.height, self.width, dtype=dtype)
@@ -116,7 +120,8 @@ class Case:
             net = torch.compile(net)
         walls = []
         with torch.inference_mode():
-            net(x)
+            for _ in range(2 if compiled else 1):
+                net(x)
             user, system = spent(resource.RUSAGE_SELF)
             end = time.perf_counter() + self.args.budget
             while not walls or time.perf_counter() < end:
@@ -188,8 +193,10 @@ class Case:
         listing = run([self.args.ffmpeg, "-v", "error", "-h", "filter=dnn_processing"])[3]
         if not re.search(r"^\s+torch\s", listing, re.M):
             raise RuntimeError("this ffmpeg's dnn_processing has no backend 'torch'")
+        import torch  # traced, as people do it today
         script = os.path.join(folder, "model.pt")
-        run([self.args.uprez, "model", "convert", "-y", self.model, script])
+        with torch.inference_mode():
+            torch.jit.trace(self.loaded(folder), torch.rand(1, 3, self.height, self.width)).save(script)
         # one request: FFmpeg 9.0.2 crashes with more
         r = self.two_lengths(lambda c: [
             self.args.ffmpeg, "-nostdin", "-v", "error", "-i", c, "-vf", "format=rgb24,dnn_processing="
@@ -321,6 +328,16 @@ def measure(args):
     args.uprez = os.path.abspath(shutil.which(args.uprez) or args.uprez)
     level = run([args.uprez, "devices"])[3].split("\n")[0]
     data = {"machine": "%s, load %.1f at the start" % (level, os.getloadavg()[0]), "versions": versions(args), "rows": []}
+    os.makedirs(args.out, exist_ok=True)
+
+    def save():
+        with open(os.path.join(args.out, "scenarios.json"), "w") as f:
+            json.dump(data, f, indent=1)
+        with open(os.path.join(args.out, "scenarios.md"), "w") as f:
+            f.write(markdown(data))
+        plot(data["rows"], os.path.join(args.out, "scenarios.svg"))
+
+    args.save = save
     print("%s; sizes are as given, frames as many as fit %g s a row" % (data["machine"], args.budget))
     start = time.perf_counter()
     for item in args.model:
@@ -328,15 +345,9 @@ def measure(args):
         model, size = found.groups() if found else (item, "1280x720")
         with tempfile.TemporaryDirectory() as folder:
             case = Case(args, os.path.abspath(model) if os.path.exists(model) else model, size)
+            case.rows = data["rows"]
             case.all(folder)
-        data["rows"] += case.rows
     print("%.0f s in all" % (time.perf_counter() - start))
-    os.makedirs(args.out, exist_ok=True)
-    with open(os.path.join(args.out, "scenarios.json"), "w") as f:
-        json.dump(data, f, indent=1)
-    with open(os.path.join(args.out, "scenarios.md"), "w") as f:
-        f.write(markdown(data))
-    plot(data["rows"], os.path.join(args.out, "scenarios.svg"))
 
 
 def main():
