@@ -1,5 +1,8 @@
 /* Entry: signals, the log on stderr, and which command runs. */
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +118,17 @@ static int run(int argc, char **argv)
     return upz_cmd_upscale(argc, argv);
 }
 
+/* Runtimes such as LibTorch allocate a network's maps anew for every picture: they shall get the pages
+ * that they gave back, not cleared ones from the system each time. */
+static void keep_memory(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_ARENA_MAX, 1); /* those of other threads hold 64 MiB in one piece at most */
+    if (mallopt(M_MMAP_THRESHOLD, 1 << 30) || mallopt(M_MMAP_THRESHOLD, 32 << 20))
+        mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     struct sigaction sa = {.sa_handler = on_signal};
@@ -123,6 +137,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
     signal(SIGXFSZ, SIG_IGN); /* so is a limit on a file's size */
     setenv("SVT_LOG", "0", 0); /* SVT-AV1 tells its settings otherwise */
+    keep_memory();
 
     int code = run(argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout)) return code;
