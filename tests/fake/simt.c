@@ -362,9 +362,16 @@ static void check_written(SimtThread *t, const SimtGranule *g, uint32_t a, uint8
                   "two", what, a - SIMT_BASE, writer);
 }
 
-static void note_read(SimtThread *t, uint32_t a, uint8_t mask)
+static void note_read(SimtThread *t, uint32_t a, uint8_t mask, bool all_lanes)
 {
     uint32_t *r = &reads_of(a)[t->warp->index], clock = t->warp->clock[t->warp->index];
+    SimtGranule *g = simt_granule(a);
+    uint16_t several = (uint16_t)(SIMT_SEVERAL | t->warp->index);
+    bool same = g->read_clock == clock && (g->read_thread == several ||
+                                           (g->read_thread / 32 == t->warp->index &&
+                                            g->read_thread != t->index));
+    g->read_thread = all_lanes || same ? several : (uint16_t)t->index;
+    g->read_clock = clock;
     *r = *r >> 8 == clock ? *r | mask : clock << 8 | mask;
 }
 
@@ -380,13 +387,20 @@ static void check_overwrite(SimtThread *t, uint32_t a, uint8_t mask, const char 
         if ((r[w] & mask) && w != t->warp->index && r[w] >> 8 > t->warp->clock[w])
             simt_fail("%s shared memory at offset %u, which warp %u read: nothing between orders the "
                       "two", what, a - SIMT_BASE, w);
+    if (g->read_clock == t->warp->clock[t->warp->index] && (r[t->warp->index] & mask) &&
+        r[t->warp->index] >> 8 == g->read_clock &&
+        (g->read_thread & SIMT_SEVERAL ? (g->read_thread ^ SIMT_SEVERAL) == t->warp->index
+                                       : g->read_thread / 32 == t->warp->index &&
+                                             g->read_thread != t->index))
+        simt_fail("%s shared memory at offset %u, which other lanes of its warp read: no dev_warp_sync "
+                  "is between", what, a - SIMT_BASE);
 }
 
-uint8_t *simt_read(SimtThread *t, uint32_t a, unsigned bytes)
+uint8_t *simt_read(SimtThread *t, uint32_t a, unsigned bytes, bool all_lanes)
 {
     check_place(a, bytes, bytes, "reads");
     check_written(t, simt_granule(a), a, halves(a, bytes), "reads");
-    note_read(t, a, halves(a, bytes));
+    note_read(t, a, halves(a, bytes), all_lanes);
     return bytes_at(a);
 }
 
@@ -437,7 +451,7 @@ void simt_written(SimtThread *t, uint32_t a) { note_write(t, a, 0xff, false); }
 
 #define GETS(type, a) \
     type v; \
-    memcpy(&v, simt_read(simt_now, a, sizeof v), sizeof v); \
+    memcpy(&v, simt_read(simt_now, a, sizeof v, false), sizeof v); \
     return v
 #define PUTS(a, v) memcpy(simt_write(simt_now, a, sizeof(v), false), &(v), sizeof(v))
 UpzVec4 dev_get16(uint32_t a) { GETS(UpzVec4, a); }

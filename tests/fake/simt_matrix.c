@@ -46,7 +46,7 @@ static void load_matrices(SimtWarp *w, bool trans)
 {
     uint16_t m[4][8][8];
     for (int l = 0; l < 32; l++)
-        memcpy(m[l / 8][l % 8], simt_read(&w->threads[l], (uint32_t)w->threads[l].args.x, 16), 16);
+        memcpy(m[l / 8][l % 8], simt_read(&w->threads[l], (uint32_t)w->threads[l].args.x, 16, true), 16);
     for (int l = 0; l < 32; l++) {
         uint32_t *r = w->threads[l].args.out;
         int i = l / 4, j = l % 4 * 2;

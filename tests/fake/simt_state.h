@@ -66,10 +66,13 @@ struct SimtWarp {
 
 /* 16 bytes of shared memory. Masks: halves, the lowest address in bit 0. */
 typedef struct SimtGranule {
-    uint32_t write_clock, write_fences;
-    uint16_t write_thread, coming, leaving; /* copies and wgmma in flight */
+    uint32_t write_clock, write_fences, read_clock;
+    uint16_t write_thread, read_thread;     /* read: the last, or SIMT_SEVERAL */
+    uint16_t coming, leaving;               /* copies and wgmma in flight */
     uint8_t write_mask, all_lanes, bar; /* bar: halves that are an mbarrier's */
 } SimtGranule;
+
+#define SIMT_SEVERAL 0x8000u /* or-ed with the warp */
 
 typedef struct SimtMbar {
     uint32_t at;
@@ -123,7 +126,7 @@ bool simt_meet(SimtMeeting *meeting, SimtOp op, const char *name);
 void simt_part(SimtMeeting *meeting);
 
 /* Shared memory: bounds, alignment and races of an access by a thread; the bytes. */
-uint8_t *simt_read(SimtThread *t, uint32_t a, unsigned bytes);
+uint8_t *simt_read(SimtThread *t, uint32_t a, unsigned bytes, bool all_lanes);
 uint8_t *simt_write(SimtThread *t, uint32_t a, unsigned bytes, bool all_lanes);
 uint8_t *simt_range(uint32_t a, uint32_t bytes, const char *what); /* multiples of 16 */
 SimtGranule *simt_granule(uint32_t a);

@@ -84,7 +84,7 @@ static void barriers(void **state)
     uint32_t *a = memory(8 * 256 * 4), *out = memory(36);
     Params p = {.a = at(a), .out = at(out)};
     static const char *const text[] = {
-        NULL, "nothing between orders the two", "writes 4 bytes of shared memory at offset -4",
+        NULL, "shared memory at offset", "writes 4 bytes of shared memory at offset -4",
         "deadlock: threads 0-127 wait for barrier 0 of 256 threads; threads 128-255 have ended",
         "not aligned to 16", "thread 77: reads 4 bytes at global", "barrier 3 of 100 threads",
         "shared memory at offset 1024; it has 1024"};
@@ -208,7 +208,7 @@ static void matrices(void **state)
 }
 
 /* stmatrix and ldmatrix transposed undo each other; shuffles. 1: without dev_warp_sync, 2: the warp is
- * not together */
+ * not together, 3: written again while others may still read, 4: the same with plain reads */
 UPZ_KERNEL(transposed, Params, 32, 1)
 {
     uint32_t s = dev_shared(), lane = dev_thread(), r[4], back[4], plain[4];
@@ -222,6 +222,13 @@ UPZ_KERNEL(transposed, Params, 32, 1)
         uint32_t from = dev_shfl_xor(back[i], 3);
         dev_store4(p.out + (i * 32 + lane) * 4, dev_shfl(from, (int)(lane ^ 3)));
         dev_store4(p.out + (128 + i * 32 + lane) * 4, plain[i]);
+    }
+    if (p.mistake == 3) dev_put4(s + lane * 16, 0);
+    if (p.mistake == 4) {
+        dev_warp_sync();
+        dev_get4(s + lane * 4);
+        dev_shfl(0, 0);
+        dev_put4(s + (lane ^ 4) * 4, 0);
     }
     if (dev_elect()) dev_store4(p.out + 1024, lane);
 }
@@ -247,6 +254,10 @@ static void transposing(void **state)
     fails(&simt_kernel_transposed, &p, 32, 512, "nothing between orders the two");
     p.mistake = 2;
     fails(&simt_kernel_transposed, &p, 32, 512, "the warp is not together");
+    p.mistake = 3;
+    fails(&simt_kernel_transposed, &p, 32, 512, "other lanes of its warp read");
+    p.mistake = 4;
+    fails(&simt_kernel_transposed, &p, 32, 512, "other lanes of its warp read");
     drop(out);
 }
 
