@@ -102,6 +102,7 @@ void dev_wgmma_commit(void);
 void dev_wgmma_wait(int n);
 UPZ_DEV void dev_wgmma_own(float d[64]) {}
 void dev_wgmma128(float d[64], uint64_t a, uint64_t b);
+void dev_wgmma128_regs(float d[64], const uint32_t a[4], uint64_t b);
 void dev_regs_more(int n);
 void dev_regs_less(int n);
 void dev_grid_wait(void);

@@ -141,6 +141,7 @@ void dev_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
 
 typedef struct Product {
     uint64_t a, b;
+    const uint32_t *regs[128]; /* of the lanes, read when the product is done; NULL: a */
     uint32_t group;
     bool done;
 } Product;
@@ -249,21 +250,37 @@ static void issue(unsigned group)
             }
         }
     }
-    hold(simt_now, x->x, TILE_M, "wgmma reads");
+    if (!x->a) hold(simt_now, x->x, TILE_M, "wgmma reads");
     hold(simt_now, x->y, TILE_N, "wgmma reads");
     s->products = simt_more(s->products, &s->cap, s->n, sizeof *s->products);
-    s->products[s->n++] = (Product){x->x, x->y, first->wgmma_group, false};
+    Product *product = &s->products[s->n++];
+    *product = (Product){.a = x->x, .b = x->y, .group = first->wgmma_group};
+    for (int l = 0; l < 128; l++) product->regs[l] = first[l].args.a;
 }
 
-void dev_wgmma128(float d[64], uint64_t a, uint64_t b)
+static void wgmma(float d[64], const uint32_t *regs, uint64_t a, uint64_t b)
 {
     unsigned group = simt_now->warp->index / 4;
     SimtMeeting *m = &simt_block.groups[group];
     if (simt_block.n_warps < group * 4 + 4) simt_fail("wgmma in a warpgroup that is not whole");
-    simt_now->args = (SimtArgs){d, NULL, NULL, a, b};
+    simt_now->args = (SimtArgs){d, regs, NULL, a, b};
     if (!simt_meet(m, SIMT_WGMMA, "wgmma")) return;
     issue(group);
     simt_part(m);
+}
+
+void dev_wgmma128(float d[64], uint64_t a, uint64_t b) { wgmma(d, NULL, a, b); }
+void dev_wgmma128_regs(float d[64], const uint32_t a[4], uint64_t b) { wgmma(d, a, 0, b); }
+
+/* Row m of A: from shared memory, or from the lanes' registers, laid out as dev_mma's. */
+static void row_of_a(const Product *p, uint32_t m, uint16_t h[TILE_K])
+{
+    for (uint32_t k = 0; k < TILE_K; k += 8) {
+        if (!p->regs[0])
+            memcpy(h + k, simt_range(core_row(p->a, m, k / 8), 16, "wgmma reads"), 16);
+        for (uint32_t i = 0; p->regs[0] && i < 4; i++)
+            memcpy(h + k + i * 2, &p->regs[m / 16 * 32 + m % 8 * 4 + i][k / 8 * 2 + m / 8 % 2], 4);
+    }
 }
 
 static void multiply(Sum *s, const Product *p)
@@ -277,12 +294,11 @@ static void multiply(Sum *s, const Product *p)
             for (uint32_t i = 0; i < 8; i++) b[k + i][n] = (double)simt_float(h[i]);
         }
     for (uint32_t m = 0; m < TILE_M; m++) {
-        for (uint32_t k = 0; k < TILE_K; k += 8)
-            memcpy(h + k, simt_range(core_row(p->a, m, k / 8), 16, "wgmma reads"), 16);
+        row_of_a(p, m, h);
         for (int i = 0; i < TILE_K; i++) a[i] = simt_float(h[i]);
         row_times(s->value[m], a, b[0], TILE_K, TILE_N);
     }
-    let_go(p->a, TILE_M);
+    if (!p->regs[0]) let_go(p->a, TILE_M);
     let_go(p->b, TILE_N);
 }
 

@@ -9,15 +9,21 @@
  * cores never wait for a group's way out.
  *
  * Reckoned: a row is 36 x 64 = 2304 cycles of the tensor cores; its way out about 450 instructions
- * of each of 4 warps, within the other group's row. Shared memory a row: 216 KB read by wgmma, 18 KB
- * copied in, 16 KB staged, 16 KB copied out, of 288 KB that 128 bytes a cycle allow. Shared memory in
- * all: 73.7 KB weights, 6 slots of 18.4 KB (4 in use, 2 ahead), 2 x 18.4 KB staging = 221.4 KB.
- * Registers: 64 sums and about 60 more of 232. 1280x720, 132 multiprocessors: 54.5 rows a block, 55 x
- * 2304 = 127 000 cycles, 72 us at 1.755 GHz, about 86 at the clocks matrix products run at, and 3 to
- * 4 us until the first row is there. */
+ * of each of 4 warps, within the other group's row. Shared memory a row: 147 KB read by wgmma (221 KB
+ * where weights come from there too), 18 KB copied in, 16 KB staged, 16 KB copied out, of 295 KB that
+ * 128 bytes a cycle allow. Shared memory in all: 73.7 KB weights, 6 slots of 18.4 KB (4 in use, 2
+ * ahead), 2 x 18.4 KB staging = 221.4 KB. Registers: 144 of weights, 64 sums and about 30 more of 240.
+ * 1280x720, 132 multiprocessors: 54.5 rows a block, 55 x 2304 = 127 000 cycles, 72 us at 1.755 GHz,
+ * about 86 at the clocks matrix products run at, and 3 to 4 us until the first row is there. */
 #include "hopper_out.h"
 
 #ifdef UPZ_WGMMA
+
+/* 1: weights are A from registers, filled once from shared memory. 0: from shared memory each time, with
+ * fewer registers. Measure both. */
+#ifndef RING_REGS
+#define RING_REGS 1
+#endif
 
 /* In shared memory, from dev_shared() on. */
 #define RING_AT (UPZ_RING_WEIGHTS)
@@ -86,7 +92,15 @@ UPZ_DEV uint64_t ring_slot(uint32_t shared, uint32_t q)
                     128);
 }
 
-UPZ_DEV void ring_row(float d[64], uint64_t a, const uint64_t row[3], uint32_t turn, int lane)
+#if RING_REGS
+#define RING_PRODUCT(d, i, b) dev_wgmma128_regs(d, a[i], b)
+#define RING_A const uint32_t a[36][4]
+#else
+#define RING_PRODUCT(d, i, b) dev_wgmma128(d, a + (uint64_t)((i) * UPZ_HOPPER_TILE / 16), b)
+#define RING_A uint64_t a
+#endif
+
+UPZ_DEV void ring_row(float d[64], RING_A, const uint64_t row[3], uint32_t turn, int lane)
 {
     dev_wgmma_own(d);
     dev_wgmma_fence();
@@ -101,8 +115,7 @@ UPZ_DEV void ring_row(float d[64], uint64_t a, const uint64_t row[3], uint32_t t
             if (lane == 0)
                 dev_mbar_arrive(turn);
         }
-        dev_wgmma128(d, a + (uint64_t)(i * UPZ_HOPPER_TILE / 16),
-                     row[dy] + (uint64_t)(dx + k * 2 * (UPZ_HOPPER_ROW / 16)));
+        RING_PRODUCT(d, i, row[dy] + (uint64_t)(dx + k * 2 * (UPZ_HOPPER_ROW / 16)));
     }
     dev_wgmma_commit();
     dev_wgmma_wait(0);
@@ -119,7 +132,6 @@ UPZ_DEV void ring_compute(const UpzCudaConv *p, uint32_t shared, int group)
     uint32_t stage = out + (uint32_t)warp * UPZ_TILE_W * 32;
     uint32_t mine = shared + RING_TURN + (uint32_t)group * 8;
     uint32_t other = shared + RING_TURN + (uint32_t)(1 - group) * 8;
-    uint64_t a = dev_desc(shared, 1024, 128);
     uint32_t q = 0, seen = 0, n = 0; /* slot row of y - 1; rows waited for; output rows */
     Channels c = out_channels(p, warp * 16 + lane / 4);
     float d[64];
@@ -128,6 +140,15 @@ UPZ_DEV void ring_compute(const UpzCudaConv *p, uint32_t shared, int group)
     dev_grid_wait();
     if (at < end)
         dev_mbar_wait(shared + RING_WEIGHTS_IN, 0);
+#if RING_REGS
+    uint32_t a[36][4];
+    UPZ_UNROLL
+    for (int i = 0; i < 36; i++)
+        dev_ldmatrix4(a[i], shared + (uint32_t)(i * UPZ_HOPPER_TILE + lane / 16 * 1024 +
+                                                (warp * 16 + lane % 16) * 16));
+#else
+    uint64_t a = dev_desc(shared, 1024, 128);
+#endif
     while (at < end) {
         int strip = at / height, y0 = at % height;
         int y1 = end - at < height - y0 ? y0 + end - at : height;
@@ -178,11 +199,11 @@ UPZ_KERNEL(conv_ring, UpzCudaConv, UPZ_HOPPER_THREADS, 1)
     dev_sync();
     dev_grid_go();
     if (group == 2) {
-        dev_regs_less(40);
+        dev_regs_less(RING_REGS ? 24 : 40);
         if (dev_thread() / 32 == 8 && dev_elect())
             ring_copy(&p, shared);
     } else {
-        dev_regs_more(232);
+        dev_regs_more(RING_REGS ? 240 : 232);
         ring_compute(&p, shared, group);
     }
 }

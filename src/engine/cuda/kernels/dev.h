@@ -65,6 +65,8 @@
  *   void dev_wgmma_own(float d[64])               before fence and after wait: sums stay where they are
  *   void dev_wgmma128(float d[64], uint64_t a, uint64_t b)    d += a * b, m64n128k16, both from
  *                         shared memory; a and b the same in all threads of the warpgroup
+ *   void dev_wgmma128_regs(float d[64], const uint32_t a[4], uint64_t b)   a from registers: warp w has
+ *                         rows 16 w … in the layout of dev_mma's; unchanged until waited for
  *   void dev_regs_more(int n), dev_regs_less(int n)  setmaxnreg of the warpgroup
  *   void dev_grid_wait(void), dev_grid_go(void)      griddepcontrol: what the kernel before wrote is
  *                                                    visible after wait; go lets the next one start
