@@ -453,10 +453,22 @@ static UpzCudaPicture cuda_picture(const UprezPicture *p)
     return out;
 }
 
+/* every form of picture/format.c */
 static const char *const formats[] = {
-    "nv12", "yuv420p", "p010le", "yuv420p10le", "nv21", "yuv422p", "yuv444p", "yuv444p16le", "nv16",
-    "p210le", "yuyv422", "yuv410p", "yuv411p", "gray", "gray10le", "rgb24", "bgra", "gbrp",
-    "gbrp10le", "rgb48le", "gbrpf32le", "grayf32le", "p016le"};
+    "gray", "gray9le", "gray10le", "gray12le", "gray14le", "gray16le", "grayf32le", "ya8",
+    "ya16le", "yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "yuv420p9le",
+    "yuv422p9le", "yuv444p9le", "yuv420p10le", "yuv422p10le", "yuv444p10le", "yuv440p10le",
+    "yuv420p12le", "yuv422p12le", "yuv444p12le", "yuv440p12le", "yuv420p14le", "yuv422p14le",
+    "yuv444p14le", "yuv420p16le", "yuv422p16le", "yuv444p16le", "yuva420p", "yuva422p",
+    "yuva444p", "yuva420p9le", "yuva422p9le", "yuva444p9le", "yuva420p10le", "yuva422p10le",
+    "yuva444p10le", "yuva422p12le", "yuva444p12le", "yuva420p16le", "yuva422p16le",
+    "yuva444p16le", "nv12", "nv21", "nv16", "nv24", "nv42", "nv20le", "p010le", "p012le",
+    "p016le", "p210le", "p212le", "p216le", "p410le", "p412le", "p416le", "yuyv422", "uyvy422",
+    "yvyu422", "y210le", "y212le", "vuya", "vuyx", "ayuv64le", "xv36le", "gbrp", "gbrp9le",
+    "gbrp10le", "gbrp12le", "gbrp14le", "gbrp16le", "gbrpf32le", "gbrap", "gbrap10le",
+    "gbrap12le", "gbrap14le", "gbrap16le", "gbrapf32le", "rgb24", "bgr24", "rgb0", "bgr0", "0rgb",
+    "0bgr", "rgba", "bgra", "argb", "abgr", "rgb48le", "bgr48le", "rgba64le", "bgra64le",
+    "rgbf32le", "rgbaf32le"};
 
 static void loads(void **state)
 {
@@ -466,7 +478,7 @@ static void loads(void **state)
         for (int s = 0; s < 5; s++, n++) {
             UprezFormat f;
             UpzLoad l;
-            int w = sizes[s][0], h = sizes[s][1], unshuffle = n % 4 == 3 ? 4 : 1 + n % 2;
+            int w = sizes[s][0], h = sizes[s][1], unshuffle = n % 4 == 3 ? 3 + n % 8 / 4 : 1 + n % 2;
             int mode = n % 3, rows_kind = n % 7 == 6 ? UPZ_ROWS_Y_FULL : UPZ_ROWS_RGB;
             assert_int_equal(uprez_format_from_name(&f, formats[i]), 0);
             UprezPicture p = picture_new(&f, w, h, n % 2 ? 64 : 4);
@@ -478,11 +490,12 @@ static void loads(void **state)
                 drop_all();
                 continue;
             }
-            int mw = (w + unshuffle - 1) / unshuffle, mh = (h + unshuffle - 1) / unshuffle;
+            int x0 = n % 5 ? 0 : w / 3, y0 = n % 5 ? 0 : h / 2; /* a tile somewhere */
+            int mw = upz_grid_up(w - x0, unshuffle), mh = upz_grid_up(h - y0, unshuffle);
             int channels = l.n_rows * unshuffle * unshuffle;
             Map dst = map_new(mw, mh, (channels + 15) / 16 * 2, 1);
             UpzCudaLoad q = {.src = cuda_picture(&p), .convert = convert_of(&l), .dst = dst.m,
-                             .unshuffle = unshuffle, .pad_mode = mode};
+                             .unshuffle = unshuffle, .pad_mode = mode, .x0 = x0, .y0 = y0};
             run("load_map", n % 2 ? 90 : 75, &q, upz_load_grid(&q), SIMT_LATE);
             float *rows[3], *row[3];
             for (int k = 0; k < 3; k++) rows[k] = malloc((size_t)(w + UPZ_LOAD_SLACK) * (size_t)h * 4);
@@ -493,8 +506,9 @@ static void loads(void **state)
             for (int c = 0; c < dst.m.chunks * 8; c++)
                 for (int y = 0; y < mh; y++)
                     for (int x = 0; x < mw; x++) {
-                        int k = c % (unshuffle * unshuffle), yy = y * unshuffle + k / unshuffle;
-                        int xx = x * unshuffle + k % unshuffle;
+                        int k = c % (unshuffle * unshuffle);
+                        int yy = y0 + y * unshuffle + k / unshuffle;
+                        int xx = x0 + x * unshuffle + k % unshuffle;
                         float v = 0;
                         bool out = mode == 2 && (xx >= w || yy >= h);
                         if (xx >= w) xx = mode == 1 ? UPZ_MAX(2 * w - 2 - xx, 0) : w - 1;
