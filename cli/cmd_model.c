@@ -85,8 +85,12 @@ static const char *input_name(int input)
                                                                           : "luma, studio range";
 }
 
-static cJSON *info_json(const UprezModelFacts *f)
+/* What only a runtime can read is known as far as the runtime tells. */
+static bool weights_known(const UprezModel *m) { return !m->foreign[0] || m->facts.parameters; }
+
+static cJSON *info_json(const UprezModel *m)
 {
+    const UprezModelFacts *f = uprez_model_facts(m);
     cJSON *o = cJSON_CreateObject();
     const struct {
         const char *key, *value;
@@ -98,14 +102,21 @@ static cJSON *info_json(const UprezModelFacts *f)
     cJSON_AddNumberToObject(o, "channels", f->channels);
     cJSON_AddNumberToObject(o, "reach", f->reach);
     cJSON_AddNumberToObject(o, "align", f->align);
-    cJSON_AddNumberToObject(o, "parameters", (double)f->parameters);
-    cJSON_AddNumberToObject(o, "macs_per_pixel", (double)f->macs);
-    cJSON_AddBoolToObject(o, "half", f->half);
+    if (weights_known(m)) {
+        cJSON_AddNumberToObject(o, "parameters", (double)f->parameters);
+        cJSON_AddBoolToObject(o, "half", f->half);
+    } else {
+        cJSON_AddNullToObject(o, "parameters");
+        cJSON_AddNullToObject(o, "half");
+    }
+    if (m->foreign[0]) cJSON_AddNullToObject(o, "macs_per_pixel");
+    else cJSON_AddNumberToObject(o, "macs_per_pixel", (double)f->macs);
     return o;
 }
 
-static void info_text(const UprezModelFacts *f, const UpzRegistryEntry *known)
+static void info_text(const UprezModel *m, const UpzRegistryEntry *known)
 {
+    const UprezModelFacts *f = uprez_model_facts(m);
     upz_cli_plain(stdout, f->path);
     printf("\n  architecture  %s%s", f->architecture, f->detail && *f->detail ? ": " : "");
     upz_cli_plain(stdout, f->detail ? f->detail : "");
@@ -115,8 +126,10 @@ static void info_text(const UprezModelFacts *f, const UpzRegistryEntry *known)
     printf("  scale         %g\n", (double)f->scale_num / f->scale_den);
     printf("  input         %s\n", input_name(f->input));
     printf("  reach         %d px; sizes in multiples of %d\n", f->reach, f->align);
-    printf("  parameters    %lld; %.3f MFLOP an input pixel\n", (long long)f->parameters,
-           2e-6 * (double)f->macs);
+    if (weights_known(m)) printf("  parameters    %lld; ", (long long)f->parameters);
+    else printf("  parameters    unknown; ");
+    if (m->foreign[0]) printf("work unknown\n");
+    else printf("%.3f MFLOP an input pixel\n", 2e-6 * (double)f->macs);
     if (f->sha256[0])
         printf("  SHA-256       %s%s\n", f->sha256,
                known && known->sha256[0] && !strcmp(known->sha256, f->sha256) ? " (the official file)"
@@ -141,10 +154,9 @@ static int cmd_info(UprezContext *ctx, int argc, char **argv, UprezError *err)
         r = upz_registry_locate(names[i], &path, NULL, err);
         if (r >= 0) r = uprez_model_load(&m, ctx, path, NULL, err);
         if (r >= 0) {
-            const UprezModelFacts *f = uprez_model_facts(m);
-            if (all) cJSON_AddItemToArray(all, info_json(f));
-            else if (json) print_json(info_json(f));
-            else info_text(f, upz_registry_find(upz_basename(path)));
+            if (all) cJSON_AddItemToArray(all, info_json(m));
+            else if (json) print_json(info_json(m));
+            else info_text(m, upz_registry_find(upz_basename(path)));
         }
         uprez_model_unref(&m);
         upz_free(path);

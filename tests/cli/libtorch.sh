@@ -24,8 +24,13 @@ for module in $modules; do
     echo "LibTorch $version: $module"
     expect 0 "$UPREZ" model info "$data/double.pt"
     grep -q 'scale *2' "$tmp/out" || bad "info does not tell the scale"
+    grep -q 'parameters *336; work unknown' "$tmp/out" || bad "info: $(grep parameters "$tmp/out")"
+    expect 0 "$UPREZ" model info --json "$data/bare.pt"
+    for key in parameters half macs_per_pixel; do
+        grep -q "\"$key\":[[:space:]]*null" "$tmp/out" || bad "info --json: $key of a module without parameters"
+    done
     expect 4 "$UPREZ" model info "$data/bad-two-inputs.pt"; said "takes (x: Tensor"; one_error
-    expect 5 "$UPREZ" model info "$data/bad-trt.pt"; said "torch_tensorrt"; one_error
+    expect 4 "$UPREZ" model info "$data/bad-none.pt"; said "nothing (None) where a tensor is needed"; one_error
     head -c 3000 "$data/double.pt" >"$tmp/cut.pt"
     expect 4 "$UPREZ" model info "$tmp/cut.pt"; one_error
     { cat "$data/double.pt" | head -c 1000; head -c 1000 /dev/zero; tail -c +2001 "$data/double.pt"; } >"$tmp/hole.pt"
@@ -33,10 +38,27 @@ for module in $modules; do
     code=$?
     case $code in 0 | 4 | 5) ;; *) bad "exit $code for a damaged file" ;; esac
 
+    # TensorRT engines of torch_tensorrt: its runtime is missing, is none, or finds no GPU; a damaged file
+    expect 5 "$UPREZ" model info "$data/bad-trt.pt"
+    said "libtorchtrt_runtime.so"; said "pip install torch_tensorrt"; one_error
+    head -c 900 "$data/bad-trt.pt" >"$tmp/cut-trt.pt"
+    expect 4 "$UPREZ" model info "$tmp/cut-trt.pt"; one_error
+    rm -rf "$tmp/trt"; mkdir "$tmp/trt"
+    echo "no library" >"$tmp/trt/libtorchtrt_runtime.so"
+    UPREZ_RUNTIME_PATH=$module:$tmp/trt expect 5 "$UPREZ" model info "$data/bad-trt.pt"
+    said "torch_tensorrt cannot be loaded"; one_error
+    echo 'int nothing;' | cc -shared -fPIC -x c - -o "$tmp/trt/libtorchtrt_runtime.so"
+    UPREZ_RUNTIME_PATH=$module:$tmp/trt expect 5 "$UPREZ" model info "$data/bad-trt.pt"
+    said "NVIDIA GPUs only"; one_error
+
     # a picture, by a script and by a network of ours
     expect 0 "$UPREZ" "$tmp/in.png" "$tmp/script.png" -m "$data/double.pt" -y
     [ "$(probe "$tmp/script.png" width,height)" = 120,88 ] || bad "wrong size from a script"
     expect 5 "$UPREZ" "$tmp/in.png" "$tmp/no.png" -m "$data/double.pt" -d abacus; one_error
+    # a device that is not there is an error, never the processor
+    for d in cuda:77 xpu:77; do
+        expect 5 "$UPREZ" "$tmp/in.png" "$tmp/no.png" -m "$data/double.pt" -d $d; said "${d%:*}"; one_error
+    done
     expect 5 "$UPREZ" "$tmp/in.png" "$tmp/no.png" -m "$data/double.pt" --engine cpu
     [ -e "$tmp/no.png" ] && bad "an output without a device"
 
@@ -64,6 +86,36 @@ P
     else
         echo "skipped: no real models at \$SHARED"
     fi
+
+    # an unpacked archive (lib, include, build-version): given to the build, and at run time. The
+    # compiler is none, but looks at what it is told; what it makes is the module that is there.
+    folder=$(sed -n 's/^folder //p' "$module/engine-libtorch.txt")
+    archive=$tmp/libtorch
+    rm -rf "$archive" "$tmp/made"; mkdir -p "$archive/lib" "$tmp/made"
+    ln -s "$folder"/libtorch*.so* "$folder"/libc10*.so* "$archive/lib"
+    [ -d "$folder/../include/ATen" ] && headers=$folder/../include || headers=/usr/include
+    ln -s "$headers" "$archive/include"
+    echo "$version+cpu" >"$archive/build-version"
+    cat >"$tmp/cxx" <<C
+#!/bin/bash
+echo "\$*" >>"$tmp/cxx.log"
+while [ \$# -gt 1 ]; do [ "\$1" = -o ] && cp "$module/engine-libtorch.so" "\$2"; shift; done
+C
+    chmod +x "$tmp/cxx"; : >"$tmp/cxx.log"
+    CXX=$tmp/cxx expect 0 "$SOURCE_ROOT/tools/build-libtorch.sh" "$archive" --dest "$tmp/made" --no-cuda
+    grep -qe "-isystem $archive/include .* -L$archive/lib " "$tmp/cxx.log" ||
+        bad "the compiler was told $(cat "$tmp/cxx.log")"
+    grep -qx "folder $archive/lib" "$tmp/made/engine-libtorch.txt" || bad "the note names another folder"
+    UPREZ_RUNTIME_PATH=$tmp/made expect 0 "$UPREZ" devices --runtime-path "$archive"
+    grep -q "$archive/lib/libtorch_cpu.so" "$tmp/out" || bad "another LibTorch was taken: $(cat "$tmp/out")"
+    UPREZ_RUNTIME_PATH=$tmp/made expect 0 "$UPREZ" "$tmp/in.png" "$tmp/archive.png" -y \
+        -m "$data/double.pt" --engine libtorch --runtime-path "$archive"
+    cmp "$tmp/archive.png" "$tmp/script.png" || bad "the archive's LibTorch gives other pixels"
+    echo 0.9.1 >"$archive/build-version"
+    UPREZ_RUNTIME_PATH=$tmp/made expect 5 "$UPREZ" "$tmp/in.png" "$tmp/no.png" -m "$data/double.pt" \
+        --runtime-path "$archive"
+    said "of LibTorch 0.9.1"; one_error
+    expect 1 "$SOURCE_ROOT/tools/build-libtorch.sh" "$tmp/made" --dest "$tmp/made"; said "holds no LibTorch"
 
     # modules that do not fit say so in a sentence
     rm -rf "$tmp/odd"; mkdir "$tmp/odd"

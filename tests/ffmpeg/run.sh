@@ -141,6 +141,60 @@ fi
 md5s names -f lavfi -i "$(src 64x48)" -vf "format=rgb24,uprez=model=lanczos:input=x:output=y:async=1:nireq=2:backend_configs=nireq=2"
 [ "$(wc -l <"$tmp/names")" = 10 ] && ok "dnn_processing's options are taken" || bad "dnn_processing's options"
 
+# LibTorch and TorchScript files through the filter, with the module that was built for the tests
+module=$(find "${BUILD_ROOT:-$root/build}/modules" -maxdepth 1 -name 'libtorch*' 2>/dev/null | sort | tail -1)
+scripts=$root/tests/data/torchscript
+if [ -n "$module" ]; then
+    before=${UPREZ_RUNTIME_PATH:-}
+    export UPREZ_RUNTIME_PATH=$module${before:+:$before}
+    real=$shared/models/torchscript/realesr-animevideov3.torchscript.pt
+    # tuple: a tuple of more; bare: a module without parameters; half: weights in 16 bits; even: even sides only
+    for m in "$scripts"/double.pt "$scripts"/tuple.pt "$scripts"/bare.pt "$scripts"/half.pt "$scripts"/even.pt "$real"; do
+        n=$(basename "$m")
+        [ -f "$m" ] || { skip "LibTorch, $n: no models at $shared"; continue; }
+        md5s sync -f lavfi -i "$(src 51x33)" -vf "uprez=engine=libtorch:model=$m:async=0"
+        md5s async -f lavfi -i "$(src 51x33)" -vf "uprez=engine=libtorch:model=$m"
+        md5s batch -f lavfi -i "$(src 51x33)" -vf "uprez=engine=libtorch:model=$m:batch=4"
+        same "LibTorch, $n: async = sync" sync async
+        same "LibTorch, $n: batch = sync" sync batch
+        [ "$(wc -l <"$tmp/batch")" = 10 ] && ok "LibTorch, $n: 10 frames" || bad "LibTorch, $n: $(wc -l <"$tmp/batch") frames of 10"
+        case $n in double.pt) cp "$tmp/sync" "$tmp/double" ;; tuple.pt | even.pt) same "LibTorch, $n: as double.pt" double sync ;; esac
+    done
+    # this script paints sixteenths of white, as many as pictures come together
+    grey() { "$ffmpeg" -nostdin -v error -f lavfi -i "$(src 32x24)" -vf "uprez=model=$scripts/batch.pt:$1,format=gray" \
+        -frames:v 9 -f rawvideo - 2>"$tmp/err" | od -An -v -tu1 -w1 | sort -un | tr -d ' ' | tr '\n' ' '; }
+    got="$(grey dnn_backend=torch) $(grey dnn_backend=torch:batch=4) $(grey dnn_backend=torch:batch_size=4:async=0)"
+    case $got in
+    "16  64  64 ") ok "LibTorch: 4 pictures come as one tensor" ;;
+    *) bad "LibTorch: greys $got for batches of 1, 4 and 4" ;;
+    esac
+    # the command's own pixels
+    "$uprez" -q -y -m "$scripts/tuple.pt" -c ffv1 "$clip" "$tmp/own.mkv" 2>"$tmp/err" || bad "LibTorch: the command: exit $?"
+    md5s own -i "$tmp/own.mkv"
+    md5s filter -i "$clip" -vf "uprez=model=$scripts/tuple.pt:engine=libtorch:batch=4"
+    cut -d, -f6 "$tmp/own" >"$tmp/own.md5"
+    cut -d, -f6 "$tmp/filter" >"$tmp/filter.md5"
+    same "LibTorch: the command's own pixels" own.md5 filter.md5
+    # buffers stay: many frames need no more memory than a few
+    peak() { "$ffmpeg" -nostdin -v info -benchmark -f lavfi -i "$(src 160x120 "$1")" -vf "uprez=model=$scripts/double.pt:engine=libtorch:batch=4" \
+        -f null - 2>&1 </dev/null | sed -n 's/.*maxrss=\([0-9]*\).*/\1/p'; }
+    few=$(peak 3) many=$(peak 30)
+    [ "${many:-0}" -gt 0 ] && [ "$many" -lt $((few + 16384)) ] && ok "LibTorch: 300 frames take ${many} KiB, 30 took $few" ||
+        bad "LibTorch: 300 frames take ${many:-?} KiB, 30 took ${few:-?}"
+    S="-f lavfi -i $(src 64x48)"
+    # shellcheck disable=SC2086
+    {
+    refused "LibTorch: no CUDA here" "cuda" $S -vf "uprez=engine=libtorch:model=$scripts/double.pt:device=cuda:7" -f null -
+    refused "LibTorch: TensorRT's engines" "libtorchtrt_runtime.so" $S -vf "uprez=engine=libtorch:model=$scripts/bad-trt.pt" -f null -
+    refused "LibTorch: None for a tensor" "nothing (None)" $S -vf "uprez=engine=libtorch:model=$scripts/bad-none.pt" -f null -
+    refused "LibTorch: fails in the middle" "seventeen channels" $S -vf "uprez=engine=libtorch:model=$scripts/bad-fails.pt" -f null -
+    }
+    export UPREZ_RUNTIME_PATH=$before
+    [ -n "$before" ] || unset UPREZ_RUNTIME_PATH
+else
+    skip "LibTorch: no module in ${BUILD_ROOT:-$root/build}/modules; tools/build-libtorch.sh makes one"
+fi
+
 # refusals: never an abort, never a hang
 S="-f lavfi -i $(src 64x48)"
 # shellcheck disable=SC2086

@@ -46,7 +46,7 @@ static UpzTorchNet *open_net(const UprezModel *m, const char *path, const char *
     if (m && upz_torch_script(&script, m, false, &err) < 0) fail_msg("%s", err.text);
     const UpzTorchOpen how = {.script = m ? &script : NULL, .align = m ? m->facts.align : 0,
                               .channels = m ? m->facts.channels : 0, .path = path, .device = "cpu",
-                              .precision = precision, .threads = 2, .trt = ""};
+                              .precision = precision, .threads = 2};
     if (torch->open(&net, &how, facts, &err) < 0) print_message("%s\n", err.text);
     upz_torch_script_free(&script);
     return net;
@@ -478,7 +478,8 @@ static void all_outputs_and_types(void **state)
         assert_int_equal(f->scale_den, 1);
         assert_int_equal(f->align, cases[i].align);
         assert_int_equal(f->channels, 3);
-        assert_int_equal(f->parameters, cases[i].scale == 3 || !cases[i].old ? 0 : 12 * 27 + 12);
+        assert_int_equal(f->parameters, cases[i].scale == 3 ? 0 : 12 * 27 + 12);
+        assert_int_equal(f->half, !strncmp(cases[i].file, "half", 4));
         assert_int_equal(f->reach, cases[i].scale == 3 ? 0 : 1);
         if (cases[i].scale == 2) {
             UprezParams params = {.size = sizeof(params), .models = &m, .n_models = 1};
@@ -555,8 +556,7 @@ static void damaged_scripts(void **state)
         assert_int_equal(ftruncate(fd, 0), 0);
         assert_true(pwrite(fd, data, cut ? at : size, 0) > 0);
         data[at] = was;
-        const UpzTorchOpen how = {.path = path, .device = "cpu", .precision = "auto", .threads = 1,
-                                  .trt = ""};
+        const UpzTorchOpen how = {.path = path, .device = "cpu", .precision = "auto", .threads = 1};
         const int r = torch->open(&net, &how, &facts, &err);
         tried++;
         refused += r < 0;
@@ -583,7 +583,7 @@ static void a_missing_device_is_an_error(void **state)
         UpzTorchFacts facts;
         UprezError err = {0};
         const UpzTorchOpen how = {.script = &script, .device = kinds[i], .index = 77,
-                                  .precision = "auto", .threads = 1, .trt = ""};
+                                  .precision = "auto", .threads = 1};
         assert_int_equal(torch->open(&net, &how, &facts, &err), UPREZ_ERR_DEVICE);
         print_message("  %s\n", err.text);
         assert_null(net);

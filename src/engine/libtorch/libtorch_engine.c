@@ -222,12 +222,32 @@ static int find_both(Found *f, const char *runtime_path, UprezError *err)
 
 /* ---- opening ---- */
 
+#if !defined(__has_feature)
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define OWN_SYMBOLS 0 /* the sanitizer ends a program that asks for it */
+#else
+#define OWN_SYMBOLS RTLD_DEEPBIND
+#endif
+
+/* The wheel has a BLAS of its own inside, under the common names. Where the process has another (by
+ * FFmpeg's libraries, Debian's plain one), LibTorch would call that: slower, and other last bits in
+ * every program. */
+static void prefer_own_blas(const char *library)
+{
+    if (!dlsym(RTLD_DEFAULT, "sgemm_")) return;
+    upz_library_preload(library);
+    dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE | OWN_SYMBOLS); /* errors: the next says */
+}
+
 static int open_module(const UpzTorchModule **out, const Found *f, UprezError *err)
 {
     char path[PATH_MAX];
     void *library, *module = NULL;
     UpzTorchEntry entry = NULL;
     /* by its full path first: the module then finds it loaded, wherever it was built */
+    prefer_own_blas(f->library);
     int r = upz_library_open(&libtorch, f->library, &library, path, sizeof(path), err);
     if (r < 0) return r;
     module = dlopen(f->module, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
@@ -262,12 +282,19 @@ static void close_runtime(UpzRuntime **rt)
     upz_free(t);
 }
 
+/* cookie: --runtime-path */
+static int need_trt(void *cookie, UprezError *err)
+{
+    char path[PATH_MAX];
+    void *handle;
+    return upz_library_open(&torch_tensorrt, cookie, &handle, path, sizeof(path), err);
+}
+
 static int open_runtime(UpzRuntime **out, UprezContext *ctx, UprezModel *model,
                         const UpzDevice *device, const UpzEngineParams *params,
                         UpzRuntimeFacts *facts, UprezError *err)
 {
     Found found;
-    char trt[PATH_MAX] = "";
     *out = NULL;
     int r = find_both(&found, params->runtime_path, err);
     if (r >= 0 && !strcmp(device->kind, "cuda"))
@@ -276,7 +303,6 @@ static int open_runtime(UpzRuntime **out, UprezContext *ctx, UprezModel *model,
     UpzRuntime *t = upz_calloc(1, sizeof(*t));
     if (!t) return upz_fail_memory(err, sizeof(*t), "a network of LibTorch");
     UprezError ignored, own = {0};
-    upz_library_find(&torch_tensorrt, params->runtime_path, trt, sizeof(trt), &ignored);
     const bool foreign = model->foreign[0];
     UpzGpu gpus[UPZ_GPUS];
     UpzTorchScript script = {.text = NULL};
@@ -286,7 +312,8 @@ static int open_runtime(UpzRuntime **out, UprezContext *ctx, UprezModel *model,
         .precision = params->precision ? params->precision : "auto",
         .channels = model->facts.scale_num ? model->facts.channels : 0,
         .align = model->facts.scale_num ? model->facts.align : 0,
-        .threads = upz_pool_size(ctx->pool), .trt = trt,
+        .threads = upz_pool_size(ctx->pool), .need_trt = need_trt,
+        .cookie = (void *)params->runtime_path,
         .cuda_here = upz_cuda_gpus(params->runtime_path, gpus, &ignored) > 0,
         .stream = device->native_stream};
     UpzTorchFacts own_facts = {0};

@@ -83,6 +83,8 @@ upz_engine_module_cuda(unsigned abi)
 #include <c10/core/InferenceMode.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/script.h>
 
@@ -475,14 +477,16 @@ struct Flush {
     }
 };
 
-// Sentences of their own for what people meet with files of torch_tensorrt.
+// Its class, or its operations.
+bool names_trt(const std::string &text)
+{
+    return has(text, "torch.classes.tensorrt") || has(text, "tensorrt::");
+}
+
+// LibTorch's words with what they mean for whoever gave the file.
 [[noreturn]] void explain(const std::string &name, const std::string &text, const char *doing)
 {
     if (is_memory(text)) fail(UPREZ_ERR_MEMORY, "%s: %s", name.c_str(), words(text).c_str());
-    if (has(text, "torch.classes.tensorrt"))
-        fail(UPREZ_ERR_DEVICE, "%s holds TensorRT engines made by torch_tensorrt, whose runtime "
-             "(libtorchtrt_runtime.so) is not here for LibTorch %s; install the torch_tensorrt of "
-             "that version, or say where it is with --runtime-path", name.c_str(), UPZ_TORCH_TEXT);
     if (has(text, "Expected Tensor but got None") || has(text, "There were no tensor arguments"))
         fail(UPREZ_ERR_MODEL, "%s: a step of its program has nothing (None) where a tensor is "
              "needed; it was perhaps saved by another version than LibTorch %s: save it again with "
@@ -533,6 +537,31 @@ void check_signature(const UpzTorchNet *net)
              "N x C x H x W", net->name.c_str(), list.empty() ? "nothing" : list.c_str());
 }
 
+// A file that names engines of torch_tensorrt: its runtime knows that class once it is loaded.
+void load_engines(UpzTorchNet *net, const UpzTorchOpen *how, torch::jit::ExtraFilesMap *extra)
+{
+    UprezError why = {};
+    if (!how->need_trt || how->need_trt(how->cookie, &why) < 0)
+        fail(UPREZ_ERR_DEVICE, "%s holds TensorRT engines of torch_tensorrt and needs its runtime "
+             "(libtorchtrt_runtime.so) for LibTorch %s: %s", net->name.c_str(), UPZ_TORCH_TEXT,
+             *why.text ? why.text : "there is none here");
+    if (!net->device.is_cuda())
+        fail(UPREZ_ERR_DEVICE, "%s holds TensorRT engines, which run on NVIDIA GPUs only; give -d "
+             "cuda", net->name.c_str());
+    try {
+        net->module = torch::jit::load(how->path, net->device, *extra);
+    } catch (...) {
+        const std::string text = current_words();
+        if (is_memory(text)) throw;
+        if (names_trt(text))
+            fail(UPREZ_ERR_DEVICE, "%s holds TensorRT engines, and the torch_tensorrt here does not "
+                 "know them; install the torch_tensorrt made for LibTorch %s: %s",
+                 net->name.c_str(), UPZ_TORCH_TEXT, words(text).c_str());
+        fail(UPREZ_ERR_DEVICE, "%s: its TensorRT engines do not fit this GPU, TensorRT or "
+             "torch_tensorrt; make them again here: %s", net->name.c_str(), words(text).c_str());
+    }
+}
+
 void load_script(UpzTorchNet *net, const UpzTorchOpen *how)
 {
     explained(net, "read", [&] {
@@ -541,24 +570,30 @@ void load_script(UpzTorchNet *net, const UpzTorchOpen *how)
         try {
             net->module = torch::jit::load(path, net->device, extra);
         } catch (...) {
-            if (!has(current_words(), "torch.classes.tensorrt") || !*how->trt ||
-                !dlopen(how->trt, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE))
-                throw;
+            if (!names_trt(current_words())) throw;
             net->engines = true;
-            net->module = torch::jit::load(path, net->device, extra);
         }
+        if (net->engines) load_engines(net, how, &extra);
         net->module.eval();
         net->studio = extra["uprez"] == STUDIO;
     });
     check_signature(net);
 }
 
+// Parameters, and what freezing made constants of the program.
 void count(const Module &module, UpzTorchFacts *facts)
 {
     facts->half = true;
-    for (const at::Tensor &t : module.parameters()) {
+    const auto take = [&](const at::Tensor &t) {
+        if (!t.is_floating_point()) return;
         facts->parameters += t.numel();
         if (t.element_size() != 2) facts->half = false;
+    };
+    for (const at::Tensor &t : module.parameters()) take(t);
+    for (const torch::jit::Node *n : module.get_method("forward").graph()->nodes()) {
+        if (n->kind() != c10::prim::Constant) continue;
+        const auto value = torch::jit::toIValue(n->output());
+        if (value && value->isTensor() && value->toTensor().defined()) take(value->toTensor());
     }
     if (!facts->parameters) facts->half = false;
 }

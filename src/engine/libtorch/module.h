@@ -52,7 +52,9 @@ typedef struct UpzTorchOpen {
     int align;              /* sides have to be multiples of it; 0 = not known */
     int threads;            /* that one operation may use on the processor */
     bool cuda_here;         /* the driver knows a device: CUDA's part is loaded for any device */
-    const char *trt;        /* path of libtorchtrt_runtime.so, "" if there is none */
+    /* Loads torch_tensorrt's runtime: called when a file names its engines. NULL: there is none. */
+    int (*need_trt)(void *cookie, UprezError *err);
+    void *cookie;
     void *stream;           /* CUstream to join, or NULL */
 } UpzTorchOpen;
 
