@@ -139,7 +139,7 @@ void simt_wake(const uint32_t lanes[SIMT_WARPS])
 }
 
 static const char *const op_names[] = {"shfl", "elect", "warp sync", "ldmatrix", "ldmatrix.trans",
-                                       "stmatrix", "mma", "wgmma"};
+                                       "stmatrix", "mma", "wgmma", "wgmma from registers"};
 
 bool simt_meet(SimtMeeting *m, SimtOp op, const char *name)
 {
@@ -366,11 +366,11 @@ static void note_read(SimtThread *t, uint32_t a, uint8_t mask, bool all_lanes)
 {
     uint32_t *r = &reads_of(a)[t->warp->index], clock = t->warp->clock[t->warp->index];
     SimtGranule *g = simt_granule(a);
-    uint16_t several = (uint16_t)(SIMT_SEVERAL | t->warp->index);
-    bool same = g->read_clock == clock && (g->read_thread == several ||
-                                           (g->read_thread / 32 == t->warp->index &&
-                                            g->read_thread != t->index));
-    g->read_thread = all_lanes || same ? several : (uint16_t)t->index;
+    unsigned warp = t->warp->index, last = g->read_clock == clock ? g->read_thread : t->index;
+    if (all_lanes || last == (SIMT_ALL | warp)) last = SIMT_ALL | warp;
+    else if (last != t->index && (last / 32 == warp || last == (SIMT_SOME | warp))) last = SIMT_SOME | warp;
+    else last = t->index;
+    g->read_thread = (uint16_t)last;
     g->read_clock = clock;
     *r = *r >> 8 == clock ? *r | mask : clock << 8 | mask;
 }
@@ -387,11 +387,10 @@ static void check_overwrite(SimtThread *t, uint32_t a, uint8_t mask, const char 
         if ((r[w] & mask) && w != t->warp->index && r[w] >> 8 > t->warp->clock[w])
             simt_fail("%s shared memory at offset %u, which warp %u read: nothing between orders the "
                       "two", what, a - SIMT_BASE, w);
-    if (g->read_clock == t->warp->clock[t->warp->index] && (r[t->warp->index] & mask) &&
-        r[t->warp->index] >> 8 == g->read_clock &&
-        (g->read_thread & SIMT_SEVERAL ? (g->read_thread ^ SIMT_SEVERAL) == t->warp->index
-                                       : g->read_thread / 32 == t->warp->index &&
-                                             g->read_thread != t->index))
+    uint32_t mine = r[t->warp->index];
+    if ((mine & mask) && mine >> 8 == t->warp->clock[t->warp->index] && mine >> 8 == g->read_clock &&
+        (g->read_thread == (SIMT_ALL | t->warp->index) ||
+         (g->read_thread / 32u == t->warp->index && g->read_thread != t->index)))
         simt_fail("%s shared memory at offset %u, which other lanes of its warp read: no dev_warp_sync "
                   "is between", what, a - SIMT_BASE);
 }
@@ -552,11 +551,25 @@ void dev_grid_go(void) {}
 static void check_regs(int n)
 {
     if (n < 24 || n > 256 || n % 8) simt_fail("setmaxnreg %d", n);
+    simt_now->warp->registers = n;
 }
 void dev_regs_more(int n) { check_regs(n); }
 void dev_regs_less(int n) { check_regs(n); }
 
 /* ---- blocks ---- */
+
+/* setmaxnreg must not ask for more than the block was launched with: it would wait for ever. */
+static void check_registers(void)
+{
+    const SimtBlock *b = &simt_block;
+    int each = (int)(65536 / b->launch.threads / 8 * 8), sum = 0;
+    if (each > 255) each = 255;
+    for (unsigned w = 0; w < b->n_warps; w++)
+        sum += b->warps[w].registers ? b->warps[w].registers : each;
+    if (sum > each * (int)b->n_warps)
+        simt_fail("setmaxnreg: %d registers a lane of all warps, launched with %d", sum,
+                  each * (int)b->n_warps);
+}
 
 static void report_deadlock(void)
 {
@@ -632,6 +645,7 @@ static void run_block(void)
         if (!b->threads[i].done) report_deadlock();
     if (!b->failed) simt_matrix_end();
     if (!b->failed) simt_async_end();
+    if (!b->failed) check_registers();
     if (!b->failed && b->launch.overlap && !b->threads[0].waited_grid)
         simt_fail("ends without dev_grid_wait, though it was launched beside the kernel before");
 }

@@ -264,7 +264,7 @@ static void wgmma(float d[64], const uint32_t *regs, uint64_t a, uint64_t b)
     SimtMeeting *m = &simt_block.groups[group];
     if (simt_block.n_warps < group * 4 + 4) simt_fail("wgmma in a warpgroup that is not whole");
     simt_now->args = (SimtArgs){d, regs, NULL, a, b};
-    if (!simt_meet(m, SIMT_WGMMA, "wgmma")) return;
+    if (!simt_meet(m, regs ? SIMT_WGMMA_REGS : SIMT_WGMMA, "wgmma")) return;
     issue(group);
     simt_part(m);
 }

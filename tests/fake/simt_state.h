@@ -11,7 +11,7 @@
 
 typedef enum SimtOp {
     SIMT_SHFL, SIMT_ELECT, SIMT_WARP_SYNC, SIMT_LDMATRIX, SIMT_LDMATRIX_TRANS, SIMT_STMATRIX,
-    SIMT_MMA, SIMT_WGMMA
+    SIMT_MMA, SIMT_WGMMA, SIMT_WGMMA_REGS
 } SimtOp;
 
 /* What a lane brings to a collective. */
@@ -60,6 +60,7 @@ struct SimtWarp {
     unsigned index;
     uint32_t ready;        /* lanes that can run */
     SimtThread *threads;   /* 32 */
+    int registers;         /* of a thread, by setmaxnreg; 0: as launched */
     SimtMeeting meeting;
     uint32_t clock[SIMT_WARPS]; /* own: now; others': what is known of them */
 };
@@ -67,12 +68,14 @@ struct SimtWarp {
 /* 16 bytes of shared memory. Masks: halves, the lowest address in bit 0. */
 typedef struct SimtGranule {
     uint32_t write_clock, write_fences, read_clock;
-    uint16_t write_thread, read_thread;     /* read: the last, or SIMT_SEVERAL */
+    uint16_t write_thread, read_thread;     /* read: the last, or as below */
     uint16_t coming, leaving;               /* copies and wgmma in flight */
     uint8_t write_mask, all_lanes, bar; /* bar: halves that are an mbarrier's */
 } SimtGranule;
 
-#define SIMT_SEVERAL 0x8000u /* or-ed with the warp */
+/* Who read last, or-ed with the warp: all its lanes; lanes that are not told apart. */
+#define SIMT_ALL 0x8000u
+#define SIMT_SOME 0x4000u
 
 typedef struct SimtMbar {
     uint32_t at;

@@ -226,9 +226,9 @@ UPZ_KERNEL(transposed, Params, 32, 1)
     if (p.mistake == 3) dev_put4(s + lane * 16, 0);
     if (p.mistake == 4) {
         dev_warp_sync();
-        dev_get4(s + lane * 4);
+        dev_get4(s + lane * 16);
         dev_shfl(0, 0);
-        dev_put4(s + (lane ^ 4) * 4, 0);
+        dev_put4(s + (lane ^ 4) * 16, 0);
     }
     if (dev_elect()) dev_store4(p.out + 1024, lane);
 }
@@ -334,20 +334,30 @@ static void bulk(void **state)
 
 /* ---- wgmma ---- */
 
-/* out (64 x 128) = a (64 x 32, K-major core matrices) * b (128 x 32). mistakes: 1 read before the wait,
+/* out (64 x 128) = a (64 x 32, K-major core matrices) * b (128 x 32). n: a comes from registers. mistakes: 1 read before the wait,
  * 2 no fence of registers, 3 no async fence, 4 sources overwritten, 5 never waited, 6 uncommitted */
 UPZ_KERNEL(wide, Params, 128, 1)
 {
     uint32_t s = dev_shared(), t = dev_thread(), lane = t % 32;
+    uint32_t regs[2][4];
     float d[64];
     for (uint32_t i = t; i < (64 + 128) * 4; i += 128) dev_put16(s + i * 16, dev_load16(p.a + i * 16));
     if (p.mistake != 3) dev_async_fence();
     dev_sync();
     for (int i = 0; i < 64; i++) d[i] = 1.0f;
     if (p.mistake != 2) dev_wgmma_fence();
-    for (uint32_t k = 0; k < 32; k += 16) /* a: 1024 bytes a step of 8 along k; b: 2048 */
-        dev_wgmma128(d, dev_desc(s + k / 8 * 1024, 1024, 128),
-                     dev_desc(s + 4096 + k / 8 * 2048, 2048, 128));
+    for (uint32_t k = 0; k < 32; k += 16) { /* a: 1024 bytes a step of 8 along k; b: 2048 */
+        uint64_t b = dev_desc(s + 4096 + k / 8 * 2048, 2048, 128);
+        uint32_t *a = regs[k / 16];
+        if (!p.n) {
+            dev_wgmma128(d, dev_desc(s + k / 8 * 1024, 1024, 128), b);
+            continue;
+        }
+        for (uint32_t i = 0; i < 4; i++) /* row lane / 4 (+ 8), columns of lane % 4 (+ 8) */
+            a[i] = dev_get4(s + (k / 8 + i / 2) * 1024 + (t / 32 * 16 + lane / 4 + i % 2 * 8) * 16 +
+                            lane % 4 * 4);
+        dev_wgmma128_regs(d, a, b);
+    }
     if (p.mistake != 6) dev_wgmma_commit();
     if (p.mistake == 1 && t == 3) dev_store4(p.out, d[0] == d[0] ? 1 : 0);
     if (p.mistake == 4) dev_put4(s + t * 4, 0);
@@ -368,6 +378,7 @@ static void warpgroups(void **state)
     fill(a, 192 * 32, 5);
     for (size_t s = 0; s < N_SEEDS; s++) {
         memset(out, 0xff, 64 * 128 * 4);
+        p.n = (int)s % 2;
         runs(&simt_kernel_wide, &p, 1, 128, 192 * 64, seeds[s]);
         for (int m = 0; m < 64; m++)
             for (int n = 0; n < 128; n++) {
@@ -378,6 +389,7 @@ static void warpgroups(void **state)
                 assert_true(fabs(sum - (double)out[m * 128 + n]) < 1e-4);
             }
     }
+    p.n = 0;
     p.mistake = 1;
     runs(&simt_kernel_wide, &p, 1, 128, 192 * 64, SIMT_LATE);
     assert_int_equal(*(uint32_t *)out, 0); /* NaN */
