@@ -169,14 +169,12 @@ UPZ_DEV void FN(compute)(const UpzCudaConv *p, uint32_t shared, int group)
                 if (y >= p->src.height)
                     continue;
                 if (FORM == UPZ_STREAM_PAIR || p->dst.data)
-                    out_map(d[set], p, first, y, t.x0, mine, SHAPE.span, lane);
+                    out_map(d[set], p, first, y, t.x0, mine, SHAPE.span, true, lane);
                 else
                     out_image(d[set], p, t.block * 64, y, t.x0, out, 1 + group, tid);
             }
         }
     }
-    if (lane == 0)
-        dev_bulk_wait(0);
 }
 
 UPZ_KERNEL(NAME, UpzCudaConv, UPZ_HOPPER_THREADS, 1)

@@ -106,7 +106,8 @@ UPZ_DEV void out_stage_free(int lane)
     dev_warp_sync();
 }
 
-/* `valid` pixels of the stage to a row of the map; may be none. */
+/* `valid` pixels of the stage to a row of the map, may be none, by one bulk copy a chunk: few instructions,
+ * and the stage is busy for a while (out_stage_free). */
 UPZ_DEV void out_send(uint64_t to, uint32_t chunk, uint32_t stage, int span, int valid,
                       int lane)
 {
@@ -120,9 +121,27 @@ UPZ_DEV void out_send(uint64_t to, uint32_t chunk, uint32_t stage, int span, int
     }
 }
 
-/* A row of a map: `row` of it, columns from x0 on, the warp's chunks from `first` on. */
+/* The same by the threads: the stage is free at once, for the next row of several. */
+UPZ_DEV void out_store(uint64_t to, uint32_t chunk, uint32_t stage, int span, int valid, int lane)
+{
+    UpzVec4 v[UPZ_TILE_W / 16];
+    dev_warp_sync();
+    UPZ_UNROLL
+    for (int i = 0; i < span / 16; i++)
+        v[i] = dev_get16(stage + (uint32_t)(i * 32 + lane) * 16);
+    UPZ_UNROLL
+    for (int i = 0; i < span / 16; i++) {
+        int px = (i * 32 + lane) % span;
+        if (px < valid)
+            dev_store16(to + (uint64_t)(i / (span / 32)) * chunk + (uint32_t)px * 16, v[i]);
+    }
+    dev_warp_sync();
+}
+
+/* A row of a map: `row` of it, columns from x0 on, the warp's chunks from `first` on; sent or (`store`)
+ * stored. */
 UPZ_DEV void out_map(float d[64], const UpzCudaConv *p, int first, int row, int x0, uint32_t stage,
-                     int span, int lane)
+                     int span, bool store, int lane)
 {
     int n = span / 16;
     if (first >= p->dst.chunks)
@@ -130,7 +149,10 @@ UPZ_DEV void out_map(float d[64], const UpzCudaConv *p, int first, int row, int 
     UPZ_UNROLL
     for (int piece = 0; piece < UPZ_TILE_W / span; piece++) {
         int x = x0 + piece * span;
-        out_stage_free(lane);
+        uint64_t to = p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row * p->dst.row +
+                      (uint64_t)x * 16;
+        if (!store)
+            out_stage_free(lane);
         UPZ_UNROLL
         for (int a = 0; a < 2; a++)
             if (p->add[a].data) {
@@ -141,9 +163,10 @@ UPZ_DEV void out_map(float d[64], const UpzCudaConv *p, int first, int row, int 
                 dev_warp_sync();
             }
         out_put(d, piece * n, n, stage, span, 0, 1, lane);
-        out_send(p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row * p->dst.row +
-                     (uint64_t)x * 16,
-                 p->dst.chunk, stage, span, p->dst.width - x, lane);
+        if (store)
+            out_store(to, p->dst.chunk, stage, span, p->dst.width - x, lane);
+        else
+            out_send(to, p->dst.chunk, stage, span, p->dst.width - x, lane);
     }
 }
 
@@ -156,12 +179,11 @@ UPZ_DEV void out_map_up(float even[64], float odd[64], const UpzCudaConv *p, int
     UPZ_UNROLL
     for (int piece = 0; piece < 2; piece++) {
         int x = x0 + piece * UPZ_TILE_W;
-        out_stage_free(lane);
         out_put(even, piece * 4, 4, stage, UPZ_TILE_W, 0, 2, lane);
         out_put(odd, piece * 4, 4, stage, UPZ_TILE_W, 1, 2, lane);
-        out_send(p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row * p->dst.row +
-                     (uint64_t)x * 16,
-                 p->dst.chunk, stage, UPZ_TILE_W, p->dst.width - x, lane);
+        out_store(p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row * p->dst.row +
+                      (uint64_t)x * 16,
+                  p->dst.chunk, stage, UPZ_TILE_W, p->dst.width - x, lane);
     }
 }
 
