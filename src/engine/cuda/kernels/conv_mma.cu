@@ -99,7 +99,11 @@ UPZ_DEV void shuffle_any(const UpzCudaConv *p, int c, int x, int y, float v0, fl
 }
 
 #define OUTPUTS 16
+#ifdef UPZ_NO_MMA /* shuffles want registers */
+#define BLOCKS 1
+#else
 #define BLOCKS 2
+#endif
 #include "conv_mma_tmpl.h"
 #define OUTPUTS 32
 #define BLOCKS 1
