@@ -171,7 +171,7 @@ UPZ_DEV void ring_compute(const UpzCudaConv *p, uint32_t shared, int group)
             if (p->slope || p->alpha != 1.0f)
                 out_act(d, &c, p->alpha);
             if (p->dst.data)
-                out_map(d, p, warp * 2, y, strip * UPZ_TILE_W, stage, UPZ_TILE_W, false, lane);
+                out_map(d, p, warp * 2, y, strip * UPZ_TILE_W, stage, lane);
             else
                 out_image(d, p, 0, y, strip * UPZ_TILE_W, out, 1 + group, tid);
         }

@@ -147,6 +147,14 @@ UPZ_DEV void FN(compute)(const UpzCudaConv *p, uint32_t shared, int group)
                 round++;
             }
         }
+        int row[2], first = FORM == UPZ_STREAM_PAIR ? warp % 2 * 2 : t.block * 8 + warp * 2;
+        UPZ_UNROLL
+        for (int set = 0; set < 2; set++)
+            row[set] = t.y0 + (FORM == UPZ_STREAM_PAIR ? 4 * group + 2 * set + warp / 2
+                                                       : 2 * group + set);
+        UpzVec4 added[UPZ_TILE_W / 16];
+        if (FORM != UPZ_STREAM_UP)
+            out_ahead(added, p, first, row[0], t.x0, SHAPE.span, lane);
         dev_wgmma_wait(0);
         if (lane == 0)
             dev_mbar_arrive(STREAM_EMPTY(before));
@@ -158,21 +166,14 @@ UPZ_DEV void FN(compute)(const UpzCudaConv *p, uint32_t shared, int group)
         }
         if (FORM == UPZ_STREAM_UP) {
             if (t.y0 + group < p->src.height)
-                out_map_up(d[0], d[1], p, t.block * 8 + warp * 2, 2 * (t.y0 + group) + t.dy, 2 * t.x0,
-                           mine, lane);
+                out_map_up(d[0], d[1], p, first, 2 * (t.y0 + group) + t.dy, 2 * t.x0, mine, lane);
+        } else if (FORM == UPZ_STREAM_PAIR || p->dst.data) {
+            out_rows(d, added, p, first, row, t.x0, mine, SHAPE.span, lane);
         } else {
             UPZ_UNROLL
-            for (int set = 0; set < 2; set++) {
-                int y = t.y0 + (FORM == UPZ_STREAM_PAIR ? 4 * group + 2 * set + warp / 2
-                                                        : 2 * group + set);
-                int first = FORM == UPZ_STREAM_PAIR ? warp % 2 * 2 : t.block * 8 + warp * 2;
-                if (y >= p->src.height)
-                    continue;
-                if (FORM == UPZ_STREAM_PAIR || p->dst.data)
-                    out_map(d[set], p, first, y, t.x0, mine, SHAPE.span, true, lane);
-                else
-                    out_image(d[set], p, t.block * 64, y, t.x0, out, 1 + group, tid);
-            }
+            for (int set = 0; set < 2; set++)
+                if (row[set] < p->src.height)
+                    out_image(d[set], p, t.block * 64, row[set], t.x0, out, 1 + group, tid);
         }
     }
 }

@@ -62,6 +62,8 @@ UPZ_GRID int upz_stream_shared(UpzStreamShape s)
 static inline int upz_conv_hopper_can(const UpzCudaConv *p)
 {
     int adds = p->add[0].data || p->add[1].data, f = p->factor;
+    if (p->add[1].data && !p->add[0].data)
+        return 0;
     if (p->src.chunks < 2 || p->src.chunks % 2 || (p->kernel != 1 && p->kernel != 3))
         return 0;
     if (p->up == 2)

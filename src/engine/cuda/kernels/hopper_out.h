@@ -53,15 +53,19 @@ UPZ_DEV uint32_t out_lane(uint32_t stage, int span, int px, int step, int lane)
            (uint32_t)(lane / 8 % 2 * span + px + (lane / 16 * 8 + lane % 8) * step) * 16;
 }
 
-/* Reads a piece of an added map's row into the warp's stage. */
-UPZ_DEV void out_fetch(uint64_t from, uint32_t chunk, uint32_t stage, int span, int lane)
+/* A piece of an added map's row to registers, and from there to the warp's stage. */
+UPZ_DEV void out_load(UpzVec4 v[UPZ_TILE_W / 16], const UpzCudaMap *m, int first, int row, int x, int span,
+                      int lane)
 {
-    UpzVec4 v[UPZ_TILE_W / 16];
+    uint64_t from = m->data + (uint64_t)first * m->chunk + (uint64_t)row * m->row + (uint64_t)x * 16;
     UPZ_UNROLL
-    for (int i = 0; i < span / 16; i++) {
-        int at = i * 32 + lane;
-        v[i] = dev_load16(from + (uint64_t)(i / (span / 32)) * chunk + (uint32_t)(at % span) * 16);
-    }
+    for (int i = 0; i < span / 16; i++)
+        v[i] = dev_load16(from + (uint64_t)(i / (span / 32)) * m->chunk +
+                          (uint32_t)((i * 32 + lane) % span) * 16);
+}
+
+UPZ_DEV void out_lay(const UpzVec4 v[UPZ_TILE_W / 16], uint32_t stage, int span, int lane)
+{
     UPZ_UNROLL
     for (int i = 0; i < span / 16; i++)
         dev_put16(stage + (uint32_t)(i * 32 + lane) * 16, v[i]);
@@ -108,15 +112,14 @@ UPZ_DEV void out_stage_free(int lane)
 
 /* `valid` pixels of the stage to a row of the map, may be none, by one bulk copy a chunk: few instructions,
  * and the stage is busy for a while (out_stage_free). */
-UPZ_DEV void out_send(uint64_t to, uint32_t chunk, uint32_t stage, int span, int valid,
-                      int lane)
+UPZ_DEV void out_send(uint64_t to, uint32_t chunk, uint32_t stage, int valid, int lane)
 {
     dev_async_fence();
     dev_warp_sync();
     if (lane == 0 && valid > 0) {
-        uint32_t bytes = (uint32_t)(valid < span ? valid : span) * 16;
+        uint32_t bytes = (uint32_t)(valid < UPZ_TILE_W ? valid : UPZ_TILE_W) * 16;
         dev_bulk_store(to, stage, bytes);
-        dev_bulk_store(to + chunk, stage + (uint32_t)span * 16, bytes);
+        dev_bulk_store(to + chunk, stage + UPZ_TILE_W * 16, bytes);
         dev_bulk_commit();
     }
 }
@@ -138,35 +141,67 @@ UPZ_DEV void out_store(uint64_t to, uint32_t chunk, uint32_t stage, int span, in
     dev_warp_sync();
 }
 
-/* A row of a map: `row` of it, columns from x0 on, the warp's chunks from `first` on; sent or (`store`)
- * stored. */
+/* A row of a map: `row` of it, columns from x0 on, the warp's chunks from `first` on. */
 UPZ_DEV void out_map(float d[64], const UpzCudaConv *p, int first, int row, int x0, uint32_t stage,
-                     int span, bool store, int lane)
+                     int lane)
 {
-    int n = span / 16;
+    if (first >= p->dst.chunks)
+        return;
+    out_stage_free(lane);
+    UPZ_UNROLL
+    for (int a = 0; a < 2; a++)
+        if (p->add[a].data) {
+            UpzVec4 v[UPZ_TILE_W / 16];
+            out_load(v, &p->add[a], first, row, x0, UPZ_TILE_W, lane);
+            out_lay(v, stage, UPZ_TILE_W, lane);
+            out_add(d, p->beta[a], 0, 8, stage, UPZ_TILE_W, lane);
+            dev_warp_sync();
+        }
+    out_put(d, 0, 8, stage, UPZ_TILE_W, 0, 1, lane);
+    out_send(p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row * p->dst.row +
+                 (uint64_t)x0 * 16,
+             p->dst.chunk, stage, p->dst.width - x0, lane);
+}
+
+/* Two rows of a map, of sums d[0] and d[1], in pieces of `span`. What is added is read one piece ahead:
+ * out_ahead for the first, before the sums are there. */
+UPZ_DEV void out_ahead(UpzVec4 v[UPZ_TILE_W / 16], const UpzCudaConv *p, int first, int row, int x0,
+                       int span, int lane)
+{
+    if (p->add[0].data && first < p->dst.chunks)
+        out_load(v, &p->add[0], first, row, x0, span, lane);
+}
+
+UPZ_DEV void out_rows(float d[2][64], UpzVec4 v[UPZ_TILE_W / 16], const UpzCudaConv *p, int first,
+                      const int row[2], int x0, uint32_t stage, int span, int lane)
+{
+    const int pieces = UPZ_TILE_W / span, n = span / 16;
     if (first >= p->dst.chunks)
         return;
     UPZ_UNROLL
-    for (int piece = 0; piece < UPZ_TILE_W / span; piece++) {
-        int x = x0 + piece * span;
-        uint64_t to = p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row * p->dst.row +
-                      (uint64_t)x * 16;
-        if (!store)
-            out_stage_free(lane);
-        UPZ_UNROLL
-        for (int a = 0; a < 2; a++)
-            if (p->add[a].data) {
-                out_fetch(p->add[a].data + (uint64_t)first * p->add[a].chunk +
-                              (uint64_t)row * p->add[a].row + (uint64_t)x * 16,
-                          p->add[a].chunk, stage, span, lane);
-                out_add(d, p->beta[a], piece * n, n, stage, span, lane);
+    for (int i = 0; i < 2 * pieces; i++) {
+        int set = i / pieces, piece = i % pieces, x = x0 + piece * span;
+        int next = (i + 1) / pieces % 2, x_next = x0 + (i + 1) % pieces * span;
+        if (p->add[0].data) {
+            out_lay(v, stage, span, lane);
+            if (p->add[1].data)
+                out_load(v, &p->add[1], first, row[set], x, span, lane);
+            else if (i + 1 < 2 * pieces)
+                out_load(v, &p->add[0], first, row[next], x_next, span, lane);
+            out_add(d[set], p->beta[0], piece * n, n, stage, span, lane);
+            dev_warp_sync();
+            if (p->add[1].data) {
+                out_lay(v, stage, span, lane);
+                if (i + 1 < 2 * pieces)
+                    out_load(v, &p->add[0], first, row[next], x_next, span, lane);
+                out_add(d[set], p->beta[1], piece * n, n, stage, span, lane);
                 dev_warp_sync();
             }
-        out_put(d, piece * n, n, stage, span, 0, 1, lane);
-        if (store)
-            out_store(to, p->dst.chunk, stage, span, p->dst.width - x, lane);
-        else
-            out_send(to, p->dst.chunk, stage, span, p->dst.width - x, lane);
+        }
+        out_put(d[set], piece * n, n, stage, span, 0, 1, lane);
+        out_store(p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row[set] * p->dst.row +
+                      (uint64_t)x * 16,
+                  p->dst.chunk, stage, span, row[set] < p->dst.height ? p->dst.width - x : 0, lane);
     }
 }
 
