@@ -15,9 +15,9 @@
  * Shared memory read per mma (2048 products): 64 outputs 128 bytes, 32: 192, 16: 320. A
  * multiprocessor of sm_80 does an mma in 2 clocks and reads 256 bytes in them, sm_86 and sm_89 do
  * one in 8 clocks: with 64 and 32 outputs the tensor cores are the limit. Expected of 64 to 64
- * channels: 70-75 % of their peak on sm_80 (one block of 8 warps a multiprocessor; prologue and
- * epilogue are the rest), 85-90 % on sm_86, sm_89 and sm_120, 50-60 % on sm_75 (no asynchronous
- * copies). Not measured. */
+ * channels, on paper: 70-75 % of their peak on sm_80 (one block of 8 warps a multiprocessor;
+ * the epilogue is most of the rest), 85-90 % on sm_86, sm_89 and sm_120, 50-60 % on sm_75 (no
+ * asynchronous copies). Not measured. */
 #include "dev.h"
 #include "grid.h"
 
@@ -98,15 +98,22 @@ UPZ_DEV void shuffle_any(const UpzCudaConv *p, int c, int x, int y, float v0, fl
     }
 }
 
+/* Blocks a multiprocessor: what its shared memory (sm_80, sm_90, sm_100: two with 32 outputs) and
+ * its registers (without tensor cores, shuffles want more) hold. */
 #define OUTPUTS 16
-#ifdef UPZ_NO_MMA /* shuffles want registers */
+#ifdef UPZ_NO_MMA
 #define BLOCKS 1
 #else
 #define BLOCKS 2
 #endif
 #include "conv_mma_tmpl.h"
 #define OUTPUTS 32
+#if defined(__CUDA_ARCH__) && \
+    (__CUDA_ARCH__ == 800 || (__CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200))
+#define BLOCKS 2
+#else
 #define BLOCKS 1
+#endif
 #include "conv_mma_tmpl.h"
 #define OUTPUTS 64
 #define BLOCKS 1

@@ -1,5 +1,5 @@
-/* How kernels are launched: geometry from a kernel's parameters, decided beside the kernels and used
- * by the host. What both sides must know alike stands here too. */
+/* How kernels are launched: geometry from a kernel's parameters, decided beside the kernels and
+ * used by the host. What both sides must know alike stands here too. */
 #ifndef UPZ_CUDA_GRID_H
 #define UPZ_CUDA_GRID_H
 
