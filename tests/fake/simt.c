@@ -4,11 +4,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#ifndef __x86_64__
+#if !defined(__x86_64__) || defined(SIMT_UCONTEXT)
+#define PORTABLE
 #include <ucontext.h>
 #endif
 
 #define STACK ((size_t)192 << 10)
+
+/* Threads end in the middle of their functions; the sanitizer's marks of those must go. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define WIPE(i) ASAN_UNPOISON_MEMORY_REGION(stacks + (size_t)(i) * STACK + 4096, STACK - 4096)
+#else
+#define WIPE(i) ((void)(i))
+#endif
 
 SimtBlock simt_block;
 SimtThread *simt_now;
@@ -33,7 +47,7 @@ void *simt_more(void *p, size_t *cap, size_t n, size_t size)
 
 /* ---- switching ---- */
 
-#ifdef __x86_64__
+#ifndef PORTABLE
 void simt_switch(void **save, void *to);
 __asm__(".text\n"
         ".hidden simt_switch\n"
@@ -58,27 +72,21 @@ static void *make(unsigned i, void (*entry)(void))
     return sp;
 }
 #else
-static ucontext_t *contexts, main_context;
-static size_t n_contexts;
+static ucontext_t contexts[1024], main_context;
 static void simt_switch(void **save, void *to)
 {
-    ucontext_t *from = simt_now ? NULL : &main_context;
-    for (size_t i = 0; !from && i < n_contexts; i++)
-        if (save == &simt_block.threads[i].sp) from = &contexts[i];
-    if (save == &main_sp) from = &main_context;
+    ucontext_t *from = &main_context;
+    if (save != &main_sp)
+        from = &contexts[((SimtThread *)((char *)save - offsetof(SimtThread, sp)))->index];
     *save = from;
     swapcontext(from, to);
 }
+
 static void *make(unsigned i, void (*entry)(void))
 {
-    if (i >= n_contexts) {
-        contexts = realloc(contexts, 1024 * sizeof *contexts);
-        n_contexts = 1024;
-    }
-    main_sp = &main_context;
     getcontext(&contexts[i]);
     contexts[i].uc_stack.ss_sp = stacks + (size_t)i * STACK;
-    contexts[i].uc_stack.ss_size = STACK;
+    contexts[i].uc_stack.ss_size = STACK - i % 61 * 320;
     contexts[i].uc_link = NULL;
     makecontext(&contexts[i], entry, 0);
     return &contexts[i];
@@ -106,8 +114,8 @@ void simt_fail(const char *format, ...)
     SimtBlock *b = &simt_block;
     if (!b->failed) {
         va_list list;
-        int n = snprintf(error, sizeof error, "kernel %s, block %u,%u", b->launch.kernel->name, b->x,
-                         b->y);
+        int n = snprintf(error, sizeof error, "kernel %s, block %u,%u", b->launch.kernel->name,
+                         b->x, b->y);
         if (simt_now)
             n += snprintf(error + n, sizeof error - (size_t)n, ", thread %u", simt_now->index);
         n += snprintf(error + n, sizeof error - (size_t)n, ": ");
@@ -356,10 +364,13 @@ static void check_written(SimtThread *t, const SimtGranule *g, uint32_t a, uint8
     if (g->bar & mask)
         simt_fail("%s shared memory at offset %u, where an mbarrier lies", what, a - SIMT_BASE);
     if (!(g->write_mask & mask)) return;
-    if (warp != mine ? g->write_clock > t->warp->clock[warp]
-                     : (writer != t->index || g->all_lanes) && g->write_clock == t->warp->clock[mine])
-        simt_fail("%s shared memory at offset %u, which thread %u wrote: nothing between orders the "
-                  "two", what, a - SIMT_BASE, writer);
+    if (warp != mine
+            ? g->write_clock > t->warp->clock[warp]
+            : (writer != t->index || g->all_lanes) && g->write_clock == t->warp->clock[mine])
+        simt_fail(
+            "%s shared memory at offset %u, which thread %u wrote: nothing between orders the "
+            "two",
+            what, a - SIMT_BASE, writer);
 }
 
 static void note_read(SimtThread *t, uint32_t a, uint8_t mask, bool all_lanes)
@@ -368,7 +379,8 @@ static void note_read(SimtThread *t, uint32_t a, uint8_t mask, bool all_lanes)
     SimtGranule *g = simt_granule(a);
     unsigned warp = t->warp->index, last = g->read_clock == clock ? g->read_thread : t->index;
     if (all_lanes || last == (SIMT_ALL | warp)) last = SIMT_ALL | warp;
-    else if (last != t->index && (last / 32 == warp || last == (SIMT_SOME | warp))) last = SIMT_SOME | warp;
+    else if (last != t->index && (last / 32 == warp || last == (SIMT_SOME | warp)))
+        last = SIMT_SOME | warp;
     else last = t->index;
     g->read_thread = (uint16_t)last;
     g->read_clock = clock;
@@ -381,18 +393,24 @@ static void check_overwrite(SimtThread *t, uint32_t a, uint8_t mask, const char 
     const uint32_t *r = reads_of(a);
     check_written(t, g, a, mask, what);
     if (g->leaving)
-        simt_fail("%s shared memory at offset %u, which a bulk store or wgmma in flight still reads",
-                  what, a - SIMT_BASE);
+        simt_fail(
+            "%s shared memory at offset %u, which a bulk store or wgmma in flight still reads",
+            what, a - SIMT_BASE);
     for (unsigned w = 0; w < simt_block.n_warps; w++)
         if ((r[w] & mask) && w != t->warp->index && r[w] >> 8 > t->warp->clock[w])
-            simt_fail("%s shared memory at offset %u, which warp %u read: nothing between orders the "
-                      "two", what, a - SIMT_BASE, w);
+            simt_fail(
+                "%s shared memory at offset %u, which warp %u read: nothing between orders the "
+                "two",
+                what, a - SIMT_BASE, w);
     uint32_t mine = r[t->warp->index];
-    if ((mine & mask) && mine >> 8 == t->warp->clock[t->warp->index] && mine >> 8 == g->read_clock &&
+    if ((mine & mask) && mine >> 8 == t->warp->clock[t->warp->index] &&
+        mine >> 8 == g->read_clock &&
         (g->read_thread == (SIMT_ALL | t->warp->index) ||
          (g->read_thread / 32u == t->warp->index && g->read_thread != t->index)))
-        simt_fail("%s shared memory at offset %u, which other lanes of its warp read: no dev_warp_sync "
-                  "is between", what, a - SIMT_BASE);
+        simt_fail(
+            "%s shared memory at offset %u, which other lanes of its warp read: no dev_warp_sync "
+            "is between",
+            what, a - SIMT_BASE);
 }
 
 uint8_t *simt_read(SimtThread *t, uint32_t a, unsigned bytes, bool all_lanes)
@@ -435,8 +453,10 @@ void simt_async_read(SimtThread *t, uint32_t a, const char *what)
     SimtGranule *g = simt_granule(a);
     check_written(t, g, a, 0xff, what);
     if (g->write_mask && simt_block.threads[g->write_thread].fences == g->write_fences)
-        simt_fail("%s shared memory at offset %u, which thread %u wrote without dev_async_fence after "
-                  "it", what, a - SIMT_BASE, g->write_thread);
+        simt_fail(
+            "%s shared memory at offset %u, which thread %u wrote without dev_async_fence after "
+            "it",
+            what, a - SIMT_BASE, g->write_thread);
     g->leaving++;
 }
 
@@ -482,7 +502,8 @@ static void barrier(int id, unsigned threads)
         simt_fail("barrier %d of %u threads", id, threads);
     if (!b->arrived) b->expected = threads;
     if (b->expected != threads)
-        simt_fail("barrier %d is for %u threads here and for %u elsewhere", id, threads, b->expected);
+        simt_fail("barrier %d is for %u threads here and for %u elsewhere", id, threads,
+                  b->expected);
     simt_join(b->clock, t->warp->clock);
     if (++b->arrived < threads) {
         b->waiting[t->warp->index] |= 1u << t->lane;
@@ -544,7 +565,8 @@ void dev_warp_sync(void)
 
 void dev_grid_wait(void)
 {
-    for (unsigned i = 0; i < simt_block.launch.threads; i++) simt_block.threads[i].waited_grid = true;
+    for (unsigned i = 0; i < simt_block.launch.threads; i++)
+        simt_block.threads[i].waited_grid = true;
 }
 void dev_grid_go(void) {}
 
@@ -581,8 +603,8 @@ static void report_deadlock(void)
         while (j < b->launch.threads && b->threads[j].done == b->threads[i].done &&
                !strcmp(b->threads[j].waits, b->threads[i].waits))
             j++;
-        n += snprintf(text + n, sizeof text - (size_t)n, "%sthreads %u-%u %s%s", i ? "; " : "", i, j - 1,
-                      b->threads[i].done ? "have ended" : "wait for ",
+        n += snprintf(text + n, sizeof text - (size_t)n, "%sthreads %u-%u %s%s", i ? "; " : "", i,
+                      j - 1, b->threads[i].done ? "have ended" : "wait for ",
                       b->threads[i].done ? "" : b->threads[i].waits);
         i = j;
     }
@@ -621,6 +643,7 @@ static void run_block(void)
         t->index = i;
         t->lane = i % 32;
         t->warp = &b->warps[i / 32];
+        WIPE(i);
         t->sp = make(i, entry);
     }
     while (!b->failed) {

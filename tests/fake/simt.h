@@ -1,12 +1,13 @@
 /* Kernels on the host: every thread of a block is a coroutine, blocks run one after the other, and
  * what a GPU would let pass is a failure that names kernel, block, thread and address.
  *
- * Modelled: shared memory of exactly the launched size, filled with NaN; bounds and alignment of every
- * access, global ones against a table of live memory; named barriers, and mbarriers with arrivals,
- * bytes and phases; copies and wgmma that happen as late as they may; data races on shared memory
- * (clocks of warps: a barrier or an mbarrier must lie between a write and another warp's access,
- * dev_warp_sync between two lanes of one warp); the fence between plain writes and what bulk stores
- * and wgmma read; deadlock. The layout of fragments, core matrices and descriptors: PTX ISA 8.
+ * Modelled: shared memory of exactly the launched size, filled with NaN; bounds and alignment of
+ * every access, global ones against a table of live memory; named barriers, and mbarriers with
+ * arrivals, bytes and phases; copies and wgmma that happen as late as they may; data races on
+ * shared memory (clocks of warps: a barrier or an mbarrier must lie between a write and another
+ * warp's access, dev_warp_sync between two lanes of one warp); the fence between plain writes and
+ * what bulk stores and wgmma read; deadlock. The layout of fragments, core matrices and
+ * descriptors: PTX ISA 8.
  *
  * Not modelled: speed, banks, registers; races on global memory.
  *
@@ -50,8 +51,8 @@ void simt_memory_remove(const void *start);
 /* Memory whose addresses on the device are not the host's. */
 void simt_memory_map(uint64_t device, void *host, size_t bytes, const void *owner);
 void simt_memory_unmap(uint64_t device);
-/* The piece that holds all of [a, a + bytes). Host memory of `a`, or NULL: there is none. The others
- * may be NULL. */
+/* The piece that holds all of [a, a + bytes). Host memory of `a`, or NULL: there is none. The
+ * others may be NULL. */
 void *simt_memory_find(uint64_t a, size_t bytes, uint64_t *start, size_t *size, const void **owner);
 
 /* A kernel of src/engine/cuda/kernels as compiled for a compute capability (10 * major + minor), or

@@ -100,8 +100,10 @@ static void arrive(SimtMbar *m)
 {
     SimtThread *t = simt_now;
     if (m->pending == 0)
-        simt_fail("arrives at the mbarrier at offset %u, whose %d arrivals of this phase have all been; "
-                  "it waits for %lld bytes", m->at - SIMT_BASE, m->count, (long long)m->bytes);
+        simt_fail(
+            "arrives at the mbarrier at offset %u, whose %d arrivals of this phase have all been; "
+            "it waits for %lld bytes",
+            m->at - SIMT_BASE, m->count, (long long)m->bytes);
     simt_join(m->acc, t->warp->clock);
     t->warp->clock[t->warp->index]++;
     m->pending--;

@@ -4,7 +4,8 @@
 
 #define KERNELS(X) \
     X(conv_mma_m16) X(conv_mma_m32) X(conv_mma_m64) X(load_map) X(store_picture) X(resize_image)
-#define HOPPER(X) X(conv_ring) X(conv_stream) X(conv_stream_one) X(conv_stream_up) X(conv_stream_pair)
+#define HOPPER(X)                                                                                  \
+    X(conv_ring) X(conv_stream) X(conv_stream_one) X(conv_stream_up) X(conv_stream_pair)
 
 #define DECLARE(name) extern const SimtKernel simt_kernel_##name __attribute__((weak));
 #define DECLARE_SYNC(name) extern const SimtKernel simt_kernel_sync_##name __attribute__((weak));

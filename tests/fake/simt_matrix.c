@@ -1,5 +1,5 @@
-/* Collectives on matrices. Products of halves are exact in float; one instruction's sums are made in
- * double and rounded to float once: the order inside is the hardware's own. */
+/* Collectives on matrices. Products of halves are exact in float; one instruction's sums are made
+ * in double and rounded to float once: the order inside is the hardware's own. */
 #include "simt_state.h"
 #include <stdlib.h>
 
@@ -46,7 +46,8 @@ static void load_matrices(SimtWarp *w, bool trans)
 {
     uint16_t m[4][8][8];
     for (int l = 0; l < 32; l++)
-        memcpy(m[l / 8][l % 8], simt_read(&w->threads[l], (uint32_t)w->threads[l].args.x, 16, true), 16);
+        memcpy(m[l / 8][l % 8], simt_read(&w->threads[l], (uint32_t)w->threads[l].args.x, 16, true),
+               16);
     for (int l = 0; l < 32; l++) {
         uint32_t *r = w->threads[l].args.out;
         int i = l / 4, j = l % 4 * 2;
@@ -82,8 +83,8 @@ void dev_stmatrix4_trans(uint32_t shared, const uint32_t r[4])
                 m[k][l % 4 * 2 + half][l / 4] = (uint16_t)(v[k] >> 16 * half);
     }
     for (int l = 0; l < 32; l++)
-        memcpy(simt_write(&w->threads[l], (uint32_t)w->threads[l].args.x, 16, true), m[l / 8][l % 8],
-               16);
+        memcpy(simt_write(&w->threads[l], (uint32_t)w->threads[l].args.x, 16, true),
+               m[l / 8][l % 8], 16);
     simt_part(&w->meeting);
 }
 
@@ -159,14 +160,15 @@ typedef struct Sum {
 
 static Sum sums[16];
 
-/* bits of a descriptor: address / 16 in 0-13, bytes / 16 between core matrices along K ("leading") in
- * 16-29, along M or N ("stride") in 32-45, no swizzle: 0 in 62-63 */
+/* bits of a descriptor: address / 16 in 0-13, bytes / 16 between core matrices along K ("leading")
+ * in 16-29, along M or N ("stride") in 32-45, no swizzle: 0 in 62-63 */
 uint64_t dev_desc(uint32_t shared, uint32_t k_bytes, uint32_t mn_bytes)
 {
     if (shared % 16 || k_bytes % 16 || mn_bytes % 16 || shared >= 1 << 18 || k_bytes >= 1 << 18 ||
         mn_bytes >= 1 << 18)
         simt_fail("a descriptor of address %u, strides %u and %u", shared, k_bytes, mn_bytes);
-    return (uint64_t)(shared >> 4) | (uint64_t)(k_bytes >> 4) << 16 | (uint64_t)(mn_bytes >> 4) << 32;
+    return (uint64_t)(shared >> 4) | (uint64_t)(k_bytes >> 4) << 16 |
+           (uint64_t)(mn_bytes >> 4) << 32;
 }
 
 /* Address of row i of core matrix (m, k). */
@@ -220,8 +222,8 @@ static void issue(unsigned group)
             simt_fail("wgmma's descriptors differ between threads %u and %u", first->index,
                       first[l].index);
         if (first[l].wgmma_group != first->wgmma_group)
-            simt_fail("wgmma: threads %u and %u committed a different number of groups", first->index,
-                      first[l].index);
+            simt_fail("wgmma: threads %u and %u committed a different number of groups",
+                      first->index, first[l].index);
     }
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
         if (!sums[i].live) spare = &sums[i];

@@ -123,8 +123,8 @@ void *simt_more(void *p, size_t *cap, size_t n, size_t size);
 /* The thread sleeps until simt_wake; `what` for the list of a deadlock. */
 __attribute__((format(printf, 1, 2))) void simt_sleep(const char *what, ...);
 void simt_wake(const uint32_t lanes[SIMT_WARPS]);
-/* True in the last lane to arrive, which computes and then calls simt_part; false in the others, when
- * that is done. */
+/* True in the last lane to arrive, which computes and then calls simt_part; false in the others,
+ * when that is done. */
 bool simt_meet(SimtMeeting *meeting, SimtOp op, const char *name);
 void simt_part(SimtMeeting *meeting);
 

@@ -1,6 +1,6 @@
-/* The CUDA engine's kernels, run on the host (fake/simt.h), against plain loops in double and against
- * the picture room: every kernel, for capabilities 7.5 and 9.0, with copies as late and as early as
- * may be and in random order. What lies outside a result must stay untouched. */
+/* The CUDA engine's kernels, run on the host (fake/simt.h), against plain loops in double and
+ * against the picture room: every kernel, for capabilities 7.5 and 9.0, with copies as late and as
+ * early as may be and in random order. What lies outside a result must stay untouched. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,14 +79,16 @@ static Map map_new(int width, int height, int chunks, int more)
     map.halves = (size_t)map.m.chunk * (size_t)(chunks + 2 * more) / 2;
     map.data = memory(map.halves * 2);
     for (size_t i = 0; i < map.halves; i++) map.data[i] = UNTOUCHED;
-    map.m.data = at(map.data) + (uint64_t)more * map.m.chunk + UPZ_MAP_TOP * row + UPZ_MAP_LEFT * 16;
+    map.m.data =
+        at(map.data) + (uint64_t)more * map.m.chunk + UPZ_MAP_TOP * row + UPZ_MAP_LEFT * 16;
     return map;
 }
 
 static uint16_t *map_at(const Map *map, int c, int y, int x)
 {
+    int64_t in_chunk = (int64_t)y * map->m.row + (int64_t)x * 16 + c % 8 * 2;
     return (uint16_t *)(uintptr_t)(map->m.data + (uint64_t)(c / 8) * map->m.chunk +
-                                   (uint64_t)((int64_t)y * map->m.row + (int64_t)x * 16 + c % 8 * 2));
+                                   (uint64_t)in_chunk);
 }
 
 static float map_get(const Map *map, int c, int y, int x)
@@ -114,7 +116,8 @@ static void map_untouched(const Map *map)
             for (int x = 0; x < map->m.width; x++) inside += *map_at(map, c, y, x) != UNTOUCHED;
     for (size_t i = 0; i < map->halves; i++) others += map->data[i] != UNTOUCHED;
     assert_int_equal(inside, others);
-    assert_int_equal(inside, (size_t)map->m.chunks * 8 * (size_t)map->m.width * (size_t)map->m.height);
+    assert_int_equal(inside,
+                     (size_t)map->m.chunks * 8 * (size_t)map->m.width * (size_t)map->m.height);
 }
 
 /* ---- images ---- */
@@ -146,7 +149,8 @@ static void image_untouched(const Image *image)
 {
     size_t others = 0;
     for (size_t i = 0; i < image->halves; i++) others += image->data[i] != UNTOUCHED;
-    assert_int_equal(others, (size_t)image->m.planes * (size_t)image->m.width * (size_t)image->m.height);
+    assert_int_equal(others,
+                     (size_t)image->m.planes * (size_t)image->m.width * (size_t)image->m.height);
 }
 
 static void close_to(double want, uint16_t got, const char *what, int c, int y, int x)
@@ -172,7 +176,7 @@ static float weight(const Case *c, int o, int i, int ky, int kx)
     return weights[((o * c->in + i) * c->kernel + ky) * c->kernel + kx];
 }
 
-/* The weight of tap (ty, tx) of four for parity (dy, dx): the 3x3's taps that fall on that pixel. */
+/* The weight of tap (ty, tx) of four for parity (dy, dx): the 3x3's taps that fall there. */
 static float parity_weight(const Case *c, int o, int i, int dy, int dx, int ty, int tx)
 {
     float sum = 0;
@@ -207,7 +211,8 @@ static uint16_t *pack(const Case *c, bool pair)
                 for (int k16 = 0; k16 < depth; k16++, tile++)
                     for (int m = 0; m < 64; m++)
                         for (int k = 0; k < 16; k++) {
-                            int o = b * 64 + m, i = k16 * 16 + k, ty = tap / across, tx = tap % across;
+                            int o = b * 64 + m, i = k16 * 16 + k, ty = tap / across,
+                                tx = tap % across;
                             if (o >= c->out || i >= c->in) continue;
                             w[tile * 1024 + (size_t)(k / 8 * 512 + m * 8 + k % 8)] = simt_half(
                                 c->up == 2 ? parity_weight(c, o, i, p / 2, p % 2, ty, tx)
@@ -220,7 +225,8 @@ static float *per_channel(int out, float scale)
 {
     size_t n = (size_t)(out + 63) / 64 * 64;
     float *v = memory(n * 4);
-    for (size_t i = 0; i < n; i++) v[i] = (int)i < out ? ((float)(draw() % 512) / 256 - 1) * scale : 0;
+    for (size_t i = 0; i < n; i++)
+        v[i] = (int)i < out ? ((float)(draw() % 512) / 256 - 1) * scale : 0;
     return v;
 }
 
@@ -287,8 +293,9 @@ static void conv(const Case *c, bool hopper, int capability, int multiprocessors
         g = upz_conv_mma_grid(&p, multiprocessors, capability);
         name = c->out <= 16 ? "conv_mma_m16" : c->out <= 32 ? "conv_mma_m32" : "conv_mma_m64";
     }
-    snprintf(what, sizeof what, "%s sm_%d seed %u, %d -> %d, %dx%d, kernel %d, up %d, factor %d", name,
-             capability, seed, c->in, c->out, c->width, c->height, c->kernel, c->up, c->factor);
+    snprintf(what, sizeof what, "%s sm_%d seed %u, %d -> %d, %dx%d, kernel %d, up %d, factor %d",
+             name, capability, seed, c->in, c->out, c->width, c->height, c->kernel, c->up,
+             c->factor);
     run(name, capability, &p, g, seed);
     for (int o = 0; o < c->out; o++)
         for (int y = 0; y < h; y++)
@@ -301,8 +308,8 @@ static void conv(const Case *c, bool hopper, int capability, int multiprocessors
                 if (c->factor) {
                     int f = c->factor, plane = o / (f * f);
                     if (c->base) v += (double)map_get(&base, plane, y, x);
-                    close_to(v, *image_at(&image, plane, y * f + o % (f * f) / f, x * f + o % f), what,
-                             o, y, x);
+                    close_to(v, *image_at(&image, plane, y * f + o % (f * f) / f, x * f + o % f),
+                             what, o, y, x);
                 } else {
                     close_to(v, *map_at(&dst, o, y, x), what, o, y, x);
                 }
@@ -437,8 +444,8 @@ static UprezPicture picture_new(const UprezFormat *f, int w, int h, int align)
         p.plane[i] = memory((size_t)p.stride[i] * (size_t)ph);
         for (size_t k = 0; k < (size_t)p.stride[i] * (size_t)ph; k++)
             ((uint8_t *)p.plane[i])[k] = (uint8_t)(draw() >> 11);
-        for (size_t k = 0; f->depth > 8 && f->depth <= 16 && k < (size_t)p.stride[i] * (size_t)ph / 2;
-             k++)
+        for (size_t k = 0;
+             f->depth > 8 && f->depth <= 16 && k < (size_t)p.stride[i] * (size_t)ph / 2; k++)
             ((uint16_t *)p.plane[i])[k] =
                 (uint16_t)((draw() >> 9 & ((1u << f->depth) - 1)) << f->shift);
         for (size_t k = 0; f->depth == 32 && k < (size_t)p.stride[i] * (size_t)ph / 4; k++)
@@ -484,7 +491,8 @@ static void loads(void **state)
         for (int s = 0; s < 5; s++, n++) {
             UprezFormat f;
             UpzLoad l;
-            int w = sizes[s][0], h = sizes[s][1], unshuffle = n % 4 == 3 ? 3 + n % 8 / 4 : 1 + n % 2;
+            int w = sizes[s][0], h = sizes[s][1],
+                unshuffle = n % 4 == 3 ? 3 + n % 8 / 4 : 1 + n % 2;
             int mode = n % 3, rows_kind = n % 7 == 6 ? UPZ_ROWS_Y_FULL : UPZ_ROWS_RGB;
             assert_int_equal(uprez_format_from_name(&f, formats[i]), 0);
             UprezPicture p = picture_new(&f, w, h, n % 2 ? 64 : 4);
@@ -504,7 +512,8 @@ static void loads(void **state)
                              .unshuffle = unshuffle, .pad_mode = mode, .x0 = x0, .y0 = y0};
             run("load_map", n % 2 ? 90 : 75, &q, upz_load_grid(&q), SIMT_LATE);
             float *rows[3], *row[3];
-            for (int k = 0; k < 3; k++) rows[k] = malloc((size_t)(w + UPZ_LOAD_SLACK) * (size_t)h * 4);
+            for (int k = 0; k < 3; k++)
+                rows[k] = malloc((size_t)(w + UPZ_LOAD_SLACK) * (size_t)h * 4);
             for (int y = 0; y < h; y++) {
                 for (int k = 0; k < 3; k++) row[k] = rows[k] + (size_t)y * (size_t)w;
                 upz_load_row(&l, &p, y, row);
@@ -520,7 +529,8 @@ static void loads(void **state)
                         if (xx >= w) xx = mode == 1 ? UPZ_MAX(2 * w - 2 - xx, 0) : w - 1;
                         if (yy >= h) yy = mode == 1 ? UPZ_MAX(2 * h - 2 - yy, 0) : h - 1;
                         if (c < channels && !out)
-                            v = rows[c / (unshuffle * unshuffle)][(size_t)yy * (size_t)w + (size_t)xx];
+                            v = rows[c / (unshuffle * unshuffle)]
+                                    [(size_t)yy * (size_t)w + (size_t)xx];
                         if (*map_at(&dst, c, y, x) != simt_half(v))
                             fail_msg("%s %dx%d, unshuffle %d: channel %d (%d, %d): %g for %g",
                                      formats[i], w, h, unshuffle, c, x, y,
@@ -590,8 +600,8 @@ static void stores(void **state)
             for (int k = 0; k < f.n_plane; k++)
                 for (size_t b = 0; b < bytes[k]; b++)
                     if (((uint8_t *)p.plane[k])[b] != ((uint8_t *)want.plane[k])[b])
-                        fail_msg("%s %dx%d, plane %d: byte %zu of row %zu: %d for %d", formats[i], w, h,
-                                 k, b % (size_t)p.stride[k], b / (size_t)p.stride[k],
+                        fail_msg("%s %dx%d, plane %d: byte %zu of row %zu: %d for %d", formats[i],
+                                 w, h, k, b % (size_t)p.stride[k], b / (size_t)p.stride[k],
                                  ((uint8_t *)p.plane[k])[b], ((uint8_t *)want.plane[k])[b]);
             assert_int_equal(*flag != 0, nan);
             assert_int_equal(bad != 0, nan);

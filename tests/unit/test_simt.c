@@ -1,4 +1,4 @@
-/* The host emulation of CUDA kernels: right kernels run, each kind of mistake is found and named. */
+/* The host emulation of CUDA kernels: right ones run, each kind of mistake is found and named. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,9 +55,9 @@ static uint64_t at(const void *p) { return (uint64_t)(uintptr_t)p; }
 
 /* ---- barriers ---- */
 
-/* 256 numbers a block are summed. mistakes: 1 no barrier, 2 out of bounds, 3 half the threads at the
- * barrier, 4 misaligned, 5 global out of bounds, 6 a barrier of an odd count, 7 beyond the launched
- * shared memory */
+/* 256 numbers a block are summed. mistakes: 1 no barrier, 2 out of bounds, 3 half the threads at
+ * the barrier, 4 misaligned, 5 global out of bounds, 6 a barrier of an odd count, 7 beyond the
+ * launched shared memory */
 UPZ_KERNEL(reduce, Params, 256, 1)
 {
     uint32_t s = dev_shared(), t = dev_thread();
@@ -102,7 +102,8 @@ static void barriers(void **state)
     for (p.mistake = 1; p.mistake < 8; p.mistake++)
         fails(&simt_kernel_reduce, &p, 256, 1024, text[p.mistake]);
     drop(out);
-    fails(&simt_kernel_reduce, &(Params){.a = at(a), .out = at(out)}, 256, 1024, "no memory is there");
+    fails(&simt_kernel_reduce, &(Params){.a = at(a), .out = at(out)}, 256, 1024,
+          "no memory is there");
     assert_int_equal(launch(&simt_kernel_reduce, &p, 1, 128, 1024, 0), -1);
     drop(a);
 }
@@ -139,8 +140,8 @@ static void named(void **state)
 
 /* ---- matrices ---- */
 
-/* out = a (16 x 32) * b (32 x 8, stored n-major), by ldmatrix and mma. 1: cp.async is not waited for,
- * 2: no barrier after it, 3: a lane stays away */
+/* out = a (16 x 32) * b (32 x 8, stored n-major), by ldmatrix and mma. 1: cp.async is not waited
+ * for, 2: no barrier after it, 3: a lane stays away */
 UPZ_KERNEL(product, Params, 64, 1)
 {
     uint32_t s = dev_shared(), t = dev_thread(), lane = t % 32;
@@ -207,8 +208,8 @@ static void matrices(void **state)
     drop(out);
 }
 
-/* stmatrix and ldmatrix transposed undo each other; shuffles. 1: without dev_warp_sync, 2: the warp is
- * not together, 3: written again while others may still read, 4: the same with plain reads */
+/* stmatrix and ldmatrix transposed undo each other; shuffles. 1: without dev_warp_sync, 2: the warp
+ * is not together, 3: written again while others may still read, 4: the same with plain reads */
 UPZ_KERNEL(transposed, Params, 32, 1)
 {
     uint32_t s = dev_shared(), lane = dev_thread(), r[4], back[4], plain[4];
@@ -244,9 +245,10 @@ static void transposing(void **state)
                 /* element (row, col) of what the fragments are: row * 8 + col; in memory it lies
                  * transposed, so plain ldmatrix has row l / 4 of that */
                 uint32_t col = l / 4, row = l % 4 * 2;
-                assert_int_equal(out[i * 32 + l], (2 * l + i * 1000) | (2 * l + 1 + i * 1000) << 16);
-                assert_int_equal(out[128 + i * 32 + l],
-                                 (row * 8 + col + i * 1000) | ((row + 1) * 8 + col + i * 1000) << 16);
+                assert_int_equal(out[i * 32 + l], (2 * l + i * 1000) | (2 * l + 1 + i * 1000)
+                                                                           << 16);
+                assert_int_equal(out[128 + i * 32 + l], (row * 8 + col + i * 1000) |
+                                                            ((row + 1) * 8 + col + i * 1000) << 16);
             }
         assert_true(out[256] < 32);
     }
@@ -264,10 +266,10 @@ static void transposing(void **state)
 /* ---- bulk copies ---- */
 
 #define RING 3
-/* A producer warp passes n pieces of 512 bytes through a ring of three to a consumer warp, which adds
- * 1 and sends them back. mistakes: 1 no wait for the piece, 2 no wait for the slot, 3 one arrival too
- * many, 4 no mbar_fence, 5 no async fence before the store, 6 staging is reused at once, 7 bytes
- * announced wrongly, 8 not aligned, 9 the end is not waited for */
+/* A producer warp passes n pieces of 512 bytes through a ring of three to a consumer warp, which
+ * adds 1 and sends them back. mistakes: 1 no wait for the piece, 2 no wait for the slot, 3 one
+ * arrival too many, 4 no mbar_fence, 5 no async fence before the store, 6 staging is reused at
+ * once, 7 bytes announced wrongly, 8 not aligned, 9 the end is not waited for */
 UPZ_KERNEL(ring, Params, 64, 1)
 {
     uint32_t s = dev_shared(), full = s + 4096, empty = full + 64, t = dev_thread(), lane = t % 32;
@@ -334,14 +336,16 @@ static void bulk(void **state)
 
 /* ---- wgmma ---- */
 
-/* out (64 x 128) = a (64 x 32, K-major core matrices) * b (128 x 32). n: a comes from registers. mistakes: 1 read before the wait,
- * 2 no fence of registers, 3 no async fence, 4 sources overwritten, 5 never waited, 6 uncommitted */
+/* out (64 x 128) = a (64 x 32, K-major core matrices) * b (128 x 32). n: a comes from registers.
+ * mistakes: 1 read before the wait, 2 no fence of registers, 3 no async fence, 4 sources
+ * overwritten, 5 never waited, 6 uncommitted */
 UPZ_KERNEL(wide, Params, 128, 1)
 {
     uint32_t s = dev_shared(), t = dev_thread(), lane = t % 32;
     uint32_t regs[2][4];
     float d[64];
-    for (uint32_t i = t; i < (64 + 128) * 4; i += 128) dev_put16(s + i * 16, dev_load16(p.a + i * 16));
+    for (uint32_t i = t; i < (64 + 128) * 4; i += 128)
+        dev_put16(s + i * 16, dev_load16(p.a + i * 16));
     if (p.mistake != 3) dev_async_fence();
     dev_sync();
     for (int i = 0; i < 64; i++) d[i] = 1.0f;
@@ -363,7 +367,8 @@ UPZ_KERNEL(wide, Params, 128, 1)
     if (p.mistake == 4) dev_put4(s + t * 4, 0);
     if (p.mistake != 5) dev_wgmma_wait(0);
     for (unsigned i = 0; i < 64 && p.mistake != 1; i++) {
-        unsigned row = t / 32 * 16 + lane / 4 + i / 2 % 2 * 8, col = i / 4 * 8 + lane % 4 * 2 + i % 2;
+        unsigned row = t / 32 * 16 + lane / 4 + i / 2 % 2 * 8,
+                 col = i / 4 * 8 + lane % 4 * 2 + i % 2;
         uint32_t bits;
         memcpy(&bits, &d[i], 4);
         dev_store4(p.out + (uint64_t)(row * 128 + col) * 4, bits);

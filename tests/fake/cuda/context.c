@@ -34,7 +34,8 @@ static void write_log(FILE *f)
     fprintf(f, "host_to_device %llu\ndevice_to_host %llu\ndevice_to_device %llu\nfilled %llu\n",
             (unsigned long long)c->host_to_device, (unsigned long long)c->device_to_host,
             (unsigned long long)c->device_to_device, (unsigned long long)c->filled);
-    fprintf(f, "allocations %llu\nhost_allocations %llu\nallocated %llu\npeak %llu\nmistakes %llu\n",
+    fprintf(f,
+            "allocations %llu\nhost_allocations %llu\nallocated %llu\npeak %llu\nmistakes %llu\n",
             (unsigned long long)c->allocations, (unsigned long long)c->host_allocations,
             (unsigned long long)c->allocated, (unsigned long long)c->peak,
             (unsigned long long)c->mistakes);
@@ -100,7 +101,10 @@ int fake_leave(int result)
 
 /* ---- errors ---- */
 
-static const struct { int code; const char *name, *text; } errors[] = {
+static const struct {
+    int code;
+    const char *name, *text;
+} errors[] = {
     {0, "CUDA_SUCCESS", "no error"},
     {1, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
     {2, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
@@ -109,7 +113,8 @@ static const struct { int code; const char *name, *text; } errors[] = {
     {101, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
     {200, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
     {201, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
-    {209, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
+    {209, "CUDA_ERROR_NO_BINARY_FOR_GPU",
+     "no kernel image is available for execution on the device"},
     {400, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {500, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
     {600, "CUDA_ERROR_NOT_READY", "device not ready"},
@@ -118,8 +123,8 @@ static const struct { int code; const char *name, *text; } errors[] = {
     {709, "CUDA_ERROR_CONTEXT_IS_DESTROYED", "context is destroyed"},
     {719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
     {801, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
-    {803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "system has unsupported display driver / cuda driver "
-                                               "combination"},
+    {803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
+     "system has unsupported display driver / cuda driver combination"},
     {999, "CUDA_ERROR_UNKNOWN", "unknown error"},
 };
 
@@ -486,7 +491,8 @@ int cuModuleLoadData(void **module, const void *image)
     LEAVE(OK);
 }
 
-SEEN int cuModuleLoadDataEx(void **module, const void *image, unsigned n, int *options, void **values);
+SEEN int cuModuleLoadDataEx(void **module, const void *image, unsigned n, int *options,
+                            void **values);
 int cuModuleLoadDataEx(void **module, const void *image, unsigned n, int *options, void **values)
 {
     return cuModuleLoadData(module, image);
@@ -582,7 +588,8 @@ int cuGetProcAddress(const char *symbol, void **function, int version, uint64_t 
 
 SEEN int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
                              int *status);
-int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags, int *status)
+int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
+                        int *status)
 {
     int r = look_up(symbol, function);
     if (status) *status = r ? 1 : 0;

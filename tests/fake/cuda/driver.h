@@ -114,8 +114,8 @@ extern Counters fake_counters;
 extern pthread_mutex_t fake_lock; /* recursive; every entry point holds it */
 
 int fake_number(const char *variable, int otherwise);
-/* Entry of every function: takes the lock (fake_leave releases), counts it, and gives the error that
- * was asked for by $FAKE_CUDA_FAIL. */
+/* Entry of every function: takes the lock (fake_leave releases), counts it, and gives the error
+ * that was asked for by $FAKE_CUDA_FAIL. */
 int fake_enter(const char *function);
 int fake_leave(int result);
 /* The current context of this thread: INVALID_CONTEXT, its sticky error, or 0. */

@@ -104,7 +104,8 @@ int cuMemAllocManaged(uint64_t *address, size_t bytes, unsigned flags) { return 
 
 SEEN int cuMemAllocPitch_v2(uint64_t *address, size_t *pitch, size_t width, size_t height,
                             unsigned element);
-int cuMemAllocPitch_v2(uint64_t *address, size_t *pitch, size_t width, size_t height, unsigned element)
+int cuMemAllocPitch_v2(uint64_t *address, size_t *pitch, size_t width, size_t height,
+                       unsigned element)
 {
     ENTER_CONTEXT(c);
     *pitch = (width + 511) / 512 * 512;
@@ -188,7 +189,8 @@ static int unpin(void *start, bool ours)
 bool fake_pinned(const void *at, size_t bytes)
 {
     for (Pinned *p = pinned; p; p = p->next)
-        if ((const char *)at >= p->start && (const char *)at + bytes <= p->start + p->bytes) return true;
+        if ((const char *)at >= p->start && (const char *)at + bytes <= p->start + p->bytes)
+            return true;
     return false;
 }
 

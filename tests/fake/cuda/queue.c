@@ -68,7 +68,8 @@ static void copy(Context *c, const Op *op)
     uint64_t n = (uint64_t)op->width * op->height;
     if (!to || !from) return;
     for (size_t y = 0; y < op->height; y++)
-        memmove(to + y * op->dst_pitch, from + y * (op->staged ? op->width : op->src_pitch), op->width);
+        memmove(to + y * op->dst_pitch, from + y * (op->staged ? op->width : op->src_pitch),
+                op->width);
     if (op->dst_host) fake_counters.device_to_host += n;
     else if (op->src_host) fake_counters.host_to_device += n;
     else fake_counters.device_to_device += n;
@@ -207,8 +208,14 @@ static int linear(void *stream, uint64_t dst, void *dst_host, uint64_t src, cons
 {
     Stream *s = NULL;
     int r = fake_stream(stream, &s);
-    Op op = {.dst = dst, .src = src, .dst_host = dst_host, .src_host = (uint8_t *)(uintptr_t)src_host,
-             .dst_pitch = bytes, .src_pitch = bytes, .width = bytes, .height = 1};
+    Op op = {.dst = dst,
+             .src = src,
+             .dst_host = dst_host,
+             .src_host = (uint8_t *)(uintptr_t)src_host,
+             .dst_pitch = bytes,
+             .src_pitch = bytes,
+             .width = bytes,
+             .height = 1};
     return r ? r : enqueue_copy(s, op, at_once);
 }
 
@@ -271,7 +278,9 @@ static int rows(const Copy2D *p, void *stream, bool at_once)
 {
     Stream *s = NULL;
     int r = fake_stream(stream, &s);
-    Op op = {.width = p->width, .height = p->height, .src_pitch = p->src_pitch ? p->src_pitch : p->width,
+    Op op = {.width = p->width,
+             .height = p->height,
+             .src_pitch = p->src_pitch ? p->src_pitch : p->width,
              .dst_pitch = p->dst_pitch ? p->dst_pitch : p->width};
     if (r) return r;
     size_t from = p->src_y * op.src_pitch + p->src_x, to = p->dst_y * op.dst_pitch + p->dst_x;
@@ -301,8 +310,8 @@ int cuMemcpy2DAsync_v2(const Copy2D *p, void *stream)
     LEAVE(rows(p, stream, false));
 }
 
-static int set(uint64_t dst, size_t pitch, uint32_t value, unsigned unit, size_t width, size_t height,
-               void *stream, bool at_once)
+static int set(uint64_t dst, size_t pitch, uint32_t value, unsigned unit, size_t width,
+               size_t height, void *stream, bool at_once)
 {
     Stream *s = NULL;
     int r = fake_stream(stream, &s);
@@ -344,8 +353,8 @@ int cuMemsetD32_v2(uint64_t dst, unsigned value, size_t n)
     LEAVE(set(dst, n * 4, value, 4, n, 1, NULL, true));
 }
 
-SEEN int cuMemsetD2D8Async(uint64_t dst, size_t pitch, unsigned char value, size_t width, size_t height,
-                           void *stream);
+SEEN int cuMemsetD2D8Async(uint64_t dst, size_t pitch, unsigned char value, size_t width,
+                           size_t height, void *stream);
 int cuMemsetD2D8Async(uint64_t dst, size_t pitch, unsigned char value, size_t width, size_t height,
                       void *stream)
 {
@@ -377,9 +386,11 @@ static int launch(Function *f, const unsigned grid[3], const unsigned block[3], 
     if (f->context != c) return INVALID_CONTEXT;
     if (grid[2] != 1 || block[1] != 1 || block[2] != 1 || !params || (int)shared > f->shared ||
         grid[1] > 65535 || !grid[0] || !grid[1] || !block[0] || block[0] > f->kernel->threads) {
-        fake_say("kernel %s: launched with %u x %u x %u blocks of %u x %u x %u threads, %u bytes of "
-                 "shared memory (%d are allowed)", f->kernel->name, grid[0], grid[1], grid[2], block[0],
-                 block[1], block[2], shared, f->shared);
+        fake_say(
+            "kernel %s: launched with %u x %u x %u blocks of %u x %u x %u threads, %u bytes of "
+            "shared memory (%d are allowed)",
+            f->kernel->name, grid[0], grid[1], grid[2], block[0], block[1], block[2], shared,
+            f->shared);
         return INVALID_VALUE;
     }
     Op op = {.work = LAUNCH, .params = malloc(f->kernel->bytes)};
@@ -397,14 +408,15 @@ static int launch(Function *f, const unsigned grid[3], const unsigned block[3], 
     return OK;
 }
 
-SEEN int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-                        unsigned bz, unsigned shared, void *stream, void **params, void **extra);
+SEEN int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+                        unsigned by, unsigned bz, unsigned shared, void *stream, void **params,
+                        void **extra);
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                    unsigned bz, unsigned shared, void *stream, void **params, void **extra)
 {
     ENTER_CONTEXT(c);
-    LEAVE(launch(function, (unsigned[]){gx, gy, gz}, (unsigned[]){bx, by, bz}, shared, stream, params,
-                 false));
+    LEAVE(launch(function, (unsigned[]){gx, gy, gz}, (unsigned[]){bx, by, bz}, shared, stream,
+                 params, false));
 }
 
 /* CUlaunchConfig and CUlaunchAttribute as the driver's header has them. */
