@@ -11,10 +11,9 @@
  * cycle, 4.6 TB/s for 132 multiprocessors at 1.755 GHz, about what L2 gives); pair: 48 x 64 = 3072
  * cycles and 71 KB. A tile's way out: about 800 instructions of each of 4 warps, 1000 to 1500
  * cycles (adding a map about 500 more), while the other group has 1152 (pair 1536) of its stage ahead.
- * Shared memory: 4 x 46.1 KB
- * stages + 2 x 18.4 KB = 221.4 KB; pair 3 x 70.7 KB + 2 x 8.2 KB = 228.6 KB. Registers: 128 sums and
- * about 70 more of 232. 192 -> 64 at 1280x720: 14 tiles x 12 x 2304 cycles = 221 us at 1.755 GHz;
- * 64 -> 32 in pairs: 7 tiles x 4 x 3072 = 49 us. */
+ * Shared memory: 4 x 46.1 KB stages + 2 x 18.4 KB = 221.4 KB; pair 3 x 70.7 KB + 2 x 8.2 KB = 228.6 KB.
+ * Registers: 128 sums and about 90 more of 232. 192 -> 64 at 1280x720: 14 tiles x 12 x 2304 cycles =
+ * 221 us at 1.755 GHz; 64 -> 32 in pairs: 7 tiles x 4 x 3072 = 49 us. */
 #include "hopper_out.h"
 
 #ifdef UPZ_WGMMA
