@@ -400,7 +400,7 @@ static int launch(Function *f, const unsigned grid[3], const unsigned block[3], 
                              .seed = (unsigned)fake_number("FAKE_CUDA_SEED", 0),
                              .overlap = overlap && s->last_work == LAUNCH, .owner = c};
     if (op.launch.seed > 1) op.launch.seed += draw(1000);
-    while (i < n->n_kernels && n->kernels[i].name != f->kernel->name) i++;
+    while (i < n->n_kernels && strcmp(n->kernels[i].name, f->kernel->name)) i++;
     if (i == n->n_kernels && i < 32) n->kernels[n->n_kernels++].name = f->kernel->name;
     if (i < 32) n->kernels[i].n++;
     n->launches++;
