@@ -8,7 +8,9 @@
 
 #define UPZ_DEV __attribute__((unused)) static inline
 #define UPZ_UNROLL
-#ifdef UPZ_NO_ASYNC /* as for capabilities below 8.0 */
+#if defined(UPZ_NO_MMA) /* as for capabilities below 7.5 */
+#define SIMT_NAME(name) simt_kernel_plain_##name
+#elif defined(UPZ_NO_ASYNC) /* below 8.0 */
 #define SIMT_NAME(name) simt_kernel_sync_##name
 #else
 #define UPZ_WGMMA 1
@@ -107,5 +109,11 @@ void dev_regs_more(int n);
 void dev_regs_less(int n);
 void dev_grid_wait(void);
 void dev_grid_go(void);
+
+#ifdef UPZ_NO_MMA
+#include "engine/cuda/kernels/dev_plain.h"
+#define dev_ldmatrix4 plain_ldmatrix4
+#define dev_mma plain_mma
+#endif
 
 #endif

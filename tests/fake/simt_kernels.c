@@ -2,25 +2,30 @@
 #include "simt.h"
 #include <string.h>
 
-#define KERNELS(X) \
-    X(conv_mma_m16) X(conv_mma_m32) X(conv_mma_m64) X(load_map) X(store_picture) X(resize_image)
+#define MMA(X) X(conv_mma_m16) X(conv_mma_m32) X(conv_mma_m64)
+#define KERNELS(X) MMA(X) X(load_map) X(store_picture) X(resize_image)
 #define HOPPER(X)                                                                                  \
     X(conv_ring) X(conv_stream) X(conv_stream_one) X(conv_stream_up) X(conv_stream_pair)
 
 #define DECLARE(name) extern const SimtKernel simt_kernel_##name __attribute__((weak));
 #define DECLARE_SYNC(name) extern const SimtKernel simt_kernel_sync_##name __attribute__((weak));
+#define DECLARE_PLAIN(name) extern const SimtKernel simt_kernel_plain_##name __attribute__((weak));
 KERNELS(DECLARE)
 KERNELS(DECLARE_SYNC)
+MMA(DECLARE_PLAIN)
 HOPPER(DECLARE)
 
 const SimtKernel *simt_find(const char *name, int capability)
 {
 #define FIND(k) \
     if (capability >= 80 && !strcmp(name, #k)) return &simt_kernel_##k;
+#define FIND_PLAIN(k) \
+    if (capability < 75 && !strcmp(name, #k)) return &simt_kernel_plain_##k;
 #define FIND_SYNC(k) \
     if (capability < 80 && !strcmp(name, #k)) return &simt_kernel_sync_##k;
 #define FIND_HOPPER(k) \
     if (capability == 90 && !strcmp(name, #k)) return &simt_kernel_##k;
+    MMA(FIND_PLAIN)
     KERNELS(FIND)
     KERNELS(FIND_SYNC)
     HOPPER(FIND_HOPPER)

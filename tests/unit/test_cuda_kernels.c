@@ -1,6 +1,6 @@
 /* The CUDA engine's kernels, run on the host (fake/simt.h), against plain loops in double and
- * against the picture room: every kernel, for capabilities 7.5 and 9.0, with copies as late and as
- * early as may be and in random order. What lies outside a result must stay untouched. */
+ * against the picture room: every kernel, for capabilities 6.1, 7.5 and 9.0, with copies as late and
+ * as early as may be and in random order. What lies outside a result must stay untouched. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -365,6 +365,7 @@ static void conv_mma(void **state)
     for (size_t i = 0; i < N_CASES; i++) {
         conv(&cases[i], false, 90, i % 2 ? 2 : 132, seeds[i % 4]);
         conv(&cases[i], false, 75, i % 2 ? 40 : 1, seeds[(i + 1) % 4]);
+        if (i % 3 == 0) conv(&cases[i], false, 61, 3, seeds[(i + 1) % 4]);
     }
 }
 

@@ -69,7 +69,9 @@ MMA_TAPS(MMA(taps1_), 1)
 UPZ_DEV void MMA(taps_)(float sum[4][OUTPUTS / 8][4], uint32_t pixels, uint32_t weights, int across)
 {
     uint32_t a[4][4], b[OUTPUTS / 16][4];
-#pragma unroll 1
+#ifdef __CUDACC__
+#pragma unroll 1 /* an mma is long here: not nine times the code */
+#endif
     for (int t = 0; t < across * across; t++) {
         MMA(fetch_)(a, b, pixels + (uint32_t)(t / across * UPZ_MMA_ROW_BYTES + t % across * 16),
                     weights + (uint32_t)(t * OUTPUTS * 32));

@@ -250,13 +250,14 @@ UPZ_DEV void dev_copy_wait(int n)
 
 /* ---- tensor cores of a warp ---- */
 
+#ifdef UPZ_NO_MMA
+#include "dev_plain.h"
+#endif
+
 UPZ_DEV void dev_ldmatrix4(uint32_t r[4], uint32_t shared)
 {
 #ifdef UPZ_NO_MMA
-    int lane = (int)(threadIdx.x % 32);
-    UPZ_UNROLL
-    for (int i = 0; i < 4; i++)
-        r[i] = dev_get4(dev_shfl(shared, i * 8 + lane / 4) + (uint32_t)(lane % 4) * 4);
+    plain_ldmatrix4(r, shared);
 #else
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -268,17 +269,7 @@ UPZ_DEV void dev_ldmatrix4(uint32_t r[4], uint32_t shared)
 UPZ_DEV void dev_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
 {
 #if defined(UPZ_NO_MMA)
-    int lane = (int)(threadIdx.x % 32), row = lane & ~3, column = lane % 4 * 8;
-    UPZ_UNROLL
-    for (int k = 0; k < 8; k++) { /* pairs of k: register pair k / 4 in lane k % 4 of a row */
-        int q = k % 4, high = k / 4;
-        uint32_t a0 = dev_shfl(a[2 * high], row + q), a1 = dev_shfl(a[2 * high + 1], row + q);
-        uint32_t b0 = dev_shfl(b[high], column + q), b1 = dev_shfl(b[high], column + 4 + q);
-        d[0] = dev_fma(dev_high(a0), dev_high(b0), dev_fma(dev_low(a0), dev_low(b0), d[0]));
-        d[1] = dev_fma(dev_high(a0), dev_high(b1), dev_fma(dev_low(a0), dev_low(b1), d[1]));
-        d[2] = dev_fma(dev_high(a1), dev_high(b0), dev_fma(dev_low(a1), dev_low(b0), d[2]));
-        d[3] = dev_fma(dev_high(a1), dev_high(b1), dev_fma(dev_low(a1), dev_low(b1), d[3]));
-    }
+    plain_mma(d, a, b);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
     UPZ_UNROLL
     for (int k = 0; k < 2; k++)
