@@ -180,6 +180,10 @@ static int get_block(UpzCudaHome *h, UpzCudaBlock **out, size_t bytes, void *str
         b->bytes = bytes;
         r = h->cu.event_create(&b->event, UPZ_CUDA_EVENT_NO_TIMING);
         if (!r) r = h->cu.alloc(&b->at, bytes);
+        if (r == UPZ_CUDA_OUT_OF_MEMORY) { /* pictures of another size may lie idle */
+            upz_cuda_drop_idle(h, 0);
+            r = h->cu.alloc(&b->at, bytes);
+        }
         if (r) b->at = 0;
     }
     if (r) {

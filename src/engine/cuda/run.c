@@ -222,6 +222,7 @@ static int get_arena(UpzCudaRun *run, size_t mem_limit, UprezError *err)
 {
     const UpzCuda *cu = &run->home->cu;
     size_t free_bytes = 0, total = 0;
+    upz_cuda_drop_idle(run->home, 0); /* pictures of the size before */
     int nx = 1, ny = 1, status = cu->memory_info(&free_bytes, &total);
     if (status) return upz_cuda_fail(cu, status, "ask for the GPU's free memory", err);
     free_bytes -= UPZ_MIN(free_bytes, UPZ_MIN(RESERVE, total / 32));
