@@ -64,7 +64,8 @@ static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
 static int supports(const UprezModel *model, const UpzEngineParams *params, UprezError *why)
 {
     if (model->kernel != UPZ_KERNEL_NONE)
-        return upz_fail(why, UPREZ_ERR_DEVICE, "the cuda engine runs networks; '%s' is a kernel",
+        return upz_fail(why, UPREZ_ERR_DEVICE, "'%s' is a resampling kernel, which runs on the CPU "
+                        "only; leave -d and --engine away, or give a network with -m",
                         model->facts.path ? model->facts.path : "this");
     if (model->foreign[0])
         return upz_fail(why, UPREZ_ERR_MODEL, "%s", model->foreign_why ? model->foreign_why :
