@@ -296,6 +296,11 @@ static int config_output(AVFilterLink *outlink)
         r = uprez_device_of(avctx, in_frames, &s->where, &fmt);
         if (r < 0)
             return r;
+        if (avctx->enable_str) { // better now than at the first frame that it names
+            av_log(avctx, AV_LOG_ERROR, "enable= is for frames in main memory: those on a GPU are not "
+                   "enlarged without a network; put hwdownload before the filter\n");
+            return AVERROR(ENOSYS);
+        }
         like.memory = UPREZ_MEM_CUDA;
         like.device = s->where.index;
         like.stream = s->where.stream;

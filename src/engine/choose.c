@@ -113,6 +113,11 @@ int upz_engine_choose(const UpzEngineOps **out, UpzDevice *device, const char *e
     /* a device of some kind: the words of the engine that is made for it */
     if (first.code && (!is_auto(engine) || !*w.kind || !strcmp(w.kind, own->name)))
         return upz_fail(err, first.code, "%s", first.text);
+    if (params->cuda_pictures)
+        return upz_fail(err, UPREZ_ERR_DEVICE,
+                        "pictures in a GPU's memory are not enlarged on device '%s'; bring them to host "
+                        "memory first (FFmpeg: hwdownload), or leave the device away",
+                        device_name ? device_name : "auto");
     return upz_fail(err, UPREZ_ERR_DEVICE,
                     "no engine here can use device '%s'; see 'uprez devices', or give -d cpu",
                     device_name ? device_name : "auto");
