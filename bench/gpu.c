@@ -304,9 +304,9 @@ static int rate(Bench *b, const char *model, int frames)
     for (int i = 0; i < RING; i++) host[i] = host_picture(b, i);
     if (uprez_plan(u, host[0], &info, &err) < 0) fail(&err);
     double from_host = median_rate(b, u, host, NULL, frames), on_device = 0;
-    uprez_destroy(&u);
     if (own) {
         UprezPicture *like;
+        uprez_destroy(&u);
         if (uprez_picture_alloc(&like, &b->format, info.width, info.height, &err) < 0) fail(&err);
         for (int i = 0; i < RING; i++) {
             there[i] = device_picture(b, host[i]);
@@ -316,7 +316,6 @@ static int rate(Bench *b, const char *model, int frames)
         u = upscaler(b, b->engine, "cuda", b->precision);
         if (uprez_plan(u, there[0], &info, &err) < 0) fail(&err);
         on_device = median_rate(b, u, there, results, frames);
-        uprez_destroy(&u);
         uprez_picture_unref(&like);
     }
     const UprezModelFacts *facts = uprez_model_facts(b->model);
@@ -328,6 +327,7 @@ static int rate(Bench *b, const char *model, int frames)
            model, uprez_format_name(&b->format), b->width, b->height, info.width, info.height,
            info.engine, info.precision, info.numerics, info.memory, frames, on_device, from_host,
            flop * 1e-9, flop * (own ? on_device : from_host) * 1e-12);
+    uprez_destroy(&u); /* whose strings info has */
     for (int i = 0; i < RING; i++) {
         uprez_picture_unref(&host[i]);
         uprez_picture_unref(&there[i]);
@@ -363,7 +363,7 @@ int main(int argc, char **argv)
         must(b.cu.stream(&b.stream, 1), "a stream");
     }
     if (uprez_context_create(&b.ctx, &cp, &err) < 0) fail(&err);
-    UprezModelParams mp = {.size = sizeof(mp), .engine = b.engine, .device = "cuda"};
+    UprezModelParams mp = {.size = sizeof(mp), .denoise = -1, .engine = b.engine, .device = "cuda"};
     if (uprez_model_load(&b.model, b.ctx, argv[2], &mp, &err) < 0) fail(&err);
     int frames = argc > 6 ? (int)strtol(argv[6], NULL, 10) : 32;
     int r = !strcmp(argv[1], "rate") ? rate(&b, argv[2], frames > 0 ? frames : 32) : check(&b, argv[2]);
