@@ -60,9 +60,11 @@ static int find_device(const UpzEngineOps *ops, const Wanted *w, const char *run
             return 0;
         }
     if (own.code) return upz_fail(why, UPREZ_ERR_DEVICE, "%s", own.text);
+    char number[16] = "";
+    if (w->index >= 0) snprintf(number, sizeof(number), ":%d", w->index);
     return upz_fail(why, UPREZ_ERR_DEVICE,
-                    "engine %s finds no device '%s' here; see 'uprez devices', or give -d cpu",
-                    ops->name, *w->kind ? w->kind : "auto");
+                    "engine %s finds no device '%s%s' here; see 'uprez devices', or give -d cpu",
+                    ops->name, *w->kind ? w->kind : "auto", number);
 }
 
 static int check_name(const char *engine, UprezError *err)

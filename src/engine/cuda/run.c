@@ -89,6 +89,9 @@ static int upload_constants(UpzCudaRun *run, UprezError *err)
     const UpzCuda *cu = &run->home->cu;
     int status = cu->alloc(&run->constants, packed.bytes);
     if (status) run->constants = 0;
+    if (status == UPZ_CUDA_OUT_OF_MEMORY)
+        r = upz_fail(err, UPREZ_ERR_MEMORY, "the network's weights need %zu KiB of GPU memory, and so "
+                     "much is not free", packed.bytes >> 10);
     TRY(status, cu->upload_now(run->constants, packed.data, packed.bytes));
     run->constant_bytes = packed.bytes;
     for (size_t i = 0; i < n && !status; i++) {
@@ -100,6 +103,7 @@ static int upload_constants(UpzCudaRun *run, UprezError *err)
         c->slope = k->slope == SIZE_MAX ? 0 : run->constants + k->slope;
     }
     upz_cuda_packed_free(&packed);
+    if (r < 0) return r;
     return status ? upz_cuda_fail(cu, status, "put the weights into the GPU's memory", err) : 0;
 }
 

@@ -88,7 +88,7 @@ int fake_enter(const char *function)
     if (fail && !strncmp(fail, function, n) && fail[n] == ':') {
         char *end;
         long nth = strtol(fail + n + 1, &end, 10);
-        if (++calls == nth) return *end == ':' ? (int)strtol(end + 1, NULL, 10) : UNKNOWN;
+        if (!nth || ++calls == nth) return *end == ':' ? (int)strtol(end + 1, NULL, 10) : UNKNOWN;
     }
     return OK;
 }

@@ -7,7 +7,8 @@
  * $FAKE_CUDA_DEVICES=1  how many                 $FAKE_CUDA_MEMORY      bytes of each device
  * $FAKE_CUDA_SEED=0     0: as late as may be; 1: at once; else random order from that seed
  * $FAKE_CUDA_SMS=3      multiprocessors
- * $FAKE_CUDA_FAIL=name:n[:code]   the nth call of a function fails (999)
+ * $FAKE_CUDA_FAIL=name:n[:code]   the nth call of a function fails (999); n 0: each
+ * $FAKE_CUDA_SKIP=n     the nth launch does nothing: wrong results
  * $FAKE_CUDA_LOG        file for the counters at exit: "what number" lines, and what went wrong
  *
  * A kernel's mistake is printed, and is the error 700 of every later call in that context. */

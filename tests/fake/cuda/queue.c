@@ -408,6 +408,12 @@ static int launch(Function *f, const unsigned grid[3], const unsigned block[3], 
     return OK;
 }
 
+static bool skipped(void)
+{
+    static int n;
+    return ++n == fake_number("FAKE_CUDA_SKIP", 0);
+}
+
 SEEN int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                         unsigned by, unsigned bz, unsigned shared, void *stream, void **params,
                         void **extra);
@@ -415,6 +421,7 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
                    unsigned bz, unsigned shared, void *stream, void **params, void **extra)
 {
     ENTER_CONTEXT(c);
+    if (skipped()) LEAVE(OK);
     LEAVE(launch(function, (unsigned[]){gx, gy, gz}, (unsigned[]){bx, by, bz}, shared, stream,
                  params, false));
 }
@@ -445,6 +452,7 @@ int cuLaunchKernelEx(const Config *config, void *function, void **params, void *
         if (config->attributes[i].id == 6) overlap = config->attributes[i].value.number != 0;
         else LEAVE(INVALID_VALUE);
     if (overlap && fake_number("FAKE_CUDA_CC", 90) < 90) LEAVE(NOT_SUPPORTED);
+    if (skipped()) LEAVE(OK);
     LEAVE(launch(function, config->grid, config->block, config->shared, config->stream, params,
                  overlap));
 }
