@@ -30,6 +30,24 @@ for cuda in /usr/local/cuda/include /usr/include; do
     [ -f "$cuda/cuda.h" ] || continue
     cc -std=c99 -Wall -Wextra -Werror -isystem "$cuda" -c "$SOURCE_ROOT/examples/cuda.c" -o "$tmp/cuda.o" \
         "${flags[@]}" 2>"$tmp/err" || bad "cuda.c as C99: $(head -3 "$tmp/err")"
+    # run on the emulated GPU: NV12 in device memory as stream.c's planes through engine cuda
+    fake=$BUILD_ROOT/tests/fake/cuda
+    LD_LIBRARY_PATH=$fake "$UPREZ" devices 2>/dev/null | grep -q 'Emulated GPU' || break
+    cc "$tmp/cuda.o" -o "$tmp/cuda" "${flags[@]}" -L"$fake" -l:libcuda.so.1 || bad "cuda.c does not link"
+    python3 "$SOURCE_ROOT/tests/gpu/make_models.py" "$tmp" tiny2
+    ffmpeg -v error -f lavfi -i testsrc2=size=64x36:rate=5 -vf scale=63:35 -frames:v 3 -f rawvideo \
+        -pix_fmt yuv420p "$tmp/gpu.yuv"
+    repack() { ffmpeg -v error -f rawvideo -pix_fmt "$1" -s "$2" -i - -f rawvideo -pix_fmt "$3" -; }
+    (
+        export LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$fake
+        "$tmp/stream" "$tmp/tiny2.safetensors" 63 35 <"$tmp/gpu.yuv" >"$tmp/gpu.want"
+        repack yuv420p 63x35 nv12 <"$tmp/gpu.yuv" | "$tmp/cuda" "$tmp/tiny2.safetensors" 63 35 >"$tmp/gpu.nv12"
+    ) || bad "example cuda: exit $?"
+    [ "$(wc -c <"$tmp/gpu.nv12")" = $((3 * 126 * 70 * 3 / 2)) ] &&
+        repack nv12 126x70 yuv420p <"$tmp/gpu.nv12" | cmp -s - "$tmp/gpu.want" || bad "cuda.c and stream.c differ"
+    FAKE_CUDA_NONE=1 LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$fake "$tmp/cuda" "$tmp/tiny2.safetensors" 63 35 \
+        </dev/null 2>"$tmp/err"
+    [ $? = 5 ] || bad "example cuda without a GPU: $(cat "$tmp/err")"
     break
 done
 echo '#include <uprez/uprez.h>
