@@ -363,7 +363,7 @@ int main(int argc, char **argv)
         must(b.cu.stream(&b.stream, 1), "a stream");
     }
     if (uprez_context_create(&b.ctx, &cp, &err) < 0) fail(&err);
-    UprezModelParams mp = {.size = sizeof(mp), .denoise = -1, .engine = b.engine, .device = "cuda"};
+    UprezModelParams mp = {.size = sizeof(mp), .engine = b.engine, .device = "cuda"};
     if (uprez_model_load(&b.model, b.ctx, argv[2], &mp, &err) < 0) fail(&err);
     int frames = argc > 6 ? (int)strtol(argv[6], NULL, 10) : 32;
     int r = !strcmp(argv[1], "rate") ? rate(&b, argv[2], frames > 0 ? frames : 32) : check(&b, argv[2]);

@@ -123,6 +123,7 @@ int upz_cli_compile(int argc, char **argv, UprezError *err)
         .size = sizeof(cp), .threads = threads, .log = upz_cli_log, .log_cookie = &verbosity};
     UprezModelParams mp = {.size = sizeof(mp),
                            .denoise = denoise,
+                           .mix = denoise >= 0,
                            .engine = "tensorrt",
                            .device = device_name,
                            .runtime_path = runtime_path};

@@ -38,17 +38,19 @@ typedef struct UprezModelFacts {
     int half;                 /* weights are stored in 16 bits */
 } UprezModelFacts;
 
-/* For uprez_model_load. Zero it, set size, set denoise to -1 unless it is wanted. */
+/* For uprez_model_load. Zero it, set size and what is wanted. */
 typedef struct UprezModelParams {
     size_t size;    /* sizeof(UprezModelParams) */
-    double denoise; /* 0..1: mix with `twin` (1 = all of the model, 0 = all of the twin); < 0 off */
-    const char *twin; /* path of the twin's file, needed with denoise */
+    double denoise; /* with mix, 0..1: 1 = all of the model, 0 = all of the twin */
+    const char *twin; /* with mix: path of the twin's file; NULL = the registry's twin */
     const char *engine, *device, *runtime_path; /* for files that only a runtime understands
                                                   (TorchScript, TensorRT): as in UprezParams */
+    int mix;        /* nonzero: deep network interpolation of the model and its twin */
 } UprezModelParams;
 
 /* Loads a file, or a model of the registry by its name when its file is in the search path, or makes
- * a kernel when `name` is "bicubic", "lanczos" or "spline36". params may be NULL. Fails with MODEL (sentence names file, what was found, what was expected) or MEMORY. */
+ * a kernel when `name` is "bicubic", "lanczos" or "spline36". params may be NULL. Fails with
+ * MODEL (the sentence names the file, what was found and what was expected), USAGE or MEMORY. */
 UPREZ_API int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,
                                const UprezModelParams *params, UprezError *err);
 /* Another reference to the same model; returns its argument. */

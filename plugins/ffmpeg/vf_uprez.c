@@ -242,7 +242,7 @@ static av_cold int init(AVFilterContext *avctx)
 static int make(AVFilterContext *avctx, int w, int h)
 {
     UprezFilter *s = avctx->priv;
-    UprezModelParams mp = {.size = sizeof(mp), .denoise = s->denoise, .engine = s->engine,
+    UprezModelParams mp = {.size = sizeof(mp), .denoise = s->denoise, .mix = s->denoise >= 0, .engine = s->engine,
                            .device = s->device_full, .runtime_path = s->runtime_path};
     UprezParams p = {.size = sizeof(p), .n_models = 1, .scale = w ? 0 : s->scale,
                      .width = w ? w : s->width, .height = w ? h : s->height, .engine = s->engine,

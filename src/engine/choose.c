@@ -174,8 +174,9 @@ int upz_engine_look(UprezContext *ctx, UprezModel *model, const char *engine,
 int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,
                      const UprezModelParams *params, UprezError *err)
 {
-    UprezModelParams own = {.size = sizeof(own), .denoise = -1};
+    UprezModelParams own = {.size = sizeof(own)};
     if (params) memcpy(&own, params, params->size < sizeof(own) ? params->size : sizeof(own));
+    if (!own.mix) own.denoise = -1;
     char *path = NULL, *twin = NULL;
     const UpzRegistryEntry *entry = NULL;
     *out = NULL;

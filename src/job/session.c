@@ -48,7 +48,7 @@ static int load_one(UpzSession *s, int i, UprezError *err)
     int r = upz_registry_locate(name, &path, &entry, err);
     if (r >= 0 && p->denoise >= 0 && !is_kernel(name)) {
         if (entry && entry->twin)
-            mp.denoise = p->denoise; /* the loader finds the twin */
+            mp.mix = 1, mp.denoise = p->denoise; /* the loader finds the twin */
         else if (p->n_models <= 1)
             r = upz_fail(err, UPREZ_ERR_USAGE, "--denoise needs a model with a twin, such as "
                          "realesr-general-x4v3; %s has none", name);
