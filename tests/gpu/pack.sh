@@ -11,10 +11,9 @@ out=$(cd "$1" && pwd)
 ffmpeg=${2:-}
 mkdir -p "$out/bin" "$out/include" "$out/lib/pkgconfig"
 
-# take FILE…: shared objects and all they need but the C library
-take() {
+# needs FILE: the shared objects it needs, but the C library's
+needs() {
     for f in "$@"; do
-        cp -Lf "$f" "$out/lib/"
         ldd "$f" | sed -nE 's/.*=> (\/[^ ]+) .*/\1/p' |
             grep -vE '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libcuda|libstdc\+\+|libgcc_s)\.so' |
             while read -r need; do
@@ -40,9 +39,9 @@ for name in libzip zlib libcjson libmd; do
         done
     done
     real=$(readlink -f "$dir/lib$lib.so")
-    take "$real"
+    needs "$real"
     soname=$(objdump -p "$real" | sed -n 's/ *SONAME *//p')
-    [ -e "$out/lib/$soname" ] || mv "$out/lib/$(basename "$real")" "$out/lib/$soname"
+    cp -f "$real" "$out/lib/$soname"
     cp -f "$out/lib/$soname" "$out/lib/lib$lib.so"
     printf 'prefix=${pcfiledir}/../..\nName: %s\nDescription: %s\nVersion: %s\nCflags: -I${prefix}/include\nLibs: -L${prefix}/lib -l%s\n' \
         "$name" "$name" "$version" "$lib" >"$out/lib/pkgconfig/$name.pc"
@@ -60,7 +59,7 @@ chmod +x "$out/bin/pkg-config"
 if [ -n "$ffmpeg" ]; then
     cp "$ffmpeg/bin/ffmpeg" "$out/bin/ffmpeg"
     strip "$out/bin/ffmpeg" || :
-    take "$ffmpeg/bin/ffmpeg"
+    needs "$ffmpeg/bin/ffmpeg"
     rm -f "$out"/lib/libuprez.so* # the one built there is taken
 fi
 du -sh "$out" | cut -f 1

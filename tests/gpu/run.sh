@@ -8,6 +8,7 @@
 #   3  frames a second, with floors (measured matrix product and copy), torch.compile beside it
 #   4  FFmpeg (from the pack): hwupload, uprez, hwdownload; NVDEC; pictures beside the CPU's
 #   5  LibTorch and ONNX Runtime on CUDA
+#   --quick   two small networks, small pictures; nothing is measured
 #   --pack    made by tests/gpu/pack.sh, for a machine without the small libraries' headers
 #   --models  real checkpoints; those named in part 3 are taken where present, else weights from a seed
 # Writes FOLDER/gpu.json (one JSON object a line) and FOLDER/gpu.log; the last line is N passed, N failed, N skipped.
@@ -54,13 +55,13 @@ PATH=$PATH:/usr/local/cuda/bin
 meson() { if command -v meson >/dev/null; then command meson "$@"; else python3 -m mesonbuild.mesonmain "$@"; fi; }
 arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .)
 [ -n "$arch" ] || { echo "nvidia-smi names no GPU: nothing to run"; echo "0 passed, 0 failed, 1 skipped"; exit 77; }
-case $arch in 90 | 100) arch=${arch}a ;; esac
+[ "$arch" = 90 ] && arch=90a
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee -a "$log"
 
 if [ ! -x "$build/bench/gpu" ] || has_part 1; then
     begin=$SECONDS
     [ -f "$build/build.ninja" ] || meson setup "$build" --buildtype=release -Dprograms=disabled -Dtests=disabled \
-        -Dcuda=enabled "-Dcuda_arch=$arch" --prefix="$root/build-gpu/prefix" --libdir=lib >"$out/build.txt" 2>&1 ||
+        -Dcuda=enabled "-Dgpu_arch=$arch" --prefix="$root/build-gpu/prefix" --libdir=lib >"$out/build.txt" 2>&1 ||
         { tail -30 "$out/build.txt"; bad "configuring"; echo "$passed passed, $failed failed, $skipped skipped"; exit 1; }
     if ninja -C "$build" >>"$out/build.txt" 2>&1 && ninja -C "$build" bench/gpu >>"$out/build.txt" 2>&1 &&
         meson install -C "$build" --no-rebuild >>"$out/build.txt" 2>&1; then
@@ -84,16 +85,23 @@ anime=$(real realesr-animevideov3.pth anime)
 x4plus=$(real RealESRGAN_x4plus.pth x4plus)
 
 if has_part 1; then
-    for m in plain light wide anime general small1 small2 small4; do
-        for s in 64x48 129x65 253x31 16x16; do
+    nets="plain light wide anime general small1 small2 small4" sizes="64x48 129x65 253x31 16x16"
+    formats="yuv420p yuv420p10le p010le yuv422p yuv444p yuv444p10le yuv411p gray gray10le rgb24 bgra gbrp gbrp10le gbrpf32le"
+    [ -z "$quick" ] || { nets="light small2" sizes="64x48 33x17" formats="yuv420p p010le gbrpf32le" anime=$made/light.safetensors; }
+    side=158x94
+    [ -z "$quick" ] || side=62x34
+    for m in $nets; do
+        for s in $sizes; do
             try "$m $s nv12" "$gpu" check "$made/$m.safetensors" nv12 $s
         done
     done
-    for f in yuv420p yuv420p10le p010le yuv422p yuv444p yuv444p10le yuv411p gray gray10le rgb24 bgra gbrp gbrp10le gbrpf32le; do
-        try "anime $f" "$gpu" check "$anime" $f 158x94
+    for f in $formats; do
+        try "$(basename "$anime") $f" "$gpu" check "$anime" $f $side
     done
-    try "general 640x360" "$gpu" check "$general" nv12 640x360
-    [ -n "$quick" ] || try "x4plus 320x180" "$gpu" check "$x4plus" nv12 320x180
+    if [ -z "$quick" ]; then
+        try "general 640x360" "$gpu" check "$general" nv12 640x360
+        try "x4plus 320x180" "$gpu" check "$x4plus" nv12 320x180
+    fi
 fi
 
 if has_part 2; then
@@ -109,7 +117,9 @@ if has_part 2; then
     fi
 fi
 
-if has_part 3; then
+if has_part 3 && [ -n "$quick" ]; then
+    try "light 64x48" "$gpu" rate "$made/light.safetensors" nv12 64x48 cuda 2
+elif has_part 3; then
     try "floors, torch" python3 tests/gpu/torch_rate.py floors
     try "general-x4v3 1280x720" "$gpu" rate "$general" nv12 1280x720 cuda 100
     try "animevideov3 1920x1080" "$gpu" rate "$anime" nv12 1920x1080 cuda 100
@@ -118,7 +128,7 @@ if has_part 3; then
     try "general-x4v3 10 bits" "$gpu" rate "$general" p010le 1280x720 cuda 100
     try "torch.compile" timeout 300 python3 tests/gpu/torch_rate.py nets
     try "general-x4v3 1280x720 again" "$gpu" rate "$general" nv12 1280x720 cuda 100
-    if command -v ncu >/dev/null && [ -z "$quick" ]; then
+    if command -v ncu >/dev/null; then
         ncu --clock-control none --launch-skip 40 --launch-count 6 --section SpeedOfLight --section MemoryWorkloadAnalysis \
             --section WarpStateStats "$gpu" rate "$general" nv12 1280x720 cuda 8 >"$out/ncu.txt" 2>&1 &&
             ok "ncu" || skip "ncu does not read counters here"
@@ -129,21 +139,39 @@ if has_part 4; then
     ff=$pack/bin/ffmpeg
     if [ -n "$pack" ] && [ -x "$ff" ]; then
         export LD_LIBRARY_PATH=$root/build-gpu/prefix/lib:$LD_LIBRARY_PATH
-        src="-f lavfi -i testsrc2=s=320x180:r=30:d=1"
+        src="-f lavfi -i testsrc2=s=320x180:r=30:d=1" net=$anime
+        [ -z "$quick" ] || src="-f lavfi -i testsrc2=s=64x36:r=30:d=0.1" net=$made/light.safetensors
         for f in nv12 yuv420p p010le; do
             # shellcheck disable=SC2086
             try "ffmpeg hwupload,uprez,hwdownload $f" bash -c "
-                '$ff' -v error -y -init_hw_device cuda $src -vf format=$f,hwupload_cuda,uprez=model='$anime',hwdownload,format=$f \
+                '$ff' -v error -y -init_hw_device cuda $src -vf format=$f,hwupload_cuda,uprez=model='$net',hwdownload,format=$f \
                     -f rawvideo '$out/a.yuv' &&
-                '$ff' -v error -y $src -vf format=$f,uprez=model='$anime':engine=cpu -f rawvideo '$out/b.yuv' &&
+                '$ff' -v error -y $src -vf format=$f,uprez=model='$net':engine=cpu -f rawvideo '$out/b.yuv' &&
                 python3 tests/gpu/torch_rate.py psnr '$out/a.yuv' '$out/b.yuv' $f"
         done
-        # shellcheck disable=SC2086
-        try "ffmpeg rate, frames on the device" bash -c "
-            '$ff' -y -benchmark -init_hw_device cuda -f lavfi -i testsrc2=s=1280x720:r=30:d=10 \
-                -vf format=nv12,hwupload_cuda,uprez=model='$general' -f null - 2>&1 | tail -5"
-        skip "NVENC: this machine's card may have none; not tried by this script"
-        rm -f "$out"/[ab].yuv
+        if [ -z "$quick" ]; then
+            try "ffmpeg rate, frames on the device" bash -c "
+                '$ff' -y -benchmark -init_hw_device cuda -f lavfi -i testsrc2=s=1280x720:r=30:d=10 \
+                    -vf format=nv12,hwupload_cuda,uprez=model='$general' -f null - 2>&1 | tail -5"
+        fi
+        # decoded on the card; the same clip decoded here beside it
+        if "$ff" -v error -y -f lavfi -i testsrc2=s=320x180:r=30:d=1 -c:v libx264 -pix_fmt yuv420p "$out/c.mkv" 2>/dev/null; then
+            try "NVDEC, uprez" bash -c "
+                '$ff' -v error -y -hwaccel cuda -hwaccel_output_format cuda -i '$out/c.mkv' \
+                    -vf uprez=model='$net',hwdownload,format=nv12 -f rawvideo '$out/a.yuv' &&
+                '$ff' -v error -y -i '$out/c.mkv' -vf format=nv12,uprez=model='$net':engine=cpu -f rawvideo '$out/b.yuv' &&
+                python3 tests/gpu/torch_rate.py psnr '$out/a.yuv' '$out/b.yuv' nv12"
+        else
+            skip "NVDEC: the pack's ffmpeg writes no H.264"
+        fi
+        if "$ff" -v error -encoders 2>/dev/null | grep -q h264_nvenc && "$ff" -v error -y -f lavfi -i testsrc2=s=320x180:r=30:d=1 \
+            -c:v h264_nvenc "$out/d.mkv" >/dev/null 2>&1; then
+            try "NVDEC, uprez, NVENC" "$ff" -v error -y -hwaccel cuda -hwaccel_output_format cuda -i "$out/d.mkv" \
+                -vf "uprez=model=$net" -c:v h264_nvenc "$out/c.mkv"
+        else
+            skip "NVENC: not in this card or this ffmpeg"
+        fi
+        rm -f "$out"/[ab].yuv "$out"/[cd].mkv
     else
         skip "no FFmpeg in the pack"
     fi
