@@ -207,7 +207,7 @@ static int check(Bench *b, const char *model)
 {
     UprezPicture *src = host_picture(b, 1), *want, *got, *back;
     UprezError err;
-    UprezInfo info;
+    UprezInfo info = {.size = sizeof(info)};
     Uprez *cpu = upscaler(b, "cpu", "cpu", "fp32"), *gpu = upscaler(b, b->engine, "cuda", b->precision);
     if (uprez_run(cpu, src, &want, &err) < 0) fail(&err);
     double most_host, most_device = 0, psnr_host, psnr_device = 0;
@@ -297,7 +297,7 @@ static double median_rate(Bench *b, Uprez *u, UprezPicture *const *src, UprezPic
 static int rate(Bench *b, const char *model, int frames)
 {
     UprezPicture *host[RING], *there[RING] = {0}, *results[RING] = {0};
-    UprezInfo info;
+    UprezInfo info = {.size = sizeof(info)};
     UprezError err;
     Uprez *u = upscaler(b, b->engine, "cuda", b->precision);
     int own = !strcmp(b->engine, "cuda");

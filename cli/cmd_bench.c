@@ -193,6 +193,7 @@ static int bench_one(UprezContext *ctx, const BenchArgs *a, BenchRow *row, bool 
                              ? (UprezColor){luma ? 1 : 0, 1, 1, UPREZ_RANGE_FULL, UPREZ_SITING_LEFT}
                              : (UprezColor){1, 1, 1, UPREZ_RANGE_LIMITED, UPREZ_SITING_LEFT};
             paint(src);
+            row->info.size = sizeof(row->info);
             r = uprez_plan(u, src, &row->info, err);
         }
         *absent = r == UPREZ_ERR_DEVICE || r == UPREZ_ERR_MODEL;

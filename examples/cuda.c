@@ -66,7 +66,7 @@ int main(int argc, char **argv)
     UprezContext *ctx;
     UprezModel *model;
     Uprez *up;
-    UprezInfo info;
+    UprezInfo info = {.size = sizeof(info)};
     UprezPicture *src, *result;
     if (uprez_context_create(&ctx, NULL, &err) < 0) return fail(&err);
     if (uprez_model_load(&model, ctx, argv[1], NULL, &err) < 0) return fail(&err);

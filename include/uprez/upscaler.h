@@ -43,6 +43,7 @@ typedef struct UprezParams {
 
 /* What an upscaler turned out to be, from uprez_plan. */
 typedef struct UprezInfo {
+    size_t size;           /* sizeof(UprezInfo), set by the caller */
     int width, height;     /* of the output for the last planned input size */
     const char *engine;    /* this and the strings below live as long as the upscaler */
     const char *device, *precision; /* as chosen: never "auto" */

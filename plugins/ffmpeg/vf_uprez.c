@@ -286,7 +286,7 @@ static int config_output(AVFilterLink *outlink)
     AVBufferRef *in_frames = uprez_link_frames(inlink);
     UprezFilter *s = avctx->priv;
     UprezPicture like = {0};
-    UprezInfo info;
+    UprezInfo info = {.size = sizeof(info)};
     enum AVPixelFormat fmt = inlink->format;
     int r;
 

@@ -114,6 +114,7 @@ int upz_session_upscaler(UpzSession *s, const UprezPicture *like, const UprezFor
     p.format = *format;
     p.color = *color;
     int r = uprez_create(&s->upscaler, s->ctx, &p, err);
+    s->info.size = sizeof(s->info);
     if (r >= 0) r = uprez_plan(s->upscaler, like, &s->info, err);
     if (r < 0) {
         upz_session_drop_upscaler(s);

@@ -281,6 +281,8 @@ int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *
 {
     int r = check_memory(like, err);
     if (r < 0) return r;
+    if (info && (info->size < offsetof(UprezInfo, engine) || info->size > sizeof(*info) + 4096))
+        return upz_fail(err, UPREZ_ERR_USAGE, "UprezInfo.size must be set");
     pthread_mutex_lock(&u->lock);
     /* with pictures in flight the plan is the driver's */
     if (u->n) r = upz_fail(err, UPREZ_ERR_USAGE, "uprez_plan with pictures in flight");
@@ -288,15 +290,17 @@ int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *
     if (r >= 0) choose_max(u);
     if (r >= 0 && info) {
         const Names *names = names_of(u);
-        if (names)
-            *info = (UprezInfo){.width = u->result.width, .height = u->result.height,
-                                .engine = names->engine, .device = names->device,
-                                .precision = names->precision, .numerics = names->numerics,
-                                .memory = upz_lane_memory(u->color) +
-                                          (u->alpha ? upz_lane_memory(u->alpha) : 0),
-                                .depth = UPZ_MIN(upz_lane_depth(u->color), u->max)};
-        else
+        if (names) {
+            UprezInfo all = {.size = info->size, .width = u->result.width, .height = u->result.height,
+                             .engine = names->engine, .device = names->device,
+                             .precision = names->precision, .numerics = names->numerics,
+                             .memory = upz_lane_memory(u->color) +
+                                       (u->alpha ? upz_lane_memory(u->alpha) : 0),
+                             .depth = UPZ_MIN(upz_lane_depth(u->color), u->max)};
+            memcpy(info, &all, UPZ_MIN(info->size, sizeof(all)));
+        } else {
             r = upz_fail_memory(err, sizeof(*names), "the upscaler");
+        }
     }
     pthread_mutex_unlock(&u->lock);
     return r;

@@ -617,7 +617,7 @@ static void auto_takes_the_gpu_that_is_right(void **state)
     UprezModel *good = graph_model(srvgg20, 3), *bad = graph_model(overflowing, 3);
     UprezModel *other = graph_model(with_mul, 3);
     UprezPicture *src = picture("nv12", 38, 12, 1);
-    UprezInfo info;
+    UprezInfo info = {.size = sizeof(info)};
     lines[0] = 0;
     Uprez *u = upscaler(good, (UprezParams){0});
     OK(uprez_plan(u, src, &info, &err));

@@ -393,7 +393,7 @@ static UprezPicture *upscaled(UprezContext *ctx, const char *path, const char *e
     const UprezParams params = {.size = sizeof(params), .models = &m, .n_models = 1,
                                 .engine = engine, .precision = "fp32"};
     if (uprez_create(&u, ctx, &params, &err) < 0) fail_msg("%s", err.text);
-    UprezInfo info;
+    UprezInfo info = {.size = sizeof(info)};
     if (uprez_plan(u, src, &info, &err) < 0) fail_msg("%s", err.text);
     print_message("  %s: %s\n", upz_basename(path), info.numerics);
     if (uprez_run(u, src, &dst, &err) < 0) fail_msg("%s", err.text);

@@ -377,7 +377,7 @@ static void a_failed_plan_does_not_fix_the_size(void **state)
 static void info_outlives_its_plan(void **state)
 {
     (void)state;
-    UprezInfo info;
+    UprezInfo info = {.size = sizeof(info)};
     Uprez *u = upscaler(&net2, 1, (UprezParams){0});
     UprezPicture *a = picture("gray", 16, 12, 0), *b = picture("gray", 20, 8, 1), *dst;
     OK(uprez_plan(u, a, &info, &err));
@@ -587,7 +587,7 @@ static void several_steps_in_flight(void **state)
             uprez_destroy(&u);
         }
         Uprez *u = upscaler(lanes[k].models, lanes[k].n, lanes[k].params);
-        UprezInfo info;
+        UprezInfo info = {.size = sizeof(info)};
         OK(uprez_plan(u, src[0], &info, &err));
         if (lanes[k].depth) assert_int_equal(info.depth, lanes[k].depth);
         for (int sent = 0, n = 0; n < N;) {
@@ -701,7 +701,7 @@ static void as_many_as_the_engine_takes(void **state)
     UprezPicture *src = picture("yuv420p", 32, 24, 1), *dst;
     for (int depth = 0; depth <= 20; depth += 5) {
         Uprez *u = upscaler(&net2, 1, (UprezParams){.depth = depth});
-        UprezInfo info;
+        UprezInfo info = {.size = sizeof(info)};
         OK(uprez_plan(u, src, &info, &err));
         assert_true(info.depth >= 1);
         int sent = 0, r;
