@@ -1,12 +1,20 @@
 #!/bin/sh
 # From a bare Debian to a bigger video: installs what is missing, builds, upscales.
 #
-# usage: ./quickstart.sh [INPUT [OUTPUT]]
+# usage: ./quickstart.sh [--cuda pypi|debian|no] [INPUT [OUTPUT]]
 #   INPUT   a video or a picture; without one a short clip is made
 #   OUTPUT  default: beside INPUT, NAME.upscaled.mp4 (a picture: NAME.upscaled.png)
+#   --cuda  where an NVIDIA driver is and no nvcc: from where to get it (also $UPREZ_CUDA); without this
+#           it is asked on a terminal, and left out elsewhere
 set -eu
 
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '/^set/d'; }
+cuda=${UPREZ_CUDA-}
+case ${1-} in
+--cuda)
+    cuda=${2-}
+    case $cuda in pypi | debian | no) shift 2 ;; *) usage >&2; exit 2 ;; esac ;;
+esac
 case ${1-} in -h | --help) usage; exit 0 ;; -*) usage >&2; exit 2 ;; esac
 [ $# -le 2 ] || { usage >&2; exit 2; }
 # names are meant from where the user stands
@@ -23,11 +31,16 @@ fi
 cd "$(dirname "$0")"
 . tools/packages.sh
 . tools/build.sh
+. tools/cuda.sh
 demo=
 [ -n "$input" ] || [ -f build/demo.mp4 ] || demo=$packages_demo
 # shellcheck disable=SC2086
 packages_need $packages_build $demo
+nvcc=$(cuda_nvcc && echo there) || nvcc=
+cuda_offer "$cuda"
 [ -x build/cli/uprez ] || echo "Building (a minute or two) …"
+# a folder that was set up without it looks again
+if [ -z "$nvcc" ] && cuda_nvcc && [ -f build/build.ninja ]; then meson setup --reconfigure build >/dev/null || :; fi
 targets=cli/uprez build_into build
 uprez=$PWD/build/cli/uprez
 
