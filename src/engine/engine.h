@@ -6,8 +6,9 @@
 
 #include "uprez/picture.h"
 #include "model/model.h"
+#include "picture/resize.h"
 
-#define UPZ_ENGINE_ABI 3
+#define UPZ_ENGINE_ABI 4
 
 typedef struct UpzEngine UpzEngine; /* the engine's own; its first member is UpzEngineBase */
 typedef struct UpzEngineOps UpzEngineOps;
@@ -32,7 +33,9 @@ typedef struct UpzEngineParams {
     const char *precision; /* "auto", "fp32", … */
     int tile, batch;       /* 0 = the engine's choice; tile: source px, side of a square */
     const char *runtime_path; /* folder to look in for foreign libraries first, or NULL */
-    int out_w, out_h;      /* size of the result: kernels have no scale of their own */
+    int out_w, out_h;      /* px of the result, for kernels, which have no scale of their own, and for
+                              engines that resize; 0 = the network's */
+    UpzResizeKernel filter; /* of engines that resize */
     int cuda_pictures;     /* 1: only an engine that takes pictures in a GPU's memory will do */
     void *native_context;  /* their CUcontext, or NULL */
     const struct UpzEngineOps *after; /* choose: only engines behind this one in the list; or NULL */
@@ -71,6 +74,7 @@ struct UpzEngineOps {
     unsigned abi;
     const char *name, *about;
     const char *missing; /* NULL, or the sentence why this build has none of it */
+    bool resizes;        /* a network's result too is made out_w x out_h px, by filter */
     /* Appends the devices found; cheap, cannot fault. None and `why` filled: what is missing and how
      * to get it. runtime_path: as in UpzEngineParams. */
     int (*probe)(const char *runtime_path, UpzDeviceList *list, UprezError *why);

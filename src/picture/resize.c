@@ -418,6 +418,42 @@ static int mirror(int i, int n)
     return UPZ_CLAMP(i, 0, n - 1);
 }
 
+int upz_resize_taps(UpzResizeTaps *out, UpzResizeKernel k, int src, int dst, UprezError *err)
+{
+    UpzAxis a = {0};
+    size_t cells, memory = 0;
+    *out = (UpzResizeTaps){.n = dst};
+    if (src < 1 || dst < 1 || src > UPREZ_SIDE_MAX || dst > UPREZ_SIDE_MAX)
+        return upz_fail(err, UPREZ_ERR_USAGE, "resampling %d px to %d px is not possible: sides must be "
+                        "1 to %d px", src, dst, UPREZ_SIDE_MAX);
+    int r = plan_axis(&a, k, src, dst, (int[2]){0, 0}, 0, 1 << 14, &memory, err);
+    cells = (size_t)dst * (size_t)a.n;
+    if (r >= 0) {
+        out->taps = a.n;
+        out->first = upz_calloc((size_t)dst, sizeof(*out->first));
+        out->weight = upz_calloc(cells, sizeof(*out->weight));
+        if (!out->first || !out->weight)
+            r = upz_fail_memory(err, cells * sizeof(*out->weight), "the resampler's weights");
+    }
+    for (int i = 0; i < dst && r >= 0; i++) {
+        const int at = position(&a, i), first = UPZ_CLAMP(at, 0, UPZ_MAX(src - a.n, 0));
+        float *w = out->weight + (size_t)i * (size_t)a.n;
+        out->first[i] = first;
+        for (int t = 0; t < a.n; t++)
+            w[mirror(at + t, src) - first] += a.weight[i % a.period * a.n + t];
+    }
+    free_axis(&a);
+    if (r < 0) upz_resize_taps_free(out);
+    return r;
+}
+
+void upz_resize_taps_free(UpzResizeTaps *t)
+{
+    upz_free(t->first);
+    upz_free(t->weight);
+    *t = (UpzResizeTaps){0};
+}
+
 /* Samples origin … origin + count - 1 of a row, those outside mirrored, as uint8_t, uint16_t or
  * float. */
 static void fetch(const UpzResize *r, const uint8_t *row, int origin, int count, void *dst)

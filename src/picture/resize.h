@@ -42,6 +42,17 @@ size_t upz_resize_memory(const UpzResize *r);
 void upz_resize_rows(const UpzResize *r, const void *src, ptrdiff_t src_stride, void *dst,
                      ptrdiff_t dst_stride, int y0, int y1, void *scratch);
 
+/* One axis as plain tables, for code that runs elsewhere: output sample i is the sum of `taps` source
+ * samples from first[i] on times weight[i * taps …]. Mirrored edges are in the weights: no sample
+ * lies outside, but where the source has fewer than `taps` (their weights are 0). */
+typedef struct UpzResizeTaps {
+    int taps, n;    /* n: outputs */
+    int32_t *first;
+    float *weight;
+} UpzResizeTaps;
+int upz_resize_taps(UpzResizeTaps *out, UpzResizeKernel kernel, int src, int dst, UprezError *err);
+void upz_resize_taps_free(UpzResizeTaps *taps);
+
 /* A whole picture of any format to any size and format of the same colour model and colour (YUV to
  * YUV, RGB to RGB, gray to gray; subsampling and depth may differ), alpha included. Planned once,
  * run as work on the context's pool. This is also what the kernels' engine does. */

@@ -57,7 +57,14 @@ static void append(char *to, size_t size, const char *text)
 
 static bool is_auto(const char *s) { return !s || !*s || !strcmp(s, "auto"); }
 
-/* An engine opened and planned for src -> dst (shapes). */
+static void stage_size(const UprezModel *m, int w, int h, int *sw, int *sh)
+{
+    *sw = m->kernel ? w : (int)((int64_t)w * m->facts.scale_num / m->facts.scale_den);
+    *sh = m->kernel ? h : (int)((int64_t)h * m->facts.scale_num / m->facts.scale_den);
+}
+
+/* An engine opened and planned for src -> dst (shapes). Where dst has not the network's size, it is one
+ * that resizes, and no other is tried. */
 static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const UprezPicture *src,
                        const UprezPicture *dst, UpzPlan *plan, UprezError *err)
 {
@@ -67,12 +74,16 @@ static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const Upr
     const char *wanted = l->params.device;
     const bool automatic = is_auto(l->params.engine) && is_auto(wanted);
     const bool cuda = src->memory == UPREZ_MEM_CUDA || dst->memory == UPREZ_MEM_CUDA;
+    int own_w, own_h;
+    stage_size(model, src->width, src->height, &own_w, &own_h);
+    const bool resized = !model->kernel && (own_w != dst->width || own_h != dst->height);
     UpzEngineParams ep = {.precision = l->params.precision ? l->params.precision : "auto",
                           .tile = l->params.tile,
                           .batch = l->params.batch,
                           .runtime_path = l->params.runtime_path,
                           .out_w = dst->width,
                           .out_h = dst->height,
+                          .filter = l->params.filter,
                           .cuda_pictures = cuda,
                           .native_context = l->params.cuda_context};
     if (cuda && (is_auto(wanted) || !strcmp(wanted, "cuda"))) { /* where the pictures are */
@@ -87,13 +98,17 @@ static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const Upr
     int r;
     for (;;) {
         r = upz_engine_choose(&ops, &device, l->params.engine, wanted, model, &ep, err);
+        if (r >= 0 && resized && !ops->resizes)
+            r = upz_fail(err, UPREZ_ERR_DEVICE, "engine %s makes pictures of the network's own size only; "
+                         "leave -s, --width and --height away, or bring the pictures to host memory "
+                         "first (FFmpeg: hwdownload)", ops->name);
         if (r < 0) break;
         r = ops->open(out, l->ctx, model, &device, &ep, &why);
         if (r >= 0) r = ops->plan(*out, &s, 0, plan, &why);
         if (r >= 0) break;
         if (*out) ops->close(out);
         /* nobody asked for this engine: the next one may do */
-        if (r != UPREZ_ERR_DEVICE || !automatic || cuda || !strcmp(ops->name, "cpu"))
+        if (r != UPREZ_ERR_DEVICE || !automatic || cuda || resized || !strcmp(ops->name, "cpu"))
             return upz_fail(err, r, "%s", why.text);
         if (!l->params.quiet)
             upz_warn(l->ctx, "engine %s is not used: %s", ops->name, why.text);
@@ -138,6 +153,25 @@ static int add_engine(UpzLane *l, UprezModel *model, int src, int dst, bool luma
         l->depth = UPZ_CLAMP(plan.depth, 1, UPZ_LANE_DEPTH);
     }
     append(l->numerics, sizeof(l->numerics), plan.numerics);
+    return 0;
+}
+
+static bool on_gpu(const UpzLane *l)
+{
+    return l->src.memory == UPREZ_MEM_CUDA || l->dst.memory == UPREZ_MEM_CUDA;
+}
+
+/* A network and the resize to the destination's size by one engine: 1, or 0 where none does both. */
+static int add_resizing_engine(UpzLane *l, UprezModel *model, int src, UprezError *err)
+{
+    const int before = l->n_steps;
+    UprezError why = {0};
+    int r = add_engine(l, model, src, SLOT_DST, false, &why);
+    if (r >= 0) return 1;
+    if (on_gpu(l)) return upz_fail(err, r, "%s", why.text);
+    UpzEngine **e = &l->steps[before].engine; /* the way without finds the same words, if they hold */
+    if (l->n_steps > before && *e) upz_ops_of(*e)->close(e);
+    l->n_steps = before;
     return 0;
 }
 
@@ -206,12 +240,6 @@ static void float_like(UprezFormat *f, UprezColor *c, const UprezPicture *like, 
     }
 }
 
-static void stage_size(const UprezModel *m, int w, int h, int *sw, int *sh)
-{
-    *sw = m->kernel ? w : (int)((int64_t)w * m->facts.scale_num / m->facts.scale_den);
-    *sh = m->kernel ? h : (int)((int64_t)h * m->facts.scale_num / m->facts.scale_den);
-}
-
 /* One network of the chain from slot cur; returns the slot of its result. `final`: it may write the
  * destination itself when shapes agree. */
 static int add_network(UpzLane *l, UprezModel *m, int cur, bool final, UprezError *err)
@@ -225,6 +253,12 @@ static int add_network(UpzLane *l, UprezModel *m, int cur, bool final, UprezErro
                         shape(l, cur)->width, shape(l, cur)->height, m->facts.path);
     bool fits = final && w == l->dst.width && h == l->dst.height;
     bool tta = l->params.tta && !m->kernel;
+    const bool whole = m->facts.input == UPREZ_INPUT_RGB ||
+                       (shape(l, cur)->format.model == UPREZ_GRAY && l->dst.format.model == UPREZ_GRAY);
+    if (final && !fits && !tta && !m->kernel && whole) {
+        r = add_resizing_engine(l, m, cur, err);
+        if (r) return r < 0 ? r : SLOT_DST;
+    }
 
     if (m->kernel || m->facts.input == UPREZ_INPUT_RGB) {
         bool direct = fits && !tta && (!m->kernel || same_meaning(shape(l, cur), &l->dst));
@@ -338,9 +372,7 @@ static int check_gpu(const UpzLane *l, UprezError *err)
 {
     const UprezModel *m = l->params.models[0];
     const char *what = NULL;
-    int w, h;
-    if (l->src.memory != UPREZ_MEM_CUDA && l->dst.memory != UPREZ_MEM_CUDA) return 0;
-    stage_size(m, l->src.width, l->src.height, &w, &h);
+    if (!on_gpu(l)) return 0;
     if (l->params.n_models > 1) what = "a chain of models";
     else if (m->kernel) what = "resampling without a network";
     else if (l->params.tta) what = "averaging over flips and turns";
@@ -348,7 +380,6 @@ static int check_gpu(const UpzLane *l, UprezError *err)
     else if (l->src.format.alpha || l->dst.format.alpha) what = "alpha";
     else if (m->facts.input != UPREZ_INPUT_RGB && l->src.format.model != UPREZ_GRAY)
         what = "a network for luma alone";
-    else if (w != l->dst.width || h != l->dst.height) what = "a size other than the network's own";
     if (!what) return 0;
     return upz_fail(err, UPREZ_ERR_DEVICE, "%s is not possible with pictures in a GPU's memory yet; "
                     "bring them to host memory first (FFmpeg: hwdownload)", what);

@@ -103,7 +103,7 @@ static void map_fill(Map *map, int channels)
         for (int y = -1; y <= map->m.height; y++)
             for (int x = -1; x <= map->m.width; x++) {
                 bool in = x >= 0 && y >= 0 && x < map->m.width && y < map->m.height && c < channels;
-                *map_at(map, c, y, x) = in ? simt_half((float)(draw() % 2048) / 1024 - 1) : 0;
+                *map_at(map, c, y, x) = in ? simt_half((float)(draw() % 3072) / 1024 - 1) : 0;
             }
 }
 
@@ -631,7 +631,8 @@ static void resizes(void **state)
             for (int i = 0; i < n; i++) first[i] = (int32_t)((int64_t)i * size / n) - taps / 2;
             for (int i = 0; i < n * taps; i++) weight_of[i] = (float)(draw() % 1024) / 2048 - 0.1f;
             UpzCudaResize q = {.src = src.m, .dst = dst.m, .first = at(first),
-                               .weight = at(weight_of), .taps = taps, .vertical = vertical};
+                               .weight = at(weight_of), .taps = taps, .vertical = vertical,
+                               .clip = s % 2};
             run("resize_image", capability, &q, upz_resize_grid(&q), SIMT_LATE);
             for (int p = 0; p < 3; p++)
                 for (int y = 0; y < oh; y++)
@@ -640,9 +641,10 @@ static void resizes(void **state)
                         for (int t = 0; t < taps; t++) {
                             int i = first[vertical ? y : x] + t;
                             i = i < 0 ? 0 : i >= size ? size - 1 : i;
-                            v += (double)weight_of[(vertical ? y : x) * taps + t] *
-                                 (double)simt_float(*image_at(&src, p, vertical ? i : y,
-                                                              vertical ? x : i));
+                            double sample = (double)simt_float(
+                                *image_at(&src, p, vertical ? i : y, vertical ? x : i));
+                            if (q.clip) sample = fmin(fmax(sample, 0), 1);
+                            v += (double)weight_of[(vertical ? y : x) * taps + t] * sample;
                         }
                         close_to(v, *image_at(&dst, p, y, x), "resize", p, y, x);
                     }

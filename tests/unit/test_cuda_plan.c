@@ -165,6 +165,41 @@ static void live_maps_do_not_overlap(void **state)
     }
 }
 
+/* What kernels of one picture read and write at once lies apart, with and without tiles. */
+static void passes_lie_apart(void **state)
+{
+    (void)state;
+    static const size_t sizes[][2] = {{90000, 20000}, {90000, 900000}, {300, 0}, {900000, 100}};
+    UprezModel *m = graph_model(srvgg20, 3);
+    UpzCudaNet net = net_of(m);
+    for (int i = 0; i < UPZ_COUNT(sizes) * 2; i++) {
+        const size_t *pass = sizes[i / 2];
+        UpzCudaNeed need = {.width = 200, .height = 160, .unit = 1, .reach = m->facts.reach,
+                            .scale_num = 2, .scale_den = 1, .in = 5000, .out = 7000,
+                            .passes = {pass[0], pass[1]}, .tables = 5000};
+        UpzCudaLayout l;
+        OK(upz_cuda_layout_make(&l, &net, &need, 1 + i % 2, 1, &err));
+        const size_t image = l.image.plane * 3;
+        const struct {
+            size_t at, bytes;
+        } parts[] = {{0, l.zeroed}, {l.image.data, image}, {l.passes[0], pass[0]}, {l.tables, 5000},
+                     {l.in[0], 5000}, {l.out[0], 7000}, {l.passes[1], pass[1]}};
+        for (int a = 0; a < UPZ_COUNT(parts); a++)
+            for (int b = 0; b < a; b++) {
+                /* the second pass may take the network's image, which the first has read */
+                const bool reused = a == 6 && b == 1 && pass[1] <= image;
+                if (parts[a].bytes && parts[b].bytes && !reused)
+                    assert_true(parts[a].at + parts[a].bytes <= parts[b].at ||
+                                parts[b].at + parts[b].bytes <= parts[a].at);
+            }
+        for (int a = 0; a < UPZ_COUNT(parts); a++)
+            assert_true(parts[a].at + parts[a].bytes <= l.bytes && parts[a].at % 128 == 0);
+        upz_cuda_layout_free(&l);
+    }
+    upz_cuda_net_free(&net);
+    graph_model_free(m);
+}
+
 static void check_cut(const UpzCudaCut *c, int unit, int reach)
 {
     int done = 0;
@@ -218,6 +253,7 @@ int main(void)
         cmocka_unit_test(networks_become_layers),
         cmocka_unit_test(others_are_refused),
         cmocka_unit_test(live_maps_do_not_overlap),
+        cmocka_unit_test(passes_lie_apart),
         cmocka_unit_test(tiles_cover_with_their_reach),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

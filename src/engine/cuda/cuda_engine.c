@@ -110,9 +110,33 @@ static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
                      e->home->capability % 10, UPZ_CUDA_LEAST / 10, UPZ_CUDA_LEAST % 10);
     if (r >= 0) r = upz_cuda_run_open(&e->run, e->home, ctx, model, IMAGE, err);
     if (r >= 0) r = upz_cuda_selftest(&e->run, model, err);
+    if (r >= 0 && params) {
+        e->run.out_w = params->out_w, e->run.out_h = params->out_h;
+        e->run.filter = params->filter;
+    }
     if (r < 0) close_engine(&e);
     *out = e;
     return r;
+}
+
+/* Result px of one axis that `reach` px of the network's own result touch. */
+static int spread(const UpzCudaPasses *p, bool vertical, int reach)
+{
+    for (int i = 0; i < p->n; i++) {
+        const UpzCudaResize *a = &p->pass[i];
+        const int64_t from = vertical ? a->src.height : a->src.width;
+        const int64_t to = vertical ? a->dst.height : a->dst.width;
+        if ((a->vertical != 0) == vertical)
+            return (int)(((int64_t)(reach + a->taps) * to + from - 1) / from) + 1;
+    }
+    return reach;
+}
+
+static const char *filter_name(UpzResizeKernel k)
+{
+    return k == UPZ_RESIZE_BILINEAR  ? "bilinear"
+           : k == UPZ_RESIZE_BICUBIC ? "bicubic"
+           : k == UPZ_RESIZE_LANCZOS ? "lanczos" : "spline36";
 }
 
 static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *out,
@@ -127,9 +151,12 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
         upz_info(e->ctx, "GPU memory for %dx%d tiles of %dx%d at a time", l->x.n, l->y.n, l->x.tile,
                  l->y.tile);
     *out = (UpzPlan){.need = upz_cuda_run_bytes(&e->run), .width = e->run.dst_w,
-                     .height = e->run.dst_h, .reach_x = reach, .reach_y = reach, .grain_x = 1,
-                     .grain_y = 1, .depth = UPZ_CUDA_SLOTS, .exact = 1, .precision = "fp16"};
-    snprintf(out->numerics, sizeof(out->numerics), "cuda/fp16-%s/1", e->run.hopper ? "sm90" : "mma");
+                     .height = e->run.dst_h, .reach_x = spread(&e->run.passes, false, reach),
+                     .reach_y = spread(&e->run.passes, true, reach), .grain_x = 1, .grain_y = 1,
+                      .depth = UPZ_CUDA_SLOTS, .exact = 1, .precision = "fp16"};
+    snprintf(out->numerics, sizeof(out->numerics), "cuda/fp16-%s/1%s%s%s",
+             e->run.hopper ? "sm90" : "mma", e->run.passes.n ? " + cuda/resample-" : "",
+             e->run.passes.n ? filter_name(e->run.filter) : "", e->run.passes.n ? "/1" : "");
     return 0;
 }
 
@@ -150,6 +177,7 @@ const UpzEngineOps upz_engine_cuda = {
     .name = "cuda",
     .about = "own kernels for NVIDIA GPUs: fp16 with fp32 sums on tensor cores",
     .missing = MISSING,
+    .resizes = true,
     .probe = probe,
     .supports = supports,
     .open = open_engine,

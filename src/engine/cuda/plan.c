@@ -129,6 +129,11 @@ int upz_cuda_layout_make(UpzCudaLayout *l, const UpzCudaNet *net, const UpzCudaN
         l->tile = image(need, net->planes, l->x.tile, l->y.tile);
         l->tile.data = put(&l->bytes, l->tile.plane * (size_t)net->planes);
     }
+    const size_t image_bytes = l->image.plane * (size_t)net->planes;
+    if (need->passes[0]) l->passes[0] = put(&l->bytes, need->passes[0]);
+    if (need->passes[1])
+        l->passes[1] = need->passes[1] <= image_bytes ? l->image.data : put(&l->bytes, need->passes[1]);
+    if (need->tables) l->tables = put(&l->bytes, need->tables);
     for (int i = 0; i < UPZ_CUDA_SLOTS; i++) {
         if (need->in) l->in[i] = put(&l->bytes, need->in);
         if (need->out) l->out[i] = put(&l->bytes, need->out);

@@ -19,6 +19,7 @@ typedef struct UpzCudaNeed {
     int unit, reach;          /* px of it: tiles' sides are multiples; the network's reach */
     int scale_num, scale_den;
     size_t in, out;           /* bytes of a host picture's copy on the GPU; 0: it lies there already */
+    size_t passes[2], tables; /* bytes: results of the resize's passes, its tables; 0: none */
 } UpzCudaNeed;
 
 typedef struct UpzCudaSize {
@@ -42,6 +43,7 @@ typedef struct UpzCudaLayout {
     UpzCudaImage image;         /* the whole result; its data is an offset into the arena */
     UpzCudaImage tile;          /* that of one tile; the same when there is only one */
     size_t in[UPZ_CUDA_SLOTS], out[UPZ_CUDA_SLOTS], nan; /* offsets */
+    size_t passes[2], tables;   /* offsets; the second pass may write where the first one read */
     size_t zeroed;              /* bytes from the arena's start that must be zero */
     size_t bytes;               /* SIZE_MAX: the kernels cannot address maps of this size */
 } UpzCudaLayout;

@@ -113,6 +113,8 @@ static int choose_kernels(UpzCudaRun *run, UprezError *err)
     if (run->load_function < 0) return run->load_function;
     run->store_function = find_function(run, "store_picture", err);
     if (run->store_function < 0) return run->store_function;
+    run->resize_function = find_function(run, "resize_image", err);
+    if (run->resize_function < 0) return run->resize_function;
     run->hopper = run->home->capability == 90 && has_function(run, "conv_ring") &&
                   has_function(run, "conv_stream");
     for (int i = 0; i < run->net.n_layers; i++) {
@@ -187,6 +189,7 @@ static void unplan(UpzCudaRun *run)
     run->arena = 0;
     run->pinned = NULL;
     upz_cuda_layout_free(&run->layout);
+    upz_cuda_passes_free(&run->passes);
 }
 
 void upz_cuda_run_close(UpzCudaRun *run)
@@ -208,6 +211,7 @@ void upz_cuda_run_close(UpzCudaRun *run)
         upz_cuda_leave(run->home);
     } else {
         upz_cuda_layout_free(&run->layout); /* all else went with the context */
+        upz_cuda_passes_free(&run->passes);
     }
     upz_free(run->steps);
     upz_cuda_net_free(&run->net);
@@ -305,6 +309,27 @@ static int place_steps(UpzCudaRun *run, UprezError *err)
     return 0;
 }
 
+/* The network's result, as much of it as is picture. */
+static UpzCudaImage result_image(const UpzCudaRun *run)
+{
+    UpzCudaImage m = at_arena(run, run->layout.image);
+    m.width = (int)((int64_t)run->shape.width * run->need.scale_num / run->need.scale_den);
+    m.height = (int)((int64_t)run->shape.height * run->need.scale_num / run->need.scale_den);
+    return m;
+}
+
+static int place_passes(UpzCudaRun *run, UprezError *err)
+{
+    const UpzCudaImage image = result_image(run);
+    const UpzCuda *cu = &run->home->cu;
+    const uint64_t dst[2] = {run->arena + run->layout.passes[0], run->arena + run->layout.passes[1]};
+    if (!run->passes.n) return 0;
+    upz_cuda_passes_place(&run->passes, &image, dst, run->arena + run->layout.tables);
+    int status = cu->upload_now(run->arena + run->layout.tables, run->passes.tables,
+                                run->passes.table_bytes);
+    return status ? upz_cuda_fail(cu, status, "put the resize's tables into the GPU's memory", err) : 0;
+}
+
 static void convert_axis(UpzCudaAxis *to, const UpzChromaAxis *from)
 {
     to->sub = from->sub;
@@ -344,9 +369,8 @@ static int convert_steps(UpzCudaRun *run, UprezError *err)
     if (r < 0) return r;
     run->load = (UpzCudaLoad){.convert = convert(&load),
                               .pad_mode = (int)run->net.graph->pad_mode};
-    run->store = (UpzCudaStore){.convert = convert(&store), .src = at_arena(run, run->layout.image)};
-    run->store.src.width = run->dst_w;
-    run->store.src.height = run->dst_h;
+    run->store = (UpzCudaStore){.convert = convert(&store), .src = result_image(run)};
+    if (run->passes.n) run->store.src = run->passes.pass[run->passes.n - 1].dst;
     return 0;
 }
 
@@ -371,10 +395,17 @@ int upz_cuda_run_plan(UpzCudaRun *run, const UpzShape *shape, size_t mem_limit, 
     if (w < 1 || h < 1 || w > UPREZ_SIDE_MAX || h > UPREZ_SIDE_MAX)
         return upz_fail(err, UPREZ_ERR_USAGE, "a result of %lldx%lld pixels; sides must be 1 to %d",
                         (long long)w, (long long)h, UPREZ_SIDE_MAX);
-    run->dst_w = (int)w, run->dst_h = (int)h;
+    run->dst_w = run->out_w ? run->out_w : (int)w;
+    run->dst_h = run->out_h ? run->out_h : (int)h;
+    r = upz_cuda_passes_make(&run->passes, run->filter, run->net.planes, (int)w, (int)h, run->dst_w,
+                             run->dst_h, err);
+    if (r < 0) return r;
     run->need = (UpzCudaNeed){.width = shape->width, .height = shape->height,
                               .unit = source_unit(f), .reach = UPZ_MAX(f->reach, 0),
-                              .scale_num = f->scale_num, .scale_den = f->scale_den};
+                              .scale_num = f->scale_num, .scale_den = f->scale_den,
+                              .passes = {upz_cuda_pass_bytes(&run->passes, 0),
+                                         upz_cuda_pass_bytes(&run->passes, 1)},
+                              .tables = run->passes.table_bytes};
     if (shape->src_memory == UPREZ_MEM_HOST)
         run->need.in = upz_staging_bytes(&shape->src, shape->width, shape->height);
     if (shape->dst_memory == UPREZ_MEM_HOST)
@@ -383,6 +414,7 @@ int upz_cuda_run_plan(UpzCudaRun *run, const UpzShape *shape, size_t mem_limit, 
     if (r < 0) return r;
     r = get_memory(run, mem_limit, err);
     if (r >= 0) r = place_steps(run, err);
+    if (r >= 0) r = place_passes(run, err);
     if (r >= 0) r = convert_steps(run, err);
     if (r < 0) unplan(run);
     upz_cuda_leave(run->home);
@@ -535,6 +567,10 @@ static int enqueue(UpzCudaRun *run, UpzCudaSlot *s, int slot)
             TRY(status, run_layers(run));
             if (l->x.n * l->y.n > 1) TRY(status, copy_tile(run, tx, ty));
         }
+    for (int i = 0; i < run->passes.n; i++) {
+        const UpzCudaGrid g = upz_resize_grid(&run->passes.pass[i]);
+        TRY(status, launch(run, run->resize_function, &g, &run->passes.pass[i]));
+    }
     TRY(status, give_result(run, s, slot));
     return status;
 }

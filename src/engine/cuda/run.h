@@ -13,6 +13,7 @@
 #include "engine/cuda/memory.h"
 #include "engine/cuda/pack.h"
 #include "engine/cuda/plan.h"
+#include "engine/cuda/resize_passes.h"
 #include "picture/convert.h"
 
 #define UPZ_CUDA_FUNCTIONS 16
@@ -44,12 +45,14 @@ typedef struct UpzCudaRun {
     UpzCudaNet net;
     void *module;
     UpzCudaFunction functions[UPZ_CUDA_FUNCTIONS];
-    int n_functions, load_function, store_function;
+    int n_functions, load_function, store_function, resize_function;
     bool hopper;
     uint64_t constants;
     size_t constant_bytes;
     UpzCudaStep *steps;           /* one a layer; loads have none of it but their place */
     void *up, *down;              /* streams */
+    int out_w, out_h;             /* px of results that are asked for; 0: the network's */
+    UpzResizeKernel filter;       /* that makes them */
 
     /* of one size; arena 0: none */
     UpzShape shape;
@@ -58,6 +61,7 @@ typedef struct UpzCudaRun {
     uint64_t arena;
     uint8_t *pinned;
     int dst_w, dst_h;
+    UpzCudaPasses passes;
     UpzCudaLoad load;             /* but for the picture's addresses and the layer's map */
     UpzCudaStore store;
     UpzCudaSlot slots[UPZ_CUDA_SLOTS];

@@ -120,11 +120,12 @@ typedef struct UpzCudaStore {
 
 /* Planar halves resampled: one axis at a time, taps from picture/resize's tables. Output sample i
  * along the axis is the sum of `taps` samples from first[i] on (clamped to the edges) times
- * weight[i * taps …]. */
+ * weight[i * taps …]. clip: samples are clipped to 0..1 as they are read; a NaN stays one. */
 typedef struct UpzCudaResize {
     UpzCudaImage src, dst;
     uint64_t first, weight; /* int32_t and float arrays */
     int32_t taps, vertical;
+    int32_t clip, pad;
 } UpzCudaResize;
 
 #endif

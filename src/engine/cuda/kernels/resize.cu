@@ -3,6 +3,13 @@
 #include "dev.h"
 #include "grid.h"
 
+UPZ_DEV float resize_clean(float v, int clip)
+{
+    if (!clip) return v;
+    v = v < 0 ? 0 : v; /* NaN passes: the store tells of it */
+    return v > 1 ? 1 : v;
+}
+
 UPZ_KERNEL(resize_image, UpzCudaResize, UPZ_RESIZE_THREADS, 4)
 {
     int across = upz_grid_up(p.dst.width, 8 * UPZ_RESIZE_THREADS), block = (int)dev_block();
@@ -26,8 +33,8 @@ UPZ_KERNEL(resize_image, UpzCudaResize, UPZ_RESIZE_THREADS, 4)
             uint32_t word[4] = {v.x, v.y, v.z, v.w};
             UPZ_UNROLL
             for (int i = 0; i < 4; i++) {
-                sum[2 * i] = sum[2 * i] + dev_low(word[i]) * w;
-                sum[2 * i + 1] = sum[2 * i + 1] + dev_high(word[i]) * w;
+                sum[2 * i] = sum[2 * i] + resize_clean(dev_low(word[i]), p.clip) * w;
+                sum[2 * i + 1] = sum[2 * i + 1] + resize_clean(dev_high(word[i]), p.clip) * w;
             }
         }
     } else {
@@ -40,7 +47,8 @@ UPZ_KERNEL(resize_image, UpzCudaResize, UPZ_RESIZE_THREADS, 4)
             for (int t = 0; t < p.taps; t++) {
                 int column = upz_grid_clamp(first + t, p.src.width - 1);
                 float w = dev_load_float(weights + (uint64_t)t * 4);
-                sum[i] = sum[i] + dev_low(dev_load2(from + (uint64_t)column * 2)) * w;
+                float v = dev_low(dev_load2(from + (uint64_t)column * 2));
+                sum[i] = sum[i] + resize_clean(v, p.clip) * w;
             }
         }
     }
