@@ -63,7 +63,7 @@ if [ $# = 0 ]; then
     # shellcheck disable=SC2086
     packages_need $packages_build nasm make libx264-dev libx265-dev libffmpeg-nvenc-dev
     set -- --enable-gpl --enable-libx264 --enable-libx265 --disable-doc --disable-debug
-    pkg-config --exists ffnvcodec && set -- "$@" --enable-ffnvcodec --enable-cuda --enable-cuvid --enable-nvdec --enable-nvenc
+    nvidia=1 # found by configure itself, when the headers are not too old for this FFmpeg
 else
     # shellcheck disable=SC2086
     packages_need $packages_build nasm make
@@ -79,6 +79,8 @@ cd "$work/ffmpeg"
 # found without LD_LIBRARY_PATH
 step "Configuring FFmpeg $version" ./configure --prefix="$prefix" --enable-libuprez \
     --extra-ldexeflags="-Wl,-rpath,$prefix/lib" --extra-ldsoflags="-Wl,-rpath,$prefix/lib" "$@"
+[ -z "${nvidia-}" ] || grep -q '^#define CONFIG_NVENC 1' config.h config_components.h 2>/dev/null ||
+    echo "Without NVIDIA's decoders and encoders: the ffnvcodec headers here are too old for FFmpeg $version"
 step "Building FFmpeg $version" make -j"$jobs"
 step "Installing" make install
 "$prefix/bin/ffmpeg" -v error -h filter=uprez >/dev/null || { echo "The built ffmpeg has no filter uprez; see $log" >&2; exit 1; }
