@@ -169,6 +169,15 @@ P
     raw hrow 34x18 2 nv12 "$gpu,$gpu" || bad "two in a row, host frames: exit $?"
     same "two in a row" row hrow
 
+    # another size than the network's own: resampled on the GPU
+    for f in nv12:w=150:h=90 yuv420p:scale=3 p010le:w=48:h=30; do
+        fmt=${f%%:*} to=${f#*:}
+        raw sized 64x36 3 $fmt "hwupload_cuda,$gpu:$to,hwdownload,format=$fmt" || bad "$fmt, $to: exit $?"
+        is "$fmt, $to: mistakes" "$(count mistakes)" 0
+        raw hsized 64x36 3 $fmt "$gpu:$to" || bad "$fmt, $to, host frames: exit $?"
+        same "$fmt, $to: frames in device memory as frames of the host" sized hsized
+    done
+
     # which engine, and where
     level=info md5s out -vf "$chain" -frames:v 1
     grep -q 'engine cuda on cuda:0, fp16: 64x36 to 128x72' "$tmp/err" && ok "the log names engine, device and precision" ||
@@ -186,7 +195,6 @@ P
     FAKE_CUDA_DEVICES=2 refused "frames on another GPU than device=" "GPU" "$up,uprez=model=$net:device=cuda1,$down"
     refused "device=cpu" "memory" "$up,uprez=model=$net:device=cpu,$down"
     refused "no network" "without a network" "$up,uprez=model=lanczos:scale=2,$down"
-    refused "another size than the network's" "network's own" "$up,uprez=model=$net:scale=3,$down"
     refused "enable=" "enable=" "$up,uprez=model=$net:enable='lt(n,2)',$down"
     refused "main memory's format behind hwupload" "onvert between" "$up,format=nv12,$gpu"
     FAKE_CUDA_FAIL=cuLaunchKernelEx:20 refused "a launch that fails" "cannot enqueue the network" "$chain"
