@@ -28,8 +28,8 @@ typedef struct UpzLaneParams {
     int depth;                 /* pictures in flight at most, 0 = as many as make sense */
 } UpzLaneParams;
 
-/* src and dst: size, format, complete colour, and the kind of memory: in a GPU's only where one
- * network makes all of the result. DEVICE: the sentence says what there is no way for. */
+/* src and dst: size, format, complete colour, and the kind of memory: in a GPU's only where networks
+ * alone make the result; between them it stays there too. DEVICE: the sentence says what there is no way for. */
 int upz_lane_create(UpzLane **out, UprezContext *ctx, const UpzLaneParams *params,
                     const UprezPicture *src, const UprezPicture *dst, UprezError *err);
 void upz_lane_destroy(UpzLane **lane);

@@ -24,6 +24,11 @@ static size_t bytes_of(const UprezPicture *p)
     return bytes;
 }
 
+static bool on_gpu(const UpzLane *l)
+{
+    return l->src.memory == UPREZ_MEM_CUDA || l->dst.memory == UPREZ_MEM_CUDA;
+}
+
 static int new_picture(UpzLane *l, const UprezFormat *f, const UprezColor *c, int w, int h,
                        UprezError *err)
 {
@@ -35,6 +40,33 @@ static int new_picture(UpzLane *l, const UprezFormat *f, const UprezColor *c, in
     (*p)->color = *c;
     l->memory += bytes_of(*p);
     return SLOT_OWN + l->n_own++;
+}
+
+/* A picture for a network's result, where the lane's pictures are. In a GPU's memory it is a shape until
+ * the network's engine is there to make it: fill_slot. */
+static int new_result(UpzLane *l, const UprezFormat *f, const UprezColor *c, int w, int h,
+                      UprezError *err)
+{
+    if (!on_gpu(l)) return new_picture(l, f, c, w, h, err);
+    if (l->n_own == UPZ_LANE_PICTURES)
+        return upz_fail(err, UPREZ_ERR_USAGE, "too many models in one chain");
+    const UprezPicture desc = {.format = *f, .color = *c, .width = w, .height = h,
+                               .memory = UPREZ_MEM_CUDA,
+                               .device = l->src.memory == UPREZ_MEM_CUDA ? l->src.device
+                                                                         : l->dst.device};
+    int r = uprez_picture_wrap(&l->flight[0].own[l->n_own], &desc, NULL, NULL, err);
+    return r < 0 ? r : SLOT_OWN + l->n_own++;
+}
+
+static int fill_slot(UpzLane *l, UpzEngine *e, int slot, UprezError *err)
+{
+    UprezPicture **own = &l->flight[0].own[slot - SLOT_OWN], *made;
+    int r = upz_ops_of(e)->picture(e, &made, *own, err);
+    if (r < 0) return r;
+    uprez_picture_unref(own);
+    *own = made;
+    l->memory += bytes_of(made);
+    return 0;
 }
 
 /* NULL when the lane is full (the error is filled). */
@@ -153,12 +185,7 @@ static int add_engine(UpzLane *l, UprezModel *model, int src, int dst, bool luma
         l->depth = UPZ_CLAMP(plan.depth, 1, UPZ_LANE_DEPTH);
     }
     append(l->numerics, sizeof(l->numerics), plan.numerics);
-    return 0;
-}
-
-static bool on_gpu(const UpzLane *l)
-{
-    return l->src.memory == UPREZ_MEM_CUDA || l->dst.memory == UPREZ_MEM_CUDA;
+    return on_gpu(l) && dst >= SLOT_OWN ? fill_slot(l, s->engine, dst, err) : 0;
 }
 
 /* A network and the resize to the destination's size by one engine: 1, or 0 where none does both. */
@@ -271,7 +298,7 @@ static int add_network(UpzLane *l, UprezModel *m, int cur, bool final, UprezErro
         int to = SLOT_DST;
         if (!direct) {
             float_like(&f, &c, shape(l, cur), m->kernel && shape(l, cur)->format.model == UPREZ_YUV);
-            to = new_picture(l, &f, &c, w, h, err);
+            to = new_result(l, &f, &c, w, h, err);
             if (to < 0) return to;
         }
         r = tta ? add_tta(l, m, cur, to, err) : add_engine(l, m, cur, to, false, err);
@@ -294,7 +321,7 @@ static int add_network(UpzLane *l, UprezModel *m, int cur, bool final, UprezErro
     int to = SLOT_DST;
     if (!direct) {
         float_like(&f, &c, shape(l, cur), !gray);
-        to = new_picture(l, &f, &c, w, h, err);
+        to = new_result(l, &f, &c, w, h, err);
         if (to < 0) return to;
     }
     if (!gray && (r = add_resize(l, cur, to, err)) < 0) return r;
@@ -346,6 +373,19 @@ static int build(UpzLane *l, UprezError *err)
     return add_convert(l, cur, SLOT_DST, err);
 }
 
+static int another(UpzLane *l, UprezPicture **out, int own)
+{
+    const UprezPicture *like = l->flight[0].own[own];
+    if (like->memory != UPREZ_MEM_CUDA) {
+        int r = uprez_picture_alloc(out, &like->format, like->width, like->height, NULL);
+        if (r >= 0) (*out)->color = like->color;
+        return r;
+    }
+    int i = 0;
+    while (l->steps[i].dst != SLOT_OWN + own) i++;
+    return upz_ops_of(l->steps[i].engine)->picture(l->steps[i].engine, out, like, NULL);
+}
+
 /* Pictures of its own for everything in flight; fewer in flight where they would take too much. */
 static void multiply(UpzLane *l)
 {
@@ -356,30 +396,28 @@ static void multiply(UpzLane *l)
     for (int k = 1; k < l->depth; k++) {
         struct UpzFlight *f = &l->flight[k];
         for (int i = 0; i < l->n_own; i++) {
-            const UprezPicture *like = l->flight[0].own[i];
-            if (uprez_picture_alloc(&f->own[i], &like->format, like->width, like->height, NULL) < 0) {
-                l->depth = k;
-                break;
-            }
-            f->own[i]->color = like->color;
+            if (another(l, &f->own[i], i) >= 0) continue;
+            l->depth = k;
+            break;
         }
         if (k < l->depth) l->memory += set;
     }
 }
 
-/* Pictures in a GPU's memory: one engine does all there is to do, or it cannot be done. */
+/* Pictures in a GPU's memory: networks do all there is to do, one behind another, or it cannot be done. */
 static int check_gpu(const UpzLane *l, UprezError *err)
 {
-    const UprezModel *m = l->params.models[0];
+    const bool gray = l->src.format.model == UPREZ_GRAY && l->dst.format.model == UPREZ_GRAY;
     const char *what = NULL;
     if (!on_gpu(l)) return 0;
-    if (l->params.n_models > 1) what = "a chain of models";
-    else if (m->kernel) what = "resampling without a network";
-    else if (l->params.tta) what = "averaging over flips and turns";
+    if (l->params.tta) what = "averaging over flips and turns";
     else if (l->params.blend > 0) what = "blending with the source";
     else if (l->src.format.alpha || l->dst.format.alpha) what = "alpha";
-    else if (m->facts.input != UPREZ_INPUT_RGB && l->src.format.model != UPREZ_GRAY)
-        what = "a network for luma alone";
+    for (int i = 0; i < l->params.n_models && !what; i++) {
+        const UprezModel *m = l->params.models[i];
+        if (m->kernel) what = "resampling without a network";
+        else if (m->facts.input != UPREZ_INPUT_RGB && !gray) what = "a network for luma alone";
+    }
     if (!what) return 0;
     return upz_fail(err, UPREZ_ERR_DEVICE, "%s is not possible with pictures in a GPU's memory yet; "
                     "bring them to host memory first (FFmpeg: hwdownload)", what);

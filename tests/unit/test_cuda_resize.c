@@ -320,6 +320,98 @@ static void nothing_is_copied(void **state)
     assert_int_equal(count("mistakes"), 0);
 }
 
+/* Two networks, between them float R G B in the GPU's memory, and a size that is neither's. */
+static void chains_stay_there(void **state)
+{
+    (void)state;
+    enum { N = 7 };
+    static const struct {
+        const char *src, *dst;
+        int channels, n;
+        double scale;
+    } chains[] = {{"nv12", "nv12", 3, 2, 0}, {"p010le", "nv12", 3, 2, 3}, {"nv12", "rgb24", 3, 3, 0},
+                  {"gray", "gray", 1, 2, 0}, {"gray", "rgb24", 3, 2, 0}};
+    void *context, *stream;
+    int device;
+    CU(cu.device_get(&device, 0));
+    CU(cu.primary_retain(&context, device));
+    CU(cu.context_push(context));
+    CU(cu.stream_create(&stream, 1));
+    for (int i = 0; i < UPZ_COUNT(chains); i++) {
+        const uint64_t before = count("allocated");
+        UprezModel *m[3] = {graph_model(srvgg_clean, chains[i].channels),
+                            graph_model(srvgg20, chains[i].channels),
+                            graph_model(srvgg_clean, chains[i].channels)};
+        UprezParams p = {.size = sizeof(p), .models = m, .n_models = chains[i].n,
+                         .scale = chains[i].scale, .runtime_path = fake_path, .engine = "cpu"};
+        UprezPicture *host[3], *want[3], *src[3], *out, *back;
+        UprezInfo info = {.size = sizeof(info)};
+        Uprez *u, *cpu;
+        OK(uprez_format_from_name(&p.format, chains[i].dst));
+        OK(uprez_create(&cpu, ctx, &p, &err));
+        p.engine = "auto";
+        OK(uprez_create(&u, ctx, &p, &err));
+        for (int k = 0; k < 3; k++) {
+            host[k] = picture(chains[i].src, 29, 13, k);
+            src[k] = on_device(host[k], stream);
+            OK(uprez_run(cpu, host[k], &want[k], &err));
+        }
+        uprez_destroy(&cpu);
+        OK(uprez_plan(u, src[0], &info, &err));
+        assert_string_equal(info.engine, "cuda");
+        assert_int_equal(info.depth, 3);
+        const uint64_t up = count("host_to_device"), down = count("device_to_host");
+        const uint64_t held = count("allocations");
+        int sent = 0, received = 0;
+        uint64_t shown = 0;
+        while (received < N) {
+            while (sent < N) {
+                int r = uprez_send(u, src[sent % 3], &err);
+                if (r == UPREZ_AGAIN) break;
+                OK(r);
+                sent++;
+            }
+            OK(uprez_receive(u, &out, -1, &err));
+            assert_int_equal(out->memory, UPREZ_MEM_CUDA);
+            const uint64_t was = count("device_to_host");
+            back = to_host(out);
+            shown += count("device_to_host") - was;
+            near(back, want[received % 3], chains[i].src);
+            uprez_picture_unref(&back);
+            uprez_picture_unref(&out);
+            received++;
+        }
+        assert_int_equal(count("host_to_device"), up);
+        /* the driver's thread may copy its words while a result is shown */
+        assert_true(count("device_to_host") - down <= shown + (uint64_t)(N * chains[i].n * 4));
+        assert_true(count("allocations") - held <= 4); /* results, which go round */
+        uprez_destroy(&u);
+        for (int k = 0; k < 3; k++) {
+            uprez_picture_unref(&host[k]);
+            uprez_picture_unref(&want[k]);
+            uprez_picture_unref(&src[k]);
+            graph_model_free(m[k]);
+        }
+        assert_int_equal(count("allocated"), before);
+    }
+    /* a network for luma gives gray only */
+    UprezModel *luma = graph_model(srvgg20, 1);
+    UprezParams p = {.engine = "cuda"};
+    OK(uprez_format_from_name(&p.format, "rgb24"));
+    Uprez *u = upscaler(luma, p);
+    UprezPicture *host = picture("gray", 20, 10, 0), *src = on_device(host, stream), *out;
+    assert_int_equal(uprez_run(u, src, &out, &err), UPREZ_ERR_DEVICE);
+    assert_non_null(strstr(err.text, "luma alone"));
+    uprez_destroy(&u);
+    uprez_picture_unref(&src);
+    uprez_picture_unref(&host);
+    graph_model_free(luma);
+    CU(cu.stream_destroy(stream));
+    CU(cu.context_pop(&context));
+    cu.primary_release(device);
+    assert_int_equal(count("mistakes"), 0);
+}
+
 /* ---- tiles, and what fails ---- */
 
 static UprezPicture *empty(const char *format, int w, int h)
@@ -553,6 +645,7 @@ int main(void)
         cmocka_unit_test(sizes_equal_the_cpus),
         cmocka_unit_test(filters_differ),
         cmocka_unit_test(nothing_is_copied),
+        cmocka_unit_test(chains_stay_there),
         cmocka_unit_test(tiles_equal_the_whole),
         cmocka_unit_test(what_is_promised_of_changes),
         cmocka_unit_test(failures_leave_nothing),
