@@ -106,6 +106,7 @@ with tempfile.TemporaryDirectory() as tmp:
         "uprez engine=cpu": ours + "cpu:precision=fp32",
         "dnn_processing LibTorch": "format=rgb24,dnn_processing=dnn_backend=torch:nireq=1:model=%s" % a.torchscript,
         "uprez engine=libtorch": ours + "libtorch",
+        "  at fp32 (LibTorch)": ours + "libtorch:precision=fp32",
         "  from the TorchScript": f"format=rgb24,uprez=model={a.torchscript}:engine=libtorch",
         "dnn_processing OpenVINO": "format=rgb24,dnn_processing=dnn_backend=openvino:layout=nchw:model=%s" % onnx,
         "uprez engine=openvino": ours + "openvino",
@@ -141,7 +142,7 @@ with tempfile.TemporaryDirectory() as tmp:
             psnr_text = f"{agree[k]:.1f} dB" if k in agree else ""
             spread = f"({min(ms[k]):.1f} .. {max(ms[k]):.1f})"
             print(f"{k:26} {statistics.median(ms[k]):9.1f} ms a frame {spread:20} {statistics.median(cpu[k]):9.1f} ms of the processor  {psnr_text}")
-    for x, y in (("uprez engine=libtorch", "dnn_processing LibTorch"), ("  from the TorchScript", "dnn_processing LibTorch"),
-                 ("uprez engine=openvino", "dnn_processing OpenVINO")):
+    for x, y in (("uprez engine=libtorch", "dnn_processing LibTorch"), ("  at fp32 (LibTorch)", "dnn_processing LibTorch"),
+                 ("  from the TorchScript", "dnn_processing LibTorch"), ("uprez engine=openvino", "dnn_processing OpenVINO")):
         if ms.get(x) and ms.get(y):
             print(f"{x.strip()}: {statistics.median(ms[y]) / statistics.median(ms[x]):.2f} times as fast as {y}")

@@ -482,7 +482,8 @@ static void all_outputs_and_types(void **state)
         assert_int_equal(f->half, !strncmp(cases[i].file, "half", 4));
         assert_int_equal(f->reach, cases[i].scale == 3 ? 0 : 1);
         if (cases[i].scale == 2) {
-            UprezParams params = {.size = sizeof(params), .models = &m, .n_models = 1};
+            UprezParams params = {.size = sizeof(params), .models = &m, .n_models = 1,
+                                  .precision = "fp32"};
             UprezPicture *src = picture(40, 30), *got;
             Uprez *u;
             if (uprez_create(&u, ctx, &params, &err) < 0) fail_msg("%s", err.text);

@@ -1,24 +1,18 @@
 /* OpenVINO behind the adapter. A model is compiled once for each shape, with the shape fixed: that
  * is faster than one program for all sizes, and costs tenths of a second. The last few stay. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "engine/openvino/ov_api.h"
-#include "engine/tensor/tensor.h"
+#include "engine/tensor/trial.h"
 #include "model/write.h"
 
 enum {
     COMPILED = 4,     /* shapes kept */
-    TRIAL = 64,       /* px, side of the picture that decides --precision auto */
     THREADS_A_RUN = 8 /* workers from which on a run of its own pays */
 };
-#define AUTO_PSNR 50.0 /* dB against fp32 that a narrower type must reach to be taken by itself */
 
 extern const UpzEngineOps upz_engine_openvino; /* in engine_list.c's list */
 
@@ -357,73 +351,28 @@ static int read_model(UpzRuntime *rt, const UprezModel *model, UprezError *err)
     return r;
 }
 
-/* Flat parts, edges, texture: what decides --precision auto, always the same. */
-static void trial_picture(float *p, int channels, int h, int w)
-{
-    uint32_t seed = 7;
-    for (int c = 0; c < channels; c++)
-        for (int y = 0; y < h; y++)
-            for (int x = 0; x < w; x++) {
-                seed = seed * 1664525u + 1013904223u;
-                const float grain = ((float)(seed >> 8) / 16777216.0f - 0.5f) * 0.06f;
-                const float soft = 0.5f + 0.3f * sinf((float)x * 0.13f + (float)c) *
-                                              cosf((float)y * 0.09f);
-                const float edge = (x / 8 + y / 11 + c) % 3 ? 0 : 0.25f;
-                *p++ = UPZ_CLAMP(soft - edge + (y > h / 2 ? grain : 0), 0, 1);
-            }
-}
+static const UpzRuntimeOps runtime;
 
-static float clip01(float x) { return x >= 1 ? 1 : x > 0 ? x : 0; }
-
-/* Does rt->precision reach AUTO_PSNR? Errors are a no. */
+/* Is rt->precision close enough to fp32? Errors are a no. */
 static bool good_enough(UpzRuntime *rt, const UprezModel *model)
 {
-    const UprezModelFacts *m = &model->facts;
     char narrow[8];
-    float *first = NULL;
-    double sum = 0, psnr = 0;
+    float *result[2] = {NULL, NULL};
+    size_t n = 0;
+    double psnr = 0;
     UprezError quiet = {0};
-    const int side = UPZ_ROUND_UP(TRIAL, UPZ_MAX(m->align, 1));
-    UpzTensorShape s = {.batch = 1, .channels = m->channels, .height = side, .width = side};
     snprintf(narrow, sizeof(narrow), "%s", rt->precision);
-    if (output_shape(rt, &s, &quiet) < 0) return false;
-    const size_t n = (size_t)s.out_channels * (size_t)s.out_height * (size_t)s.out_width;
     for (int turn = 0; turn < 2; turn++) {
-        UpzTensorBuffers b = {0};
         snprintf(rt->precision, sizeof(rt->precision), "%s", turn ? narrow : "fp32");
-        if (prepare(rt, &s, 1, &b, &quiet) < 0) break;
-        trial_picture(b.in, s.channels, s.height, s.width);
-        if (run(rt, 0, &quiet) < 0) break;
-        const float *result = b.out;
-        if (!turn) {
-            if (!(first = upz_alloc_aligned(n * sizeof(float)))) break;
-            memcpy(first, result, n * sizeof(float));
-        } else {
-            for (size_t i = 0; i < n; i++) {
-                const double d = clip01(result[i]) - clip01(first[i]);
-                sum += isfinite(result[i]) ? d * d : 1;
-            }
-            psnr = sum > 0 ? 10 * log10((double)n / sum) : 200;
-        }
+        int r = upz_trial_run(&runtime, rt, model, &result[turn], &n, &quiet);
         free_slots(rt);
         free_all_compiled(rt); /* they are found by shape alone */
+        if (r < 0) break;
     }
-    free_slots(rt);
-    free_all_compiled(rt);
     snprintf(rt->precision, sizeof(rt->precision), "%s", narrow);
-    upz_free_aligned(first);
-    return psnr > AUTO_PSNR;
-}
-
-/* Tiles that multiply fp16. Vectors alone are slower in fp16 than in fp32 here. */
-static bool has_fp16_tiles(void)
-{
-#if defined(__x86_64__)
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 21 & 1;
-#else
-    return false;
-#endif
+    if (result[0] && result[1]) psnr = upz_trial_psnr(result[0], result[1], n);
+    for (int turn = 0; turn < 2; turn++) upz_free_aligned(result[turn]);
+    return psnr > UPZ_TRIAL_PSNR;
 }
 
 /* auto: the first of the types this device computes fast in whose result on a built-in picture is
@@ -433,7 +382,7 @@ static void choose_precision(UpzRuntime *rt, const UprezModel *model, const char
 {
     const bool gpu = strcmp(rt->device, "CPU") != 0;
     const char *const narrow[] = {!gpu && strstr(can, "bf16") ? "bf16" : NULL,
-                                  strstr(can, "fp16") && (gpu || has_fp16_tiles()) ? "fp16" : NULL};
+                                  strstr(can, "fp16") && (gpu || upz_trial_fp16_tiles()) ? "fp16" : NULL};
     if (asked && strcmp(asked, "auto")) {
         snprintf(rt->precision, sizeof(rt->precision), "%s", asked);
         return;
