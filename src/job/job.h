@@ -45,7 +45,7 @@ typedef struct UpzJobResult {
     double seconds, decode_s, upscale_s, encode_s; /* wall; busy time of each stage */
     const char *bottleneck;     /* static */
     char output[1024];          /* where the result is (a .part when interrupted) */
-    char engine[64], model[256], encoder[32], numerics[64];
+    char engine[64], model[256], encoder[32], numerics[256];
     int64_t frames_resumed;     /* of frames_out: taken from an earlier, interrupted run */
     int warnings;               /* streams dropped or converted, damage */
 } UpzJobResult;

@@ -206,7 +206,8 @@ static void networks_equal_the_cpu(void **state)
             UprezPicture *want = by_cpu(m, src, nets[i].dst), *got = result_for(m, src, nets[i].dst);
             UpzEngine *e = open_cuda(m, NULL);
             const UpzPlan p = plan_for(e, src, got, 0);
-            assert_string_equal(p.numerics, all[k] == 90 ? "cuda/fp16-sm90/1" : "cuda/fp16-mma/1");
+            snprintf(what, sizeof(what), "cuda/fp16-sm%d/1", all[k]);
+            assert_string_equal(p.numerics, what);
             run_one(e, src, got);
             snprintf(what, sizeof(what), "%s, capability %d", nets[i].name, all[k]);
             near(got, want, what);
@@ -217,6 +218,35 @@ static void networks_equal_the_cpu(void **state)
             graph_model_free(m);
         }
     capability(90);
+}
+
+/* Same id, same bytes: cards that run other code, or the same code on other tensor cores, differ in it. */
+static void numerics_name_the_code(void **state)
+{
+    (void)state;
+    static const struct {
+        int capability;
+        const char *fail, *id;
+    } cases[] = {{90, NULL, "cuda/fp16-sm90/1"},
+                 {89, NULL, "cuda/fp16-sm89/1"},
+                 {87, NULL, "cuda/fp16-sm86-cc87/1"}, /* code for 86, on a card between */
+                 {121, NULL, "cuda/fp16-sm120-cc121/1"},
+                 {80, "cuFuncGetAttribute:0:1", "cuda/fp16-sm80/1"}};
+    UprezModel *m = graph_model(srvgg20, 3);
+    UprezPicture *src = picture("nv12", 24, 8, 1), *got = result_for(m, src, "nv12");
+    for (int i = 0; i < UPZ_COUNT(cases); i++) {
+        capability(cases[i].capability);
+        if (cases[i].fail) setenv("FAKE_CUDA_FAIL", cases[i].fail, 1);
+        UpzEngine *e = open_cuda(m, NULL);
+        const UpzPlan p = plan_for(e, src, got, 0);
+        unsetenv("FAKE_CUDA_FAIL");
+        assert_string_equal(p.numerics, cases[i].id);
+        upz_engine_cuda.close(&e);
+    }
+    capability(90);
+    uprez_picture_unref(&src);
+    uprez_picture_unref(&got);
+    graph_model_free(m);
 }
 
 /* ---- pictures in the GPU's memory ---- */
@@ -820,6 +850,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(networks_equal_the_cpu),
+        cmocka_unit_test(numerics_name_the_code),
         cmocka_unit_test(all_kinds_of_memory),
         cmocka_unit_test(results_outlive_the_engine),
         cmocka_unit_test(wrong_pictures_are_refused),

@@ -53,7 +53,8 @@ enum { /* CUresult */
 enum { /* CUdevice_attribute and CUfunction_attribute */
     UPZ_CUDA_CAPABILITY_MAJOR = 75,
     UPZ_CUDA_CAPABILITY_MINOR = 76,
-    UPZ_CUDA_FUNCTION_SHARED = 8 /* dynamic shared memory, at most */
+    UPZ_CUDA_FUNCTION_TARGET = 6, /* 86: code for sm_86 */
+    UPZ_CUDA_FUNCTION_SHARED = 8  /* dynamic shared memory, at most */
 };
 enum { /* flags */
     UPZ_CUDA_STREAM_NON_BLOCKING = 1,

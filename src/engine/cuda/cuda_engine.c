@@ -139,6 +139,18 @@ static const char *filter_name(UpzResizeKernel k)
            : k == UPZ_RESIZE_LANCZOS ? "lanczos" : "spline36";
 }
 
+/* What bytes depend on: the code that runs, and the tensor cores that it runs on. */
+static void numerics(const UpzCudaRun *run, char *to, size_t size)
+{
+    const int capability = run->home->capability;
+    char card[16] = "";
+    if (run->target != capability) snprintf(card, sizeof(card), "-cc%d", capability);
+    else if (capability == 90 && !run->hopper) snprintf(card, sizeof(card), "-mma");
+    snprintf(to, size, "cuda/fp16-sm%d%s/1%s%s%s", run->target, card,
+             run->passes.n ? " + cuda/resample-" : "",
+             run->passes.n ? filter_name(run->filter) : "", run->passes.n ? "/1" : "");
+}
+
 static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *out,
                 UprezError *err)
 {
@@ -154,9 +166,7 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
                      .height = e->run.dst_h, .reach_x = spread(&e->run.passes, false, reach),
                      .reach_y = spread(&e->run.passes, true, reach), .grain_x = 1, .grain_y = 1,
                       .depth = UPZ_CUDA_SLOTS, .exact = 1, .precision = "fp16"};
-    snprintf(out->numerics, sizeof(out->numerics), "cuda/fp16-%s/1%s%s%s",
-             e->run.hopper ? "sm90" : "mma", e->run.passes.n ? " + cuda/resample-" : "",
-             e->run.passes.n ? filter_name(e->run.filter) : "", e->run.passes.n ? "/1" : "");
+    numerics(&e->run, out->numerics, sizeof(out->numerics));
     return 0;
 }
 

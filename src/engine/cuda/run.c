@@ -128,6 +128,11 @@ static int choose_kernels(UpzCudaRun *run, UprezError *err)
                                          : outputs == 16 ? "conv_mma_m16"
                                          : outputs == 32 ? "conv_mma_m32" : "conv_mma_m64", err);
         if (s->function < 0) return s->function;
+        const UpzCuda *cu = &run->home->cu;
+        if (!run->target && (!cu->function_get ||
+                             cu->function_get(&run->target, UPZ_CUDA_FUNCTION_TARGET,
+                                              run->functions[s->function].function)))
+            run->target = run->home->capability;
     }
     return 0;
 }

@@ -47,6 +47,7 @@ typedef struct UpzCudaRun {
     UpzCudaFunction functions[UPZ_CUDA_FUNCTIONS];
     int n_functions, load_function, store_function, resize_function;
     bool hopper;
+    int target;                   /* 86: convolutions are code for sm_86 */
     uint64_t constants;
     size_t constant_bytes;
     UpzCudaStep *steps;           /* one a layer; loads have none of it but their place */

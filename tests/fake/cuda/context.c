@@ -467,6 +467,16 @@ int cuCtxSetLimit(int limit, size_t value)
 
 /* ---- modules ---- */
 
+/* The code in the fatbin that a card would take. */
+static int target(void)
+{
+    static const int all[] = {120, 100, 90, 89, 86, 80, 75, 70, 61, 60, 52};
+    const int cc = capability();
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i] <= cc && all[i] / 10 == cc / 10) return all[i];
+    return cc;
+}
+
 static bool is_fatbin(const void *image)
 {
     uint32_t magic;
@@ -546,7 +556,9 @@ int cuFuncGetAttribute(int *value, int attribute, void *function)
     Function *f = function;
     ENTER_CONTEXT(c);
     if (!f || f->kind != KIND_FUNCTION) LEAVE(INVALID_HANDLE);
-    *value = attribute == 0 ? (int)f->kernel->threads : attribute == 8 ? f->shared : 0;
+    *value = attribute == 0   ? (int)f->kernel->threads
+             : attribute == 6 ? target()
+             : attribute == 8 ? f->shared : 0;
     LEAVE(OK);
 }
 
