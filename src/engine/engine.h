@@ -52,8 +52,13 @@ typedef struct UpzShape {
 typedef struct UpzPlan {
     size_t need;           /* bytes beside the pictures */
     int width, height;     /* of the result */
-    int reach_x, reach_y;  /* dst px: how far one source change spreads, bitwise */
+    /* dst px: how far one source change spreads, bit for bit, through everything from the source's
+     * chroma to the result's: samples of source columns a … b - 1 alone may change dst columns
+     * floor(a * W / w) - reach_x … ceil(b * W / w) + reach_x - 1, rounded outwards to the grain (w, W:
+     * width of source and result; rows likewise). Bounds for which that is not true: todo 0. */
+    int reach_x, reach_y;
     int grain_x, grain_y;  /* dst px: unit in which parts can be computed alone */
+    bool todo;             /* UpzTask.todo saves work here, and the reach above is true */
     int depth;             /* tasks in flight that make sense */
     int exact;             /* same bytes whatever tiling and threads */
     char numerics[64], precision[16];
@@ -63,8 +68,12 @@ typedef struct UpzPlan {
 typedef struct UpzTask {
     const UprezPicture *src;
     UprezPicture *dst;
-    const UprezRect *todo; /* dst px, on the plan's grain; an engine may compute more */
-    int n_todo;            /* 0 = all */
+    /* What is wanted of dst, in dst px, on the plan's grain or at the picture's edge; n_todo 0 = all.
+     * An engine may compute more; what it leaves or writes outside is of no account: the caller fills
+     * that in afterwards. Only of plans with todo; all of src is there and right. The rectangles do
+     * not overlap. */
+    const UprezRect *todo;
+    int n_todo;
     int result;            /* 0 or an UprezErr, valid after wait */
     UprezError err;
     void *priv;            /* the engine's */
@@ -97,6 +106,20 @@ struct UpzEngineOps {
      * engine's own when like->stream is NULL). `like`: format, colour, size, device, stream. The
      * picture may outlive the engine. */
     int (*picture)(UpzEngine *e, UprezPicture **out, const UprezPicture *like, UprezError *err);
+    /* Both NULL for engines that know host memory only; then nothing in a GPU's memory is reused.
+     * compare: which cells of two pictures in the device's memory, both of the planned source shape,
+     * differ in any byte of any plane (alpha too; what lies between rows does not count). A cell is
+     * `cell` x `cell` px, cell a multiple of 16; changed[] is row by row, ceil(width / cell) times
+     * ceil(height / cell), each set to 0 or 1. Returns with the answer: waits for what was enqueued on
+     * the two pictures' streams, and for nothing else. */
+    int (*compare)(UpzEngine *e, const UprezPicture *a, const UprezPicture *b, int cell,
+                   uint8_t *changed, UprezError *err);
+    /* Copies n rectangles (dst px; on multiples of 4 px or at the edge) from one result of the plan to
+     * another, both in the device's memory; never waits. It comes behind what was enqueued on
+     * from->stream and to->stream before, and both go on behind it: `from` may be let go of at once.
+     * Called after wait of the task that made `to` (or without one: a repeated picture). */
+    int (*copy)(UpzEngine *e, const UprezPicture *from, UprezPicture *to, const UprezRect *rects,
+                int n, UprezError *err);
 };
 
 typedef struct UpzEngineBase {
