@@ -3,19 +3,31 @@
 #include <string.h>
 #include <cjson/cJSON.h>
 
+#include "base/alloc.h"
+#include "base/error.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "engine/cuda_driver.h"
 #include "engine/engine.h"
 
-enum { NAME_COLUMN = 13, TEXT_COLUMN = 23, WIDTH = 100 };
+enum { NAME_COLUMN = 13, TEXT_COLUMN = 23, ENGINE_COLUMN = 26, WIDTH = 100 };
 
 static const char usage[] =
     "usage: uprez devices [--runtime-path DIR] [--json]\n\n"
     "Lists the engines of this program and the devices each can use; of runtimes, the library's file\n"
-    "that was taken, its version and what it can do, or why it is not used and how to get it.\n";
+    "that was taken, its version and what it can do, or why it is not used and how to get it; then the\n"
+    "GPUs, and which engines run on each.\n";
+
+/* What an engine found. */
+typedef struct Seen {
+    const UpzEngineOps *ops;
+    UpzDeviceList list;
+    UprezError why;
+    const char *missing; /* or NULL */
+} Seen;
 
 static void add_json(cJSON *all, const UpzEngineOps *ops, const UpzDeviceList *list,
-                     const char *missing)
+                     const char *missing, const char *driver)
 {
     cJSON *e = cJSON_CreateObject(), *devices = cJSON_CreateArray();
     cJSON_AddStringToObject(e, "engine", ops->name);
@@ -32,6 +44,7 @@ static void add_json(cJSON *all, const UpzEngineOps *ops, const UpzDeviceList *l
         if (device->runtime[0]) cJSON_AddStringToObject(d, "runtime", device->runtime);
         if (device->version[0]) cJSON_AddStringToObject(d, "version", device->version);
         if (device->can[0]) cJSON_AddStringToObject(d, "can", device->can);
+        if (*driver && !strcmp(device->kind, "cuda")) cJSON_AddStringToObject(d, "driver", driver);
         cJSON_AddItemToArray(devices, d);
     }
     cJSON_AddItemToObject(e, "devices", devices);
@@ -93,6 +106,47 @@ static void print_engine(const UpzEngineOps *ops, const UpzDeviceList *list, con
     if (missing) labelled(list->n ? "note" : "not here", missing);
 }
 
+/* Which of the engines for GPUs can use GPU i. */
+static void print_gpu(const Seen *seen, int n, const UpzGpu *g, int i, const char *driver)
+{
+    static const char *const engines[] = {"cuda", "libtorch", "onnxruntime", "tensorrt"};
+    char label[32], text[512];
+    snprintf(label, sizeof(label), "GPU %d", i);
+    int at = snprintf(text, sizeof(text), "%s, %zu MiB, compute capability %d.%d; driver", g->name,
+                      g->memory >> 20, g->major, g->minor);
+    if (*driver) at += snprintf(text + at, sizeof(text) - (size_t)at, " %s", driver);
+    if (g->cuda)
+        snprintf(text + at, sizeof(text) - (size_t)at, " for CUDA %d.%d", g->cuda / 1000,
+                 g->cuda % 1000 / 10);
+    printf("%-*s", NAME_COLUMN, label);
+    wrapped(NAME_COLUMN, text);
+    for (int k = 0; k < n; k++) {
+        const UpzDevice *device = NULL;
+        int e = 0;
+        while (e < UPZ_COUNT(engines) && strcmp(engines[e], seen[k].ops->name)) e++;
+        if (e == UPZ_COUNT(engines)) continue;
+        for (int d = 0; d < seen[k].list.n; d++)
+            if (!strcmp(seen[k].list.items[d].kind, "cuda") && seen[k].list.items[d].index == i)
+                device = &seen[k].list.items[d];
+        if (device) snprintf(text, sizeof(text), "yes: %s", e ? device->version : device->can);
+        else if (!seen[k].missing) snprintf(text, sizeof(text), "no: it does not list this card");
+        else snprintf(text, sizeof(text), "no: see its %s above",
+                      seen[k].list.n ? "note" : "'not here'");
+        printf("%*s%-*s", NAME_COLUMN, "", ENGINE_COLUMN - NAME_COLUMN, engines[e]);
+        wrapped(ENGINE_COLUMN, text);
+    }
+}
+
+/* GPUs, and what runs on each. */
+static void print_gpus(const Seen *seen, int n, const char *runtime_path, const char *driver)
+{
+    UpzGpu gpus[UPZ_GPUS];
+    UprezError err;
+    const int found = upz_cuda_gpus(runtime_path, gpus, &err);
+    if (found > 0) putchar('\n');
+    for (int i = 0; i < found; i++) print_gpu(seen, n, &gpus[i], i, driver);
+}
+
 int upz_cmd_devices(int argc, char **argv)
 {
     bool json = false;
@@ -110,15 +164,25 @@ int upz_cmd_devices(int argc, char **argv)
     if (!json)
         printf("processor level %s, %d worker thread%s\n\n", upz_cpu_name(upz_cpu_detect()),
                upz_cpu_count(), upz_cpu_count() == 1 ? "" : "s");
-    for (int i = 0; upz_engines[i]; i++) {
-        const UpzEngineOps *ops = upz_engines[i];
-        UpzDeviceList list = {.n = 0};
-        UprezError why = {0};
-        if (!ops->missing) ops->probe(runtime_path, &list, &why);
-        const char *missing = ops->missing ? ops->missing : why.code < 0 ? why.text : NULL;
-        if (json) add_json(all, ops, &list, missing);
-        else print_engine(ops, &list, missing);
+    int n = 0;
+    while (upz_engines[n]) n++;
+    Seen *seen = upz_calloc((size_t)n, sizeof(*seen));
+    if (!seen) {
+        upz_fail_memory(&err, (size_t)n * sizeof(*seen), "the list of devices");
+        return upz_cli_error(&err);
     }
+    char driver[32];
+    upz_cuda_driver(runtime_path, driver);
+    for (int i = 0; i < n; i++) {
+        Seen *s = &seen[i];
+        s->ops = upz_engines[i];
+        if (!s->ops->missing) s->ops->probe(runtime_path, &s->list, &s->why);
+        s->missing = s->ops->missing ? s->ops->missing : s->why.code < 0 ? s->why.text : NULL;
+        if (json) add_json(all, s->ops, &s->list, s->missing, driver);
+        else print_engine(s->ops, &s->list, s->missing);
+    }
+    if (!json) print_gpus(seen, n, runtime_path, driver);
+    upz_free(seen);
     if (json) {
         char *text = cJSON_Print(all);
         if (text) puts(text);

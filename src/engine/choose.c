@@ -107,9 +107,12 @@ int upz_engine_choose(const UpzEngineOps **out, UpzDevice *device, const char *e
             *out = ops;
             return 0;
         }
-        /* of several reasons, that of the engine that would have taken the model says most */
-        if (!first.code || (first.code != UPREZ_ERR_MODEL && why.code == UPREZ_ERR_MODEL) ||
-            !strcmp(ops->name, strcmp(w.kind, "cuda") ? "cpu" : "cuda"))
+        /* of several reasons, that of the device's own engine says most, then that of one that would have
+         * taken the model */
+        const char *made_for = strcmp(w.kind, "cuda") ? "cpu" : "cuda";
+        if (!first.code || !strcmp(ops->name, made_for) ||
+            (strcmp(own->name, made_for) && first.code != UPREZ_ERR_MODEL &&
+             why.code == UPREZ_ERR_MODEL))
             first = why, own = ops;
     }
     /* a device of some kind: the words of the engine that is made for it */

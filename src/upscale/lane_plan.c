@@ -95,6 +95,16 @@ static void stage_size(const UprezModel *m, int w, int h, int *sw, int *sh)
     *sh = m->kernel ? h : (int)((int64_t)h * m->facts.scale_num / m->facts.scale_den);
 }
 
+/* A GPU was asked for, engine cuda did not take it, and the engine that did cannot: both reasons. */
+static int gpu_error(int r, const UpzEngineOps *ops, const UprezModel *model,
+                     const UpzEngineParams *params, const UprezError *why, UprezError *err)
+{
+    UprezError own = {0};
+    if (!strcmp(ops->name, "cuda") || !upz_engine_gpu_idle(model, params, &own) || !own.code)
+        return upz_fail(err, r, "%s", why->text);
+    return upz_fail(err, r, "engine cuda: %s; engine %s instead: %s", own.text, ops->name, why->text);
+}
+
 /* An engine opened and planned for src -> dst (shapes). Where dst has not the network's size, it is one
  * that resizes, and no other is tried. */
 static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const UprezPicture *src,
@@ -141,7 +151,9 @@ static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const Upr
         if (*out) ops->close(out);
         /* nobody asked for this engine: the next one may do */
         if (r != UPREZ_ERR_DEVICE || !automatic || cuda || resized || !strcmp(ops->name, "cpu"))
-            return upz_fail(err, r, "%s", why.text);
+            return is_auto(l->params.engine) && !strcmp(device.kind, "cuda")
+                       ? gpu_error(r, ops, model, &ep, &why, err)
+                       : upz_fail(err, r, "%s", why.text);
         if (!l->params.quiet)
             upz_warn(l->ctx, "engine %s is not used: %s", ops->name, why.text);
         ep.after = ops;

@@ -29,6 +29,43 @@ assert all(d["memory"] == 8 << 30 and d["name"].startswith("Emulated") for d in 
 P
 expect 0 bare devices --runtime-path "$fake"
 grep -q 'Emulated GPU 0' "$tmp/out" || bad "devices: the driver of --runtime-path is not taken"
+# the cards, and what runs on each: LibTorch's folder says which CUDA it is for
+mkdir -p "$tmp/torch/lib"
+touch "$tmp/torch/engine-libtorch.so" "$tmp/torch/lib/libtorch_cpu.so" "$tmp/torch/lib/libtorch_cuda.so"
+echo 2.15.0+cu132 >"$tmp/torch/build-version"
+# card ENGINE PATTERN VARIABLE=VALUE…: a line of GPU 1's
+card() {
+    local engine=$1 pattern=$2
+    shift 2
+    expect 0 gpu FAKE_CUDA_DEVICES=2 UPREZ_RUNTIME_PATH="$tmp/torch" "$@" devices
+    sed -n '/^GPU 1/,$p' "$tmp/out" | tr -s ' ' | grep -q "^ $engine $pattern" ||
+        bad "devices: GPU 1's line for $engine is not '$pattern' with $*: $(cat "$tmp/out")"
+}
+card cuda 'yes: fp16; own kernels for compute capability 9.0 (wgmma)'
+[ "$(grep -c '^GPU [01]  *Emulated GPU [01], 8192 MiB, compute capability 9.0; driver .*for CUDA 13.0' "$tmp/out")" = 2 ] ||
+    bad "devices: the cards: $(cat "$tmp/out")"
+if [ -e /proc/driver/nvidia/version ]; then echo "note: a real driver says its own version here"
+else
+    grep -q '^GPU 0 .*driver 580.95.05 for CUDA 13.0' "$tmp/out" || bad "devices: the driver's version: $(cat "$tmp/out")"
+    expect 0 gpu FAKE_NVML=535.274.02 devices --json
+    grep -q '"driver":.*"535.274.02"' "$tmp/out" || bad "devices --json: the driver's version: $(cat "$tmp/out")"
+    card cuda 'yes: ' FAKE_NVML=none
+    grep -q '^GPU 0 .*; driver for CUDA 13.0' "$tmp/out" || bad "devices without a version: $(cat "$tmp/out")"
+fi
+card cuda 'no: see' FAKE_CUDA_CC=35
+grep -q 'GPU 0 .*3.5, GPU 1 .*3.5; this' <(tr -s ' \n' ' ' <"$tmp/out") || bad "devices: not both old cards: $(cat "$tmp/out")"
+if grep -q '^libtorch' "$tmp/out"; then
+    card libtorch 'yes: 2.15.0 for CUDA 13.2'
+    card libtorch 'no: see its note' FAKE_CUDA_VERSION=12080
+    grep -q 'wants a driver for CUDA 13.0 .* for CUDA 12.8' <(tr -s ' \n' ' ' <"$tmp/out") || bad "devices: old driver: $(cat "$tmp/out")"
+    rm "$tmp/torch/lib/libtorch_cuda.so"
+    card libtorch 'no: see its note'
+    grep -q 'is built without CUDA' <(tr -s ' \n' ' ' <"$tmp/out") || bad "devices: LibTorch for processors: $(cat "$tmp/out")"
+    touch "$tmp/torch/lib/libtorch_cuda.so"
+    printf "__version__ = '2.9.1'\ncuda: Optional[str] = None\ngit_version = '77'\n" >"$tmp/torch/version.py"
+    card libtorch 'yes: 2.9.1$'
+    rm "$tmp/torch/version.py"
+fi
 # reason TEXT VARIABLE=VALUE…: why engine cuda is not here
 reason() {
     local text=$1
@@ -126,6 +163,10 @@ falls_back "self-test" FAKE_CUDA_SKIP=4
 falls_back "the context is lost" FAKE_CUDA_FAIL=cuLaunchKernelEx:2:719
 expect 5 gpu -y -d cuda:1 -m "$net" "$tmp/a.mkv" "$tmp/b.mkv"
 said "no device 'cuda:1'"
+if grep -q '^libtorch' <(gpu devices); then # which lists the card too, and is tried
+    expect 5 gpu FAKE_CUDA_CC=35 UPREZ_RUNTIME_PATH="$tmp/torch" -y -d cuda -m "$net" "$tmp/a.mkv" "$tmp/b.mkv"
+    said "compute capability 3.5"; said "engine libtorch instead"; one_error
+fi
 # later, in the middle: the run ends, nothing is called done
 expect 5 gpu FAKE_CUDA_FAIL=cuLaunchKernelEx:30 -y -d cuda -m "$net" "$tmp/a.mkv" "$tmp/never.mkv"
 said "cannot enqueue"

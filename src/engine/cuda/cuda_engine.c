@@ -35,7 +35,8 @@ static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
 {
     UpzGpu gpus[UPZ_GPUS];
     UpzCuda cu;
-    int version = 0, n = upz_cuda_gpus(runtime_path, gpus, why);
+    char old[512];
+    int version = 0, at = 0, n = upz_cuda_gpus(runtime_path, gpus, why);
     if (n < 0) return n;
     int r = upz_cuda_open(&cu, runtime_path, why);
     if (r < 0) return r;
@@ -45,8 +46,11 @@ static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
     for (int i = 0; i < n && list->n < UPZ_COUNT(list->items); i++) {
         const UpzGpu *g = &gpus[i];
         if (10 * g->major + g->minor < UPZ_CUDA_LEAST) {
-            upz_fail(why, UPREZ_ERR_DEVICE, "GPU %d (%s) has compute capability %d.%d; this build's "
-                     "kernels need %d.%d or more", i, g->name, g->major, g->minor,
+            at = UPZ_MIN(at, (int)sizeof(old) - 1);
+            at += snprintf(old + at, sizeof(old) - (size_t)at,
+                           "%sGPU %d (%s) has compute capability %d.%d", at ? ", " : "", i, g->name,
+                           g->major, g->minor);
+            upz_fail(why, UPREZ_ERR_DEVICE, "%s; this build's kernels need %d.%d or more", old,
                      UPZ_CUDA_LEAST / 10, UPZ_CUDA_LEAST % 10);
             continue;
         }

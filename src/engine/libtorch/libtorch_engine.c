@@ -168,6 +168,34 @@ static void library_version(const char *library, char *version, size_t size)
     if (number) copy_version(number + 3, "", version, size);
 }
 
+/* The CUDA it was built for, "13.2"; "" for none, or not written beside it. A wheel's version.py says it,
+ * an archive's version ends with it: 2.15.0+cu132. */
+static void library_cuda(const char *library, char *cuda, size_t size)
+{
+    char dir[PATH_MAX], path[PATH_MAX + 32], text[2048];
+    cuda[0] = 0;
+    snprintf(dir, sizeof(dir), "%s", library);
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(dir, '/');
+        if (!slash) return;
+        *slash = 0;
+    }
+    snprintf(path, sizeof(path), "%s/version.py", dir);
+    if (!read_text(path, text, sizeof(text))) {
+        snprintf(path, sizeof(path), "%s/build-version", dir);
+        if (!read_text(path, text, sizeof(text))) return;
+    }
+    char *line = strstr(text, "\ncuda");
+    if (line) {
+        line[1 + strcspn(line + 1, "\n")] = 0;
+        copy_version(line, "", cuda, size);
+        return;
+    }
+    const char *at = strstr(text, "+cu");
+    const int n = at ? (int)strspn(at + 3, "0123456789") : 0;
+    if (n > 1) snprintf(cuda, size, "%.*s.%c", n - 1, at + 3, at[2 + n]);
+}
+
 /* The first two numbers: what LibTorch keeps its binary interface within. */
 static bool same_version(const char *a, const char *b)
 {
@@ -455,16 +483,35 @@ static bool beside(const Found *f, const char *name)
     return upz_exists(path);
 }
 
+/* The GPUs, or why this LibTorch has none of them; without a GPU there is nothing to say. */
+static void add_gpus(UpzDeviceList *list, const Found *f, const char *runtime_path, UprezError *why)
+{
+    UprezError ignored;
+    UpzGpu gpus[UPZ_GPUS];
+    char cuda[16], version[128];
+    const char *own = f->version[0] ? f->version : f->built_for;
+    if (upz_cuda_gpus(runtime_path, gpus, &ignored) < 1) return;
+    library_cuda(f->library, cuda, sizeof(cuda));
+    const int major = (int)strtol(cuda, NULL, 10);
+    snprintf(version, sizeof(version), cuda[0] ? "%s for CUDA %s" : "%s", own, cuda);
+    if (!beside(f, "libtorch_cuda.so"))
+        upz_fail(why, UPREZ_ERR_DEVICE, "LibTorch %s (%s) is built without CUDA; get one with it from "
+                 "pytorch.org", own, f->library);
+    else if (gpus[0].cuda && major > gpus[0].cuda / 1000)
+        upz_fail(why, UPREZ_ERR_DEVICE, "LibTorch %s wants a driver for CUDA %d.0 or newer, and this one "
+                 "is for CUDA %d.%d: update the driver, or take a LibTorch for CUDA %d", version, major,
+                 gpus[0].cuda / 1000, gpus[0].cuda % 1000 / 10, gpus[0].cuda / 1000);
+    else
+        upz_cuda_list(runtime_path, f->library, version, CAN, list, why);
+}
+
 static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
 {
     Found found;
-    UprezError ignored;
     int r = find_both(&found, runtime_path, why);
     if (r < 0) return r;
-    const char *version = found.version[0] ? found.version : found.built_for;
     add_device(list, &found, "cpu", upz_cpu_name(upz_cpu_detect()));
-    if (beside(&found, "libtorch_cuda.so"))
-        upz_cuda_list(runtime_path, found.library, version, CAN, list, &ignored);
+    add_gpus(list, &found, runtime_path, why);
     /* which devices there are only LibTorch could say, at length: the first is offered */
     if (beside(&found, "libtorch_xpu.so")) add_device(list, &found, "xpu", "Intel GPU");
     return 0;
