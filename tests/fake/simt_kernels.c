@@ -6,6 +6,10 @@
 #define KERNELS(X) MMA(X) X(load_map) X(store_picture) X(resize_image)
 #define HOPPER(X)                                                                                  \
     X(conv_ring) X(conv_stream) X(conv_stream_one) X(conv_stream_up) X(conv_stream_pair)
+#define PROBES(X) X(probe_half) X(probe_copy) X(probe_mma) X(probe_threads)
+#define HOPPER_PROBES(X)                                                                           \
+    X(probe_matrices) X(probe_bulk_load) X(probe_bulk_store) X(probe_wgmma) X(probe_wgmma_regs)    \
+    X(probe_regs) X(probe_ring) X(probe_grid) X(rate_shared) X(rate_regs) X(rate_bulk)
 
 #define DECLARE(name) extern const SimtKernel simt_kernel_##name __attribute__((weak));
 #define DECLARE_SYNC(name) extern const SimtKernel simt_kernel_sync_##name __attribute__((weak));
@@ -14,6 +18,8 @@ KERNELS(DECLARE)
 KERNELS(DECLARE_SYNC)
 MMA(DECLARE_PLAIN)
 HOPPER(DECLARE)
+PROBES(DECLARE)
+HOPPER_PROBES(DECLARE)
 
 const SimtKernel *simt_find(const char *name, int capability)
 {
@@ -29,5 +35,7 @@ const SimtKernel *simt_find(const char *name, int capability)
     KERNELS(FIND)
     KERNELS(FIND_SYNC)
     HOPPER(FIND_HOPPER)
+    PROBES(FIND)
+    HOPPER_PROBES(FIND_HOPPER)
     return NULL;
 }
