@@ -65,6 +65,7 @@ typedef struct UpzPlan {
 } UpzPlan;
 
 /* The caller's until wait() ends. dst has the plan's size. */
+#define UPZ_TODO_MAX 16 /* rectangles of a task */
 typedef struct UpzTask {
     const UprezPicture *src;
     UprezPicture *dst;

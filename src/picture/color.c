@@ -162,6 +162,24 @@ static void chroma_axis(UpzChromaAxis *a, const UprezColor *c, int sub, bool ver
     }
 }
 
+int upz_load_spread(const UpzChromaAxis *a)
+{
+    const int f = 1 << a->sub;
+    int spread = 0;
+    /* px f * i + k reads samples i + up_at and the one behind */
+    for (int k = 0; k < f && f > 1; k++) {
+        const int before = f * (1 + a->up_at[k]) - k, after = k - f * a->up_at[k] - (f - 1);
+        spread = UPZ_MAX(spread, UPZ_MAX(before, after));
+    }
+    return spread;
+}
+
+int upz_store_spread(const UpzChromaAxis *a)
+{
+    const int f = 1 << a->sub;
+    return f == 1 ? 0 : UPZ_MAX(a->down_at + a->down_n - 1, f - 1 - a->down_at);
+}
+
 /* rows = to_rows * (nominal values of the format's components) + bias */
 static int relate(double to_rows[3][3], double bias[3], const UpzLoad *l, UprezError *err)
 {

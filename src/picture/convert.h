@@ -75,6 +75,11 @@ size_t upz_store_scratch(const UpzStore *s);
 int upz_store_rows(const UpzStore *s, const float *const *const rows[3], int y, UprezPicture *dst,
                    void *scratch);
 
+/* How far a change spreads along an axis, in px: from the px that a chroma sample belongs to when it is
+ * loaded; from one px, to whole groups of 1 << sub, when chroma is stored. */
+int upz_load_spread(const UpzChromaAxis *axis);
+int upz_store_spread(const UpzChromaAxis *axis);
+
 /* Fills unspecified fields as players do: matrix by size (BT.709 from 720 lines or 1280 columns,
  * else BT.601), range limited for YUV, full for RGB and gray, siting left, primaries and transfer
  * to go with the matrix. true if matrix or range had to be guessed for YUV. */

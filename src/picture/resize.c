@@ -447,6 +447,13 @@ int upz_resize_taps(UpzResizeTaps *out, UpzResizeKernel k, int src, int dst, Upr
     return r;
 }
 
+int upz_resize_reach(UpzResizeKernel k, int src, int dst, int sub)
+{
+    const double scale = (double)dst / src;
+    const double reach = (radius(k) * UPZ_MAX(1 / scale, 1) + 1) * scale;
+    return (int)ceil(reach * (1 << sub)) + (1 << sub);
+}
+
 void upz_resize_taps_free(UpzResizeTaps *t)
 {
     upz_free(t->first);

@@ -53,6 +53,10 @@ typedef struct UpzResizeTaps {
 int upz_resize_taps(UpzResizeTaps *out, UpzResizeKernel kernel, int src, int dst, UprezError *err);
 void upz_resize_taps_free(UpzResizeTaps *taps);
 
+/* How far one changed px spreads beyond its own place along an axis of src to dst px, in dst px and
+ * at most; sub: the larger subsampling of both pictures. */
+int upz_resize_reach(UpzResizeKernel kernel, int src, int dst, int sub);
+
 /* A whole picture of any format to any size and format of the same colour model and colour (YUV to
  * YUV, RGB to RGB, gray to gray; subsampling and depth may differ), alpha included. Planned once,
  * run as work on the context's pool. This is also what the kernels' engine does. */

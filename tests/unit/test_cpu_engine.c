@@ -661,6 +661,173 @@ static void reach_holds(void **state)
     uprez_context_destroy(&ctx);
 }
 
+/* A picture of any 8-bit planar format. */
+static UprezPicture *codes(const UprezFormat *f, int w, int h, uint32_t s)
+{
+    UprezPicture *p;
+    assert_int_equal(uprez_picture_alloc(&p, f, w, h, NULL), 0);
+    seed = s;
+    for (int i = 0; i < f->n_plane; i++)
+        for (int y = 0; y < upz_plane_height(f, i, h); y++)
+            for (int x = 0; x < upz_plane_width(f, i, w); x++)
+                ((uint8_t *)p->plane[i])[y * p->stride[i] + x] = (uint8_t)(noise() * 255);
+    return p;
+}
+
+/* Up to n rectangles on the grain that do not overlap: some cells of a grid. */
+static int draw_parts(const UpzPlan *plan, UprezRect *parts)
+{
+    const int step_x = UPZ_ROUND_UP(plan->width / 4 + 1, plan->grain_x);
+    const int step_y = UPZ_ROUND_UP(plan->height / 4 + 1, plan->grain_y);
+    const int few = noise() < 0.5f;
+    int n = 0;
+    for (int y = 0; y < plan->height; y += step_y)
+        for (int x = 0; x < plan->width; x += step_x) {
+            const int dx = (int)(noise() * 4) * plan->grain_x, dy = (int)(noise() * 4) * plan->grain_y;
+            UprezRect r = {x + dx, y + dy, UPZ_MIN(step_x, plan->width - x) - dx,
+                           UPZ_MIN(step_y, plan->height - y) - dy};
+            if (noise() < (few ? 0.9f : 0.4f) || r.w < 1 || r.h < 1) continue;
+            parts[n++] = r;
+        }
+    if (!n) parts[n++] = (UprezRect){0, 0, plan->grain_x, plan->grain_y};
+    return n;
+}
+
+static void same_part(const Net *net, const UprezPicture *a, const UprezPicture *b, const UprezRect *r)
+{
+    const int bytes = a->format.comp[0].step; /* planar */
+    for (int i = 0; i < a->format.n_plane; i++) {
+        const int sx = i ? a->format.sub_x : 0, sy = i ? a->format.sub_y : 0;
+        for (int y = r->y >> sy; y << sy < r->y + r->h; y++)
+            for (int x = r->x >> sx; x << sx < r->x + r->w; x++)
+                if (memcmp((uint8_t *)a->plane[i] + y * a->stride[i] + x * bytes,
+                           (uint8_t *)b->plane[i] + y * b->stride[i] + x * bytes, (size_t)bytes))
+                    fail_msg("%s: part %d,%d %dx%d: plane %d differs at %d,%d", net->name, r->x, r->y,
+                             r->w, r->h, i, x, y);
+    }
+}
+
+/* Parts have the bytes of the whole, with whole and other pictures around them in the same rings. */
+static void parts_as_the_whole(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"yuv420p", "yuv410p", "gbrp"};
+    enum { FRAMES = 12, WHOLES = 3 };
+    for (int k = 0; k < UPZ_COUNT(nets) * UPZ_COUNT(formats); k++) {
+        const Net *net = &nets[k / UPZ_COUNT(formats)];
+        UprezFormat f;
+        UprezError err = {0};
+        UprezContext *ctx;
+        UpzEngine *e;
+        UpzPlan plan;
+        const int w = k % 2 ? 397 : 93, h = k % 2 ? 35 : 77;
+        UprezContextParams params = {.size = sizeof(params), .threads = 1 + k % 5};
+        assert_int_equal(uprez_format_from_name(&f, formats[k % UPZ_COUNT(formats)]), 0);
+        seed = 11;
+        UprezModel *m = make_model(net);
+        assert_int_equal(uprez_context_create(&ctx, &params, &err), 0);
+        assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, NULL, &err), 0);
+        UprezColor color = {.siting = UPREZ_SITING_LEFT, .range = UPREZ_RANGE_FULL, .matrix = 1};
+        UpzShape shape = {.width = w, .height = h, .src = f, .dst = f, .src_color = color,
+                          .dst_color = color};
+        assert_int_equal(upz_engine_cpu.plan(e, &shape, 0, &plan, &err), 0);
+        assert_true(plan.todo);
+        UprezPicture *src[WHOLES], *whole[WHOLES], *dst[FRAMES];
+        UpzTask tasks[2] = {{0}};
+        UprezRect parts[FRAMES][UPZ_TODO_MAX];
+        int n_parts[FRAMES];
+        for (int i = 0; i < WHOLES; i++) {
+            src[i] = codes(&f, w, h, (uint32_t)i + 1);
+            src[i]->color = color;
+            assert_int_equal(uprez_picture_alloc(&whole[i], &f, plan.width, plan.height, &err), 0);
+            UpzTask task = {.src = src[i], .dst = whole[i]};
+            assert_int_equal(upz_engine_cpu.submit(e, &task), 0);
+            assert_int_equal(upz_engine_cpu.wait(e, &task, -1), 0);
+        }
+        seed = (uint32_t)k + 7;
+        for (int got = 0, sent = 0; got < FRAMES;) {
+            if (sent < FRAMES && sent < got + 2) {
+                UpzTask *t = &tasks[sent % 2];
+                assert_int_equal(uprez_picture_alloc(&dst[sent], &f, plan.width, plan.height, &err), 0);
+                n_parts[sent] = sent % 5 == 4 ? 0 : draw_parts(&plan, parts[sent]);
+                *t = (UpzTask){.src = src[sent % WHOLES], .dst = dst[sent], .todo = parts[sent],
+                               .n_todo = n_parts[sent]};
+                assert_int_equal(upz_engine_cpu.submit(e, t), 0);
+                sent++;
+                continue;
+            }
+            assert_int_equal(upz_engine_cpu.wait(e, &tasks[got % 2], 60000000000), 0);
+            if (tasks[got % 2].result) fail_msg("%s", tasks[got % 2].err.text);
+            if (!n_parts[got]) parts[got][0] = (UprezRect){0, 0, plan.width, plan.height};
+            for (int i = 0; i < UPZ_MAX(n_parts[got], 1); i++)
+                same_part(net, whole[got % WHOLES], dst[got], &parts[got][i]);
+            uprez_picture_unref(&dst[got++]);
+        }
+        upz_engine_cpu.close(&e);
+        uprez_context_destroy(&ctx);
+        for (int i = 0; i < WHOLES; i++) {
+            uprez_picture_unref(&src[i]);
+            uprez_picture_unref(&whole[i]);
+        }
+        free_model(m);
+    }
+}
+
+/* Pixels of b that are as in a; columns of rows y0 … y1-1. */
+static int as_in(const UprezPicture *a, const UprezPicture *b, int y0, int y1)
+{
+    int n = 0;
+    for (int y = y0; y < y1; y++)
+        for (int x = 0; x < a->width; x++) n += *pixel(a, 1, x, y) == *pixel(b, 1, x, y);
+    return n;
+}
+
+/* What is not wanted is not computed, neither rows nor columns: there the result is not found. */
+static void parts_leave_the_rest(void **state)
+{
+    (void)state;
+    UprezFormat rgb;
+    upz_format_float_rgb(&rgb);
+    seed = 3;
+    UprezModel *m = make_model(&nets[0]);
+    UprezContext *ctx;
+    UprezError err = {0};
+    UpzEngine *e;
+    UpzPlan plan;
+    const int w = 320, h = 120;
+    assert_int_equal(uprez_context_create(&ctx, NULL, &err), 0);
+    assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, NULL, &err), 0);
+    UpzShape shape = {.width = w, .height = h, .src = rgb, .dst = rgb,
+                      .src_color = {.range = UPREZ_RANGE_FULL}, .dst_color = {.range = UPREZ_RANGE_FULL}};
+    assert_int_equal(upz_engine_cpu.plan(e, &shape, 0, &plan, &err), 0);
+    UprezPicture *src[2], *whole, *dst;
+    assert_int_equal(uprez_picture_alloc(&whole, &rgb, plan.width, plan.height, NULL), 0);
+    assert_int_equal(uprez_picture_alloc(&dst, &rgb, plan.width, plan.height, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(uprez_picture_alloc(&src[i], &rgb, w, h, NULL), 0);
+        fill(src[i], (uint32_t)i + 1);
+    }
+    const UprezRect parts[] = {{400, 200, 20, 24}, {800, 204, 20, 28}};
+    const UpzTask tasks[] = {{.src = src[1], .dst = whole}, {.src = src[0], .dst = dst},
+                             {.src = src[1], .dst = dst, .todo = parts, .n_todo = 2}};
+    for (int i = 0; i < UPZ_COUNT(tasks); i++) {
+        UpzTask task = tasks[i];
+        assert_int_equal(upz_engine_cpu.submit(e, &task), 0);
+        assert_int_equal(upz_engine_cpu.wait(e, &task, -1), 0);
+        assert_int_equal(task.result, 0);
+    }
+    for (int i = 0; i < 2; i++) same_part(&nets[0], whole, dst, &parts[i]);
+    assert_in_range(as_in(whole, dst, 204, 224), 40 * 20, 4 * 40 * 20);
+    assert_in_range(as_in(whole, dst, 0, plan.height), 20 * 24 + 20 * 28, 8 * 40 * 28);
+    upz_engine_cpu.close(&e);
+    uprez_context_destroy(&ctx);
+    uprez_picture_unref(&src[0]);
+    uprez_picture_unref(&src[1]);
+    uprez_picture_unref(&whole);
+    uprez_picture_unref(&dst);
+    free_model(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -672,6 +839,8 @@ int main(void)
         cmocka_unit_test(wrong_submissions_say_why),
         cmocka_unit_test(nan_is_an_error),
         cmocka_unit_test(reach_holds),
+        cmocka_unit_test(parts_as_the_whole),
+        cmocka_unit_test(parts_leave_the_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,8 @@ typedef struct Frame {
     UpzWork work;
     int64_t number;
     int64_t left; /* pieces not finished */
+    UpzBox *parts;
+    int n_parts;  /* 0: all of it */
     int nan;
     bool busy;    /* between submit and wait */
 } Frame;
@@ -28,6 +30,7 @@ struct UpzEngine {
     int dst_w, dst_h;
     pthread_mutex_t lock; /* of lane states and frames */
     Frame frames[UPZ_CPU_FRAMES];
+    UpzBox *parts; /* of all frames: [frame][stage][part] */
     int64_t submitted, pieces;
 };
 
@@ -86,11 +89,26 @@ static UpzStep step(void *arg, int worker)
         return UPZ_STEP_IDLE;
     }
     UpzLane *l = &f->lanes[stage];
-    const int64_t piece = l->next++;
+    UpzBox boxes[UPZ_TODO_MAX];
+    int64_t piece;
+    int n, nan = 0;
+    for (;;) {
+        piece = l->next++;
+        n = upz_flow_boxes(f, stage, (int)(piece - frame->number * upz_lane_pieces(l)), frame->parts,
+                           frame->n_parts, boxes);
+        if (n) break;
+        /* not needed: done, and so may its neighbours be */
+        finished(l, piece);
+        const bool last = --frame->left == 0;
+        if (last || !ready(f, l, frame->number)) {
+            pthread_mutex_unlock(&e->lock);
+            return last ? UPZ_STEP_DONE : UPZ_STEP_DID;
+        }
+    }
     pthread_mutex_unlock(&e->lock);
-    const int nan = upz_flow_run(f, stage, frame->number,
-                                 (int)(piece - frame->number * upz_lane_pieces(l)),
-                                 frame->task->src, frame->task->dst, worker);
+    for (int i = 0; i < n; i++)
+        nan += upz_flow_run(f, stage, frame->number, &boxes[i], frame->task->src, frame->task->dst,
+                            worker);
     pthread_mutex_lock(&e->lock);
     finished(l, piece);
     frame->nan += nan;
@@ -134,6 +152,7 @@ static void close_engine(UpzEngine **engine)
     for (int i = 0; i < UPZ_CPU_FRAMES; i++)
         if (e->frames[i].busy) upz_pool_wait(e->ctx->pool, &e->frames[i].work, -1);
     upz_flow_free(&e->flow);
+    upz_free(e->parts);
     upz_program_free(&e->program);
     pthread_mutex_destroy(&e->lock);
     uprez_model_unref(&e->model);
@@ -158,6 +177,9 @@ static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
     e->ctx = upz_context_ref(ctx);
     e->model = uprez_model_ref(model);
     r = upz_program_build(&e->program, &model->graph, err);
+    const size_t parts = (size_t)e->program.n_stages * UPZ_TODO_MAX;
+    if (!r && !(e->parts = upz_calloc(parts * UPZ_CPU_FRAMES, sizeof(*e->parts))))
+        r = upz_fail_memory(err, parts * UPZ_CPU_FRAMES * sizeof(*e->parts), "the cpu engine");
     if (r) close_engine(&e);
     *out = e;
     return r;
@@ -194,9 +216,13 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
     if (r) return r;
     e->pieces = 0;
     for (int i = 0; i < e->program.n_stages; i++) e->pieces += upz_lane_pieces(&e->flow.lanes[i]);
+    /* sizes that are no whole number of times the source's: cut off, by less than a pixel */
+    const int cut_x = w * facts->scale_den != (int64_t)shape->width * facts->scale_num;
+    const int cut_y = h * facts->scale_den != (int64_t)shape->height * facts->scale_num;
     *out = (UpzPlan){.need = own + e->flow.bytes, .width = e->dst_w, .height = e->dst_h,
-                     .reach_x = upz_flow_reach(&e->program, 0),
-                     .reach_y = upz_flow_reach(&e->program, 1), .grain_x = 1, .grain_y = 1,
+                     .reach_x = upz_flow_reach(&e->flow, 0) + cut_x,
+                     .reach_y = upz_flow_reach(&e->flow, 1) + cut_y,
+                     .grain_x = 1 << shape->dst.sub_x, .grain_y = 1 << shape->dst.sub_y, .todo = true,
                      .depth = UPZ_CPU_FRAMES, .exact = 1, .numerics = "cpu/fp32-fma-f4/1",
                      .precision = "fp32"};
     return 0;
@@ -214,8 +240,13 @@ static int submit(UpzEngine *e, UpzTask *task)
         return upz_fail(&task->err, UPREZ_ERR_BUG, "engine cpu is planned for %dx%d to %dx%d and "
                         "was given %dx%d to %dx%d", s->width, s->height, e->dst_w, e->dst_h,
                         task->src->width, task->src->height, task->dst->width, task->dst->height);
+    if (task->n_todo > UPZ_TODO_MAX)
+        return upz_fail(&task->err, UPREZ_ERR_BUG, "engine cpu was given %d parts", task->n_todo);
+    const ptrdiff_t slot = frame - e->frames;
     *frame = (Frame){.engine = e, .task = task, .number = e->submitted++, .left = e->pieces,
-                     .busy = true};
+                     .parts = e->parts + slot * e->program.n_stages * UPZ_TODO_MAX,
+                     .n_parts = task->n_todo, .busy = true};
+    if (task->n_todo) upz_flow_parts(&e->flow, task->todo, task->n_todo, frame->parts);
     task->priv = frame;
     upz_pool_submit(e->ctx->pool, &frame->work, step, frame);
     return 0;

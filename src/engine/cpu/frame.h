@@ -82,8 +82,21 @@ int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int w
                   int rows, UpzCpuLevel level, const UpzShape *shape, int dst_w, int dst_h,
                   size_t mem_limit, UprezError *err);
 void upz_flow_free(UpzFlow *f);
-/* Destination pixels to which one changed source pixel spreads, bit for bit, beyond its own. */
-int upz_flow_reach(const UpzProgram *p, int axis);
+/* UpzPlan.reach_x (axis 0) or reach_y (1) of a planned flow. */
+int upz_flow_reach(const UpzFlow *f, int axis);
+
+/* Rows y0 … y1-1, columns x0 … x1-1 of a map; empty where x0 >= x1. */
+typedef struct UpzBox {
+    int x0, y0, x1, y1;
+} UpzBox;
+
+/* part.c: what of every stage's map is needed for parts of the result (n: 1 … UPZ_TODO_MAX, each on
+ * the grain): boxes[stage * UPZ_TODO_MAX + i]. */
+void upz_flow_parts(const UpzFlow *f, const UprezRect *todo, int n, UpzBox *boxes);
+/* What piece `index` of a stage has to compute for n parts (n 0: all of it): boxes side by side.
+ * Returns how many, 0 when the piece is not needed. */
+int upz_flow_boxes(const UpzFlow *f, int stage, int index, const UpzBox *parts, int n,
+                   UpzBox out[UPZ_TODO_MAX]);
 
 /* Rows first … last - 1 of a strip, clipped to the map; may be empty. */
 static inline void upz_lane_rows(const UpzLane *l, int strip, int *first, int *last)
@@ -112,8 +125,8 @@ typedef struct UpzTiles {
 } UpzTiles;
 UpzTiles upz_stage_tiles(const UpzStage *s);
 
-/* run.c: computes piece `index` of a frame for one stage. Returns the number of NaN met. */
-int upz_flow_run(const UpzFlow *f, int stage, int64_t frame, int index, const UprezPicture *src,
-                 UprezPicture *dst, int worker);
+/* run.c: computes a box that lies in one piece of a frame's stage. Returns the number of NaN met. */
+int upz_flow_run(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box,
+                 const UprezPicture *src, UprezPicture *dst, int worker);
 
 #endif

@@ -365,15 +365,12 @@ static int run_store(const Piece *p, UprezPicture *dst)
     return nan;
 }
 
-int upz_flow_run(const UpzFlow *f, int stage, int64_t frame, int index, const UprezPicture *src,
-                 UprezPicture *dst, int worker)
+int upz_flow_run(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box,
+                 const UprezPicture *src, UprezPicture *dst, int worker)
 {
-    const UpzLane *l = &f->lanes[stage];
-    const int part = index % l->parts;
-    Piece p = {.f = f, .s = &f->program->stages[stage], .l = l, .stage = stage, .frame = frame,
-               .x0 = l->bound[part], .x1 = l->bound[part + 1], .scratch = &f->scratch[worker]};
-    upz_lane_rows(l, index / l->parts, &p.y0, &p.y1);
-    if (p.x0 >= p.x1 || p.y0 >= p.y1) return 0;
+    const Piece p = {.f = f, .s = &f->program->stages[stage], .l = &f->lanes[stage],
+                     .stage = stage, .frame = frame, .x0 = box->x0, .x1 = box->x1, .y0 = box->y0,
+                     .y1 = box->y1, .scratch = &f->scratch[worker]};
     switch (p.s->kind) {
     case UPZ_STAGE_LOAD: run_load(&p, src); break;
     case UPZ_STAGE_WINO: run_wino(&p); break;

@@ -1,5 +1,4 @@
 /* The classical kernels as an engine: no network, straight on the planes, at any size and depth. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,14 +68,6 @@ static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
     return 0;
 }
 
-/* How far, in output px, a change of one source px of the coarsest plane can spread. */
-static int spread(UpzResizeKernel kernel, int src, int dst, int sub)
-{
-    double scale = (double)dst / src, radius = kernel == UPZ_RESIZE_BICUBIC ? 2 : 3;
-    double reach = (radius * UPZ_MAX(1 / scale, 1) + 1) * scale;
-    return (int)ceil(reach * (1 << sub)) + (1 << sub);
-}
-
 static int plan(UpzEngine *e, const UpzShape *s, size_t mem_limit, UpzPlan *p, UprezError *err)
 {
     UprezPicture src = {.format = s->src, .color = s->src_color, .width = s->width,
@@ -95,8 +86,8 @@ static int plan(UpzEngine *e, const UpzShape *s, size_t mem_limit, UpzPlan *p, U
                         "resampling to %dx%d needs %zu bytes, more than the limit of %zu",
                         e->out_w, e->out_h, p->need, mem_limit);
     int sx = UPZ_MAX(s->src.sub_x, s->dst.sub_x), sy = UPZ_MAX(s->src.sub_y, s->dst.sub_y);
-    p->reach_x = spread(e->kernel, s->width, e->out_w, sx);
-    p->reach_y = spread(e->kernel, s->height, e->out_h, sy);
+    p->reach_x = upz_resize_reach(e->kernel, s->width, e->out_w, sx);
+    p->reach_y = upz_resize_reach(e->kernel, s->height, e->out_h, sy);
     p->grain_x = 1 << s->dst.sub_x;
     p->grain_y = 1 << s->dst.sub_y;
     snprintf(p->numerics, sizeof(p->numerics), "cpu/resample-%s/1",
