@@ -22,6 +22,7 @@ typedef struct UpzLaneParams {
     const char *runtime_path;
     void *cuda_context;        /* of pictures in a GPU's memory; NULL = the primary one */
     bool quiet;                /* what was said for a lane before is not said again */
+    const char *engine_before; /* that lane's engine, or NULL: giving it up is said in any case */
     UpzResizeKernel filter;
     double blend;
     int tta;
@@ -38,6 +39,9 @@ void upz_lane_destroy(UpzLane **lane);
 bool upz_lane_fits(const UpzLane *lane, const UprezPicture *src, int dst_memory);
 /* A picture in the GPU's memory for a result, in the order of like->stream; as UpzEngineOps.picture. */
 int upz_lane_picture(UpzLane *lane, UprezPicture **out, const UprezPicture *like, UprezError *err);
+/* Nothing is in flight and GPU memory is short: engines do with less by smaller tiles. MEMORY, and then
+ * the lane is of no use any more; also where no engine has memory on a GPU. */
+int upz_lane_shrink(UpzLane *lane, UprezError *err);
 /* Pictures that may be in flight at once: start up to that many, finish them in order. */
 int upz_lane_depth(const UpzLane *lane);
 size_t upz_lane_memory(const UpzLane *lane);

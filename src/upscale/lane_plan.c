@@ -107,8 +107,9 @@ static int gpu_error(int r, const UpzEngineOps *ops, const UprezModel *model,
 
 /* An engine opened and planned for src -> dst (shapes). Where dst has not the network's size, it is one
  * that resizes, and no other is tried. */
-static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const UprezPicture *src,
-                       const UprezPicture *dst, UpzPlan *plan, UprezError *err)
+static int open_engine(UpzLane *l, UpzLaneStep *step, UpzEngine **out, UprezModel *model,
+                       const UprezPicture *src, const UprezPicture *dst, UpzPlan *plan,
+                       UprezError *err)
 {
     const UpzEngineOps *ops;
     UpzDevice device;
@@ -150,12 +151,17 @@ static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const Upr
         if (r >= 0) break;
         if (*out) ops->close(out);
         /* nobody asked for this engine: the next one may do */
-        if (r != UPREZ_ERR_DEVICE || !automatic || cuda || resized || !strcmp(ops->name, "cpu"))
+        const bool gives_up = r == UPREZ_ERR_DEVICE ||
+                              (r == UPREZ_ERR_MEMORY && strcmp(device.kind, "cpu") != 0);
+        if (!gives_up || !automatic || cuda || resized || !strcmp(ops->name, "cpu"))
             return is_auto(l->params.engine) && !strcmp(device.kind, "cuda")
                        ? gpu_error(r, ops, model, &ep, &why, err)
                        : upz_fail(err, r, "%s", why.text);
-        if (!l->params.quiet)
+        const char *before = l->params.engine_before;
+        if (!l->params.quiet || (before && !strcmp(before, ops->name)))
             upz_warn(l->ctx, "engine %s is not used: %s", ops->name, why.text);
+        l->params.quiet = true; /* the lane's other engines would say the same */
+        l->params.engine_before = NULL;
         ep.after = ops;
     }
     if (r < 0) return r;
@@ -166,6 +172,8 @@ static int open_engine(UpzLane *l, UpzEngine **out, UprezModel *model, const Upr
         return upz_fail(err, UPREZ_ERR_BUG, "engine %s plans %dx%d where %dx%d is expected",
                         ops->name, plan->width, plan->height, dst->width, dst->height);
     l->memory += plan->need;
+    step->shape = s;
+    step->need = plan->need;
     if (!l->engine[0] || strcmp(ops->name, "resample")) {
         snprintf(l->engine, sizeof(l->engine), "%s", ops->name);
         snprintf(l->precision, sizeof(l->precision), "%s", plan->precision);
@@ -190,7 +198,7 @@ static int add_engine(UpzLane *l, UprezModel *model, int src, int dst, bool luma
     UpzLaneStep *s = add_step(l, STEP_ENGINE, src, dst, err);
     if (!s) return UPREZ_ERR_USAGE;
     s->luma = luma;
-    int r = open_engine(l, &s->engine, model, &a, &b, &plan, err);
+    int r = open_engine(l, s, &s->engine, model, &a, &b, &plan, err);
     if (r < 0) return r;
     if (l->engine_step < 0) {
         l->engine_step = l->n_steps - 1;
@@ -218,7 +226,7 @@ static int add_resizing_engine(UpzLane *l, UprezModel *model, int src, UprezErro
 static int add_tta(UpzLane *l, UprezModel *model, int src, int dst, UprezError *err)
 {
     const UprezPicture *a = shape(l, src), *b = shape(l, dst);
-    UpzPlan plan;
+    UpzPlan plan, other;
     int r = 0;
     UpzLaneStep *s = add_step(l, STEP_TTA, src, dst, err);
     if (!s) return UPREZ_ERR_USAGE;
@@ -230,11 +238,15 @@ static int add_tta(UpzLane *l, UprezModel *model, int src, int dst, UprezError *
         s->tmp[i] = r;
     }
     if (r >= 0)
-        r = open_engine(l, &s->engine, model, shape(l, s->tmp[0]), shape(l, s->tmp[2]), &plan, err);
+        r = open_engine(l, s, &s->engine, model, shape(l, s->tmp[0]), shape(l, s->tmp[2]), &plan,
+                        err);
     if (r >= 0)
-        r = open_engine(l, &s->turned, model, shape(l, s->tmp[1]), shape(l, s->tmp[3]), &plan, err);
+        r = open_engine(l, s, &s->turned, model, shape(l, s->tmp[1]), shape(l, s->tmp[3]), &other,
+                        err);
     if (r < 0) return r;
     append(l->numerics, sizeof(l->numerics), plan.numerics);
+    if (strcmp(plan.numerics, other.numerics) != 0)
+        append(l->numerics, sizeof(l->numerics), other.numerics);
     append(l->numerics, sizeof(l->numerics), "tta/1");
     return 0;
 }
@@ -416,6 +428,31 @@ static void multiply(UpzLane *l)
     }
 }
 
+int upz_lane_shrink(UpzLane *l, UprezError *err)
+{
+    UpzLaneStep *most = NULL;
+    for (int i = 0; i < l->n_steps; i++) {
+        UpzLaneStep *s = &l->steps[i];
+        if (s->kind == STEP_ENGINE && s->engine && upz_ops_of(s->engine)->picture &&
+            (!most || s->need > most->need))
+            most = s;
+    }
+    if (!most) return UPREZ_ERR_MEMORY;
+    UpzPlan plan;
+    size_t less = 0; /* at least a result */
+    for (int i = 0; i < l->dst.format.n_plane; i++)
+        less += upz_plane_row_bytes(&l->dst.format, i, l->dst.width) *
+                (size_t)upz_plane_height(&l->dst.format, i, l->dst.height);
+    less = UPZ_MAX(less, most->need / 8);
+    if (most->need <= less) return UPREZ_ERR_MEMORY;
+    int r = upz_ops_of(most->engine)->plan(most->engine, &most->shape, most->need - less, &plan, err);
+    if (r < 0) return r;
+    l->memory -= most->need - plan.need;
+    most->need = plan.need;
+    upz_info(l->ctx, "GPU memory is short: smaller tiles, %zu MiB", plan.need >> 20);
+    return 0;
+}
+
 /* Pictures in a GPU's memory: networks do all there is to do, one behind another, or it cannot be done. */
 static int check_gpu(const UpzLane *l, UprezError *err)
 {
@@ -454,6 +491,7 @@ int upz_lane_create(UpzLane **out, UprezContext *ctx, const UpzLaneParams *param
         return r;
     }
     multiply(l);
+    l->params.engine_before = NULL; /* the caller's */
     *out = l;
     return 0;
 }

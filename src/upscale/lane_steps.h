@@ -22,6 +22,8 @@ typedef struct UpzLaneStep {
     bool luma;                /* only component 0 of both */
     UpzEngine *engine;        /* ENGINE, TTA */
     UpzEngine *turned;        /* TTA: planned for the transposed size */
+    UpzShape shape;           /* ENGINE: what it is planned for, and the memory */
+    size_t need;
     UpzResizePicture *resize; /* RESIZE */
     UpzConvertPlan *convert;  /* CONVERT */
     int tmp[4];               /* TTA: turned input and output, both orientations */

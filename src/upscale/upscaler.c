@@ -30,6 +30,7 @@ typedef struct Slot {
     SlotState state;
     UprezPicture *src, *dst; /* dst while SENT: the caller's memory for the result, or NULL */
     UprezPicture alpha_src, alpha_dst; /* views while in work */
+    bool shrunk;             /* memory was short for it once */
     int result;
     UprezError err;
 } Slot;
@@ -202,7 +203,9 @@ static void result_color(const Uprez *u, const UprezPicture *src, UprezPicture *
 static int make_plan(Uprez *u, const UprezPicture *picture, int memory, UprezError *err)
 {
     UprezPicture src = complete(picture);
+    char before[32] = "";
     if (u->color && upz_lane_fits(u->color, &src, memory)) return 0;
+    if (u->color) snprintf(before, sizeof(before), "%s", upz_lane_engine(u->color));
     upz_lane_destroy(&u->color);
     upz_lane_destroy(&u->alpha);
 
@@ -220,6 +223,7 @@ static int make_plan(Uprez *u, const UprezPicture *picture, int memory, UprezErr
                         .precision = u->params.precision, .tile = u->params.tile,
                         .batch = u->params.batch, .runtime_path = u->params.runtime_path,
                         .cuda_context = u->params.cuda_context, .quiet = u->out_w > 0,
+                        .engine_before = before,
                         .filter = u->filter,
                         .blend = u->params.blend, .tta = u->params.tta,
                         .depth = u->params.depth};
@@ -468,6 +472,19 @@ static void mark(Uprez *u, Slot *s, int result)
     pthread_cond_broadcast(&u->ready);
 }
 
+/* The lock is held. 0: it may be tried again. */
+static int shrink(Uprez *u, Slot *s)
+{
+    UprezError why = {0};
+    pthread_mutex_unlock(&u->lock);
+    const int r = upz_lane_shrink(u->color, &why);
+    if (r < 0 && why.code) upz_lane_destroy(&u->color); /* has no plan any more */
+    pthread_mutex_lock(&u->lock);
+    s->shrunk = true;
+    if (why.code) s->err = why;
+    return r;
+}
+
 static void *driver(void *arg)
 {
     Uprez *u = arg;
@@ -499,9 +516,11 @@ static void *driver(void *arg)
                 pthread_mutex_unlock(&u->lock);
                 int r = start_slot(u, s);
                 pthread_mutex_lock(&u->lock);
-                if (r < 0) mark(u, s, r);
-                else s->state = SLOT_STARTED;
-                continue;
+                if (r >= 0) s->state = SLOT_STARTED;
+                else if (r != UPREZ_ERR_MEMORY || s->shrunk) mark(u, s, r);
+                else if (!n_started && (r = shrink(u, s)) < 0) mark(u, s, r);
+                /* memory is short: again when those in flight are done, then with smaller tiles */
+                if (r != UPREZ_ERR_MEMORY || !n_started || s->state == SLOT_READY) continue;
             }
         }
         if (started >= 0) {

@@ -192,6 +192,24 @@ for part in 70 55 40; do
 done
 [ -n "$tiles" ] || bad "no size of memory led to tiles"
 echo "the same frames with$tiles % of the memory"
+# two processes on one card that has not room for both as they would like it
+: >"$tmp/held"
+for i in 1 2; do
+    gpu FAKE_CUDA_SHARED="$tmp/held" FAKE_CUDA_MEMORY=$((all / 100 * 185)) -y -d cuda -m "$net" -c ffv1 "$tmp/big.mkv" \
+        "$tmp/two$i.mkv" >"$tmp/out$i" 2>&1 &
+    pids[i]=$!
+done
+for i in 1 2; do
+    wait "${pids[i]}" || bad "process $i of two on one card: $(cat "$tmp/out$i")"
+    [ "$whole" = "$(ffmpeg -v error -i "$tmp/two$i.mkv" -f framemd5 - | grep -v '^#')" ] || bad "two processes: other frames"
+done
+# no room at all: auto takes the CPU and says how much is wanted
+big 6 FAKE_CUDA_MEMORY=900000
+said "MiB of GPU memory"; one_error
+expect 0 gpu FAKE_CUDA_MEMORY=900000 -y -m "$net" -c ffv1 "$tmp/big.mkv" "$tmp/big2.mkv"
+[ "$(grep -c 'warning: engine cuda is not used: .* MiB of GPU memory' "$tmp/err")" = 1 ] || bad "auto without room: $(cat "$tmp/err")"
+expect 0 bare -y -m "$net" -c ffv1 "$tmp/big.mkv" "$tmp/big3.mkv"
+cmp -s "$tmp/big2.mkv" "$tmp/big3.mkv" || bad "auto without room is not the CPU's"
 big 6 FAKE_CUDA_MEMORY=100000
 said "MiB of GPU memory"; one_error
 big 6 FAKE_CUDA_MEMORY=6000

@@ -230,14 +230,12 @@ static int no_memory(const UpzCudaRun *run, size_t need, size_t free, UprezError
                     run->shape.height, (need >> 20) + 1, free >> 20);
 }
 
-/* The largest tiles that fit, and their memory. */
-static int get_arena(UpzCudaRun *run, size_t mem_limit, UprezError *err)
+/* What maps may take of the GPU's memory now. */
+static int usable_memory(const UpzCudaRun *run, size_t mem_limit, size_t *bytes, UprezError *err)
 {
-    const UpzCuda *cu = &run->home->cu;
     size_t free_bytes = 0, total = 0;
-    upz_cuda_drop_idle(run->home, 0); /* pictures of the size before */
-    int nx = 1, ny = 1, status = cu->memory_info(&free_bytes, &total);
-    if (status) return upz_cuda_fail(cu, status, "ask for the GPU's free memory", err);
+    const int status = run->home->cu.memory_info(&free_bytes, &total);
+    if (status) return upz_cuda_fail(&run->home->cu, status, "ask for the GPU's free memory", err);
     free_bytes -= UPZ_MIN(free_bytes, UPZ_MIN(RESERVE, total / 32));
     if (run->shape.dst_memory == UPREZ_MEM_CUDA) { /* results lie there too */
         const size_t result = upz_staging_bytes(&run->shape.dst, run->dst_w, run->dst_h);
@@ -245,6 +243,18 @@ static int get_arena(UpzCudaRun *run, size_t mem_limit, UprezError *err)
     }
     if (mem_limit)
         free_bytes = UPZ_MIN(free_bytes, mem_limit - UPZ_MIN(mem_limit, run->constant_bytes));
+    *bytes = free_bytes;
+    return 0;
+}
+
+/* The largest tiles that fit, and their memory. */
+static int get_arena(UpzCudaRun *run, size_t mem_limit, UprezError *err)
+{
+    const UpzCuda *cu = &run->home->cu;
+    size_t free_bytes;
+    upz_cuda_drop_idle(run->home, 0); /* pictures of the size before */
+    int nx = 1, ny = 1, status, usable = usable_memory(run, mem_limit, &free_bytes, err);
+    if (usable < 0) return usable;
     for (;;) {
         upz_cuda_layout_free(&run->layout);
         int r = upz_cuda_layout_make(&run->layout, &run->net, &run->need, nx, ny, err);
@@ -256,6 +266,8 @@ static int get_arena(UpzCudaRun *run, size_t mem_limit, UprezError *err)
             run->arena = 0;
             if (status != UPZ_CUDA_OUT_OF_MEMORY)
                 return upz_cuda_fail(cu, status, "get memory for feature maps", err);
+            /* another process was quicker */
+            if ((r = usable_memory(run, mem_limit, &free_bytes, err)) < 0) return r;
         }
         if (!upz_cuda_more_tiles(&run->layout, &run->need, &nx, &ny))
             return no_memory(run, run->constant_bytes + bytes, free_bytes, err);

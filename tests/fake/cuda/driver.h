@@ -7,6 +7,8 @@
  * $FAKE_CUDA_DEVICES=1  how many                 $FAKE_CUDA_MEMORY      bytes of each device
  * $FAKE_CUDA_SEED=0     0: as late as may be; 1: at once; else random order from that seed
  * $FAKE_CUDA_SMS=3      multiprocessors
+ * $FAKE_CUDA_SHARED     file: processes that name it have one card's memory together
+ * $FAKE_CUDA_TAKE=n:b   somebody takes b bytes just before the nth allocation
  * $FAKE_CUDA_FAIL=name:n[:code]   the nth call of a function fails (999); n 0: each
  * $FAKE_CUDA_SKIP=n     the nth launch does nothing: wrong results
  * $FAKE_CUDA_LOG        file for the counters at exit: "what number" lines, and what went wrong
@@ -106,7 +108,7 @@ typedef struct Module {
 
 typedef struct Counters {
     uint64_t host_to_device, device_to_host, device_to_device, filled;
-    uint64_t allocated, peak, allocations, host_allocations, launches, mistakes;
+    uint64_t allocated, peak, allocations, requests, host_allocations, launches, mistakes;
     struct { const char *name; uint64_t n; } kernels[32];
     int n_kernels;
 } Counters;

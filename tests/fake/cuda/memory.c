@@ -1,8 +1,10 @@
 /* The device's memory and pinned memory of the host. */
 #include "driver.h"
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define REACH ((size_t)1 << 40) /* addresses that are handed out once and never again */
 
@@ -31,6 +33,48 @@ static size_t total(void)
     return text && *text ? (size_t)strtoull(text, NULL, 10) : (size_t)8 << 30;
 }
 
+/* Bytes that all processes with that file hold together, or ours. */
+static int64_t *held_by_all(void)
+{
+    static int64_t *at;
+    const char *path = getenv("FAKE_CUDA_SHARED");
+    if (at || !path || !*path) return at ? at : (int64_t *)&fake_counters.allocated;
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    if (fd >= 0 && !ftruncate(fd, sizeof *at))
+        at = mmap(NULL, sizeof *at, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0) close(fd);
+    if (fd < 0 || at == MAP_FAILED) abort();
+    return at;
+}
+
+/* What somebody else holds from the nth request on. */
+static size_t taken(uint64_t request)
+{
+    const char *text = getenv("FAKE_CUDA_TAKE");
+    char *end;
+    if (!text || !*text) return 0;
+    uint64_t n = strtoull(text, &end, 10);
+    return request >= n && *end == ':' ? (size_t)strtoull(end + 1, NULL, 10) : 0;
+}
+
+static size_t free_now(void)
+{
+    size_t held = (size_t)__atomic_load_n(held_by_all(), __ATOMIC_SEQ_CST) + taken(fake_counters.requests);
+    return held < total() ? total() - held : 0;
+}
+
+/* Others may ask at the same time. */
+static bool hold(size_t bytes)
+{
+    int64_t *all = held_by_all();
+    size_t now = (size_t)__atomic_add_fetch(all, (int64_t)bytes, __ATOMIC_SEQ_CST);
+    if (now + taken(fake_counters.requests) <= total()) return true;
+    __atomic_sub_fetch(all, (int64_t)bytes, __ATOMIC_SEQ_CST);
+    return false;
+}
+
+static bool shared(void) { return held_by_all() != (int64_t *)&fake_counters.allocated; }
+
 static int allocate(Context *c, uint64_t *address, size_t bytes)
 {
     Piece *p;
@@ -40,10 +84,12 @@ static int allocate(Context *c, uint64_t *address, size_t bytes)
         if (at == MAP_FAILED) return OUT_OF_MEMORY;
         next_address = ((uint64_t)(uintptr_t)at + 4095) & ~(uint64_t)4095;
     }
-    if (bytes > total() || fake_counters.allocated + bytes > total()) return OUT_OF_MEMORY;
+    fake_counters.requests++;
+    if (!hold(bytes)) return OUT_OF_MEMORY;
     p = calloc(1, sizeof *p);
     p->host = aligned_alloc(4096, (bytes + 4095) & ~(size_t)4095);
     if (!p->host) {
+        __atomic_sub_fetch(held_by_all(), (int64_t)bytes, __ATOMIC_SEQ_CST);
         free(p);
         return OUT_OF_MEMORY;
     }
@@ -56,7 +102,7 @@ static int allocate(Context *c, uint64_t *address, size_t bytes)
     next_address += ((bytes + 4095) & ~(uint64_t)4095) + 4096;
     simt_memory_map(p->device, p->host, bytes, c);
     fake_counters.allocations++;
-    fake_counters.allocated += bytes;
+    if (shared()) fake_counters.allocated += bytes;
     if (fake_counters.allocated > fake_counters.peak) fake_counters.peak = fake_counters.allocated;
     *address = p->device;
     return OK;
@@ -67,7 +113,8 @@ static void drop(Piece **at)
     Piece *p = *at;
     *at = p->next;
     simt_memory_unmap(p->device);
-    fake_counters.allocated -= p->bytes;
+    if (shared()) fake_counters.allocated -= p->bytes;
+    __atomic_sub_fetch(held_by_all(), (int64_t)p->bytes, __ATOMIC_SEQ_CST);
     free(p->host);
     free(p);
 }
@@ -139,7 +186,7 @@ int cuMemGetInfo_v2(size_t *free_bytes, size_t *all)
 {
     ENTER_CONTEXT(c);
     *all = total();
-    *free_bytes = total() - fake_counters.allocated;
+    *free_bytes = free_now();
     LEAVE(OK);
 }
 
