@@ -85,7 +85,8 @@ UPREZ_API const char *uprez_format_name(const UprezFormat *f);
 UPREZ_API int uprez_picture_alloc(UprezPicture **out, const UprezFormat *format, int width,
                                   int height, UprezError *err);
 /* A picture over memory of the caller's. `free` (may be NULL) runs with `cookie` when the last
- * reference goes, on the thread that released it. The UprezPicture *desc is copied. On failure
+ * reference goes, on the thread that released it; until then the memory must not change (without `free`:
+ * until uprez_receive gave the picture's result). The UprezPicture *desc is copied. On failure
  * `free` is not called. */
 UPREZ_API int uprez_picture_wrap(UprezPicture **out, const UprezPicture *desc,
                                  void (*free)(void *cookie), void *cookie, UprezError *err);

@@ -39,6 +39,8 @@ typedef struct UprezParams {
     const char *runtime_path;  /* folder to look in for runtimes' libraries first; NULL = none */
     void *cuda_context;        /* CUcontext of the pictures' memory, the caller's, kept alive beyond
                                   uprez_destroy; NULL = the device's primary context */
+    int no_reuse;              /* 1: every picture is computed as a whole, also what it has in common
+                                  with the one before; the bytes are the same */
 } UprezParams;
 
 /* What an upscaler turned out to be, from uprez_plan. */
@@ -52,6 +54,14 @@ typedef struct UprezInfo {
     int depth;             /* pictures in work at once */
 } UprezInfo;
 
+/* What an upscaler has done, from uprez_counts. */
+typedef struct UprezCounts {
+    size_t size;      /* sizeof(UprezCounts), set by the caller */
+    int64_t pictures; /* made, received or not */
+    int64_t repeated; /* of them: equal to the one before, not computed again */
+    double reused;    /* pictures' worth of result that was taken from the one before: 2.5 of 10 */
+} UprezCounts;
+
 /* *out is NULL on failure. Models and context are referenced, params copied. Fails with USAGE (what
  * does not fit together), DEVICE (no such engine or device, or it cannot compute this model) or
  * MEMORY. */
@@ -61,7 +71,9 @@ UPREZ_API int uprez_create(Uprez **out, UprezContext *ctx, const UprezParams *pa
  * does it when needed. USAGE while pictures are in flight. info may be NULL. */
 UPREZ_API int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, UprezError *err);
 /* Takes a reference of its own; NULL drains. AGAIN: receive first. A change of size or format
- * midstream is allowed: later pictures are fitted to the first output size. */
+ * midstream is allowed: later pictures are fitted to the first output size. A picture that equals the one
+ * before it, or mostly does, is not computed as a whole; for that the last source and result stay
+ * referenced until the next one is received, the end, or uprez_destroy. */
 UPREZ_API int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err);
 /* The same with memory of the caller's for the result, in a picture of the planned size and format
  * (uprez_plan tells them; another is the USAGE of that picture). A reference of its own is taken;
@@ -76,6 +88,8 @@ UPREZ_API int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, Up
 /* One picture, blocking; *dst is a new picture, NULL on failure. USAGE while pictures sent before
  * have not been received. */
 UPREZ_API int uprez_run(Uprez *u, const UprezPicture *src, UprezPicture **dst, UprezError *err);
+/* Fills counts; from any thread while u lives. USAGE: counts->size. */
+UPREZ_API int uprez_counts(Uprez *u, UprezCounts *counts, UprezError *err);
 /* Waits for what is in work, then releases everything; accepts a pointer to NULL and leaves NULL. */
 UPREZ_API void uprez_destroy(Uprez **u);
 

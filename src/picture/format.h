@@ -19,4 +19,8 @@ void upz_format_float_gray(UprezFormat *f);
 void upz_format_float_yuv(UprezFormat *f); /* 4:4:4 */
 bool upz_format_is_chroma(const UprezFormat *f, int comp);
 
+/* The memory stays as it is while a reference is held: not so where the caller never learns when that
+ * ends. */
+bool upz_picture_held(const UprezPicture *p);
+
 #endif

@@ -89,6 +89,11 @@ UprezPicture *uprez_picture_ref(const UprezPicture *picture)
     return p;
 }
 
+bool upz_picture_held(const UprezPicture *p)
+{
+    return p->buffer && (p->buffer->memory || p->buffer->free);
+}
+
 void uprez_picture_unref(UprezPicture **picture)
 {
     UprezPicture *p = *picture;

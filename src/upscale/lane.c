@@ -29,6 +29,7 @@ void upz_lane_destroy(UpzLane **lane)
     }
     for (int k = 0; k < UPZ_LANE_DEPTH; k++)
         for (int i = 0; i < l->n_own; i++) uprez_picture_unref(&l->flight[k].own[i]);
+    upz_free(l->changed);
     upz_context_unref(&l->ctx);
     upz_free(l);
 }
@@ -68,10 +69,15 @@ static int task_error(const UpzTask *task, int r, UprezError *err)
     return upz_fail(err, r, "%s", task->err.text[0] ? task->err.text : uprez_strerror(r));
 }
 
-static int submit(const UpzLaneStep *s, struct UpzFlight *f, UprezError *err)
+static int submit(const UpzLane *l, const UpzLaneStep *s, struct UpzFlight *f, UprezError *err)
 {
     UprezPicture *src = slot(s->src, f), *dst = slot(s->dst, f);
     f->task = (UpzTask){.src = src, .dst = dst};
+    upz_lane_todo(l, s, &f->parts, &f->todo);
+    if (!f->todo.all) {
+        f->task.todo = f->todo.rect;
+        f->task.n_todo = f->todo.n;
+    }
     if (s->luma) {
         upz_picture_component(&f->view_src, src, 0);
         upz_picture_component(&f->view_dst, dst, 0);
@@ -111,7 +117,7 @@ static int run_step(UpzLane *l, const UpzLaneStep *s, struct UpzFlight *f, Uprez
     int r = 0;
     switch (s->kind) {
     case STEP_ENGINE:
-        r = submit(s, f, err);
+        r = submit(l, s, f, err);
         return r < 0 ? r : wait(s->engine, &f->task, err);
     case STEP_TTA: return run_tta(l, s, f, err);
     case STEP_RESIZE: upz_resize_picture_run(s->resize, src, dst); return 0;
@@ -122,15 +128,17 @@ static int run_step(UpzLane *l, const UpzLaneStep *s, struct UpzFlight *f, Uprez
 }
 
 /* In order: what comes before the engine, and the engine's work is handed over. */
-int upz_lane_start(UpzLane *l, const UprezPicture *src, UprezPicture *dst, UprezError *err)
+int upz_lane_start(UpzLane *l, const UprezPicture *src, UprezPicture *dst, const UpzParts *parts,
+                   UprezError *err)
 {
     if (l->n_flight == l->depth) return UPREZ_AGAIN;
     struct UpzFlight *f = &l->flight[(l->first + l->n_flight) % l->depth];
     f->src = src;
     f->dst = dst;
+    f->parts = parts ? *parts : (UpzParts){.all = true};
     int r = 0;
     for (int i = 0; i < l->engine_step && r >= 0; i++) r = run_step(l, &l->steps[i], f, err);
-    if (l->engine_step >= 0 && r >= 0) r = submit(&l->steps[l->engine_step], f, err);
+    if (l->engine_step >= 0 && r >= 0) r = submit(l, &l->steps[l->engine_step], f, err);
     if (r < 0) return r;
     l->n_flight++;
     return 0;

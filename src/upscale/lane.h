@@ -7,6 +7,7 @@
 
 #include "engine/engine.h"
 #include "picture/resize.h"
+#include "upscale/parts.h"
 #include "uprez/upscaler.h"
 
 #define UPZ_LANE_DEPTH 32 /* pictures in flight, at most */
@@ -51,10 +52,21 @@ const char *upz_lane_device(const UpzLane *lane);
 const char *upz_lane_precision(const UpzLane *lane);
 
 /* Begins one picture: does the steps before the first engine's, whose compute is not waited for. Both
- * pictures stay the caller's and alive until finish. */
-int upz_lane_start(UpzLane *lane, const UprezPicture *src, UprezPicture *dst, UprezError *err);
+ * pictures stay the caller's and alive until finish. parts: what of dst is wanted, as upz_lane_compare
+ * gives it, NULL for all; the rest of dst then means nothing. */
+int upz_lane_start(UpzLane *lane, const UprezPicture *src, UprezPicture *dst, const UpzParts *parts,
+                   UprezError *err);
 /* Waits for the oldest started picture. */
 int upz_lane_finish(UpzLane *lane, UprezError *err);
+
+/* Which parts of the result may differ when `src` follows `before`, both of the lane's shape: every byte
+ * of every plane counts. Fails where a GPU does, else never. */
+int upz_lane_compare(UpzLane *lane, const UprezPicture *before, const UprezPicture *src,
+                     UpzParts *parts, UprezError *err);
+/* Copies a result but for some parts of it. Waits for nothing on a GPU; the order of both pictures'
+ * streams is kept. */
+int upz_lane_copy(UpzLane *lane, const UprezPicture *from, UprezPicture *to, const UpzParts *but,
+                  UprezError *err);
 
 /* The result's size for a source of src_w x src_h px: width and height win over scale (one alone
  * keeps the aspect ratio), scale 0 means the models' own (kernels alone: 2). */

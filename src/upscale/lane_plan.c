@@ -10,11 +10,7 @@
 
 #define OWN_MOST ((size_t)1 << 30) /* bytes in pictures between steps, of all in flight */
 
-/* Shape of a slot while building. */
-static const UprezPicture *shape(const UpzLane *l, int i)
-{
-    return i == SLOT_SRC ? &l->src : i == SLOT_DST ? &l->dst : l->flight[0].own[i - SLOT_OWN];
-}
+static const UprezPicture *shape(const UpzLane *l, int i) { return upz_lane_shape(l, i); }
 
 static size_t bytes_of(const UprezPicture *p)
 {
@@ -173,7 +169,8 @@ static int open_engine(UpzLane *l, UpzLaneStep *step, UpzEngine **out, UprezMode
                         ops->name, plan->width, plan->height, dst->width, dst->height);
     l->memory += plan->need;
     step->shape = s;
-    step->need = plan->need;
+    step->plan = *plan;
+    step->kernel = model->kernel != UPZ_KERNEL_NONE;
     if (!l->engine[0] || strcmp(ops->name, "resample")) {
         snprintf(l->engine, sizeof(l->engine), "%s", ops->name);
         snprintf(l->precision, sizeof(l->precision), "%s", plan->precision);
@@ -434,7 +431,7 @@ int upz_lane_shrink(UpzLane *l, UprezError *err)
     for (int i = 0; i < l->n_steps; i++) {
         UpzLaneStep *s = &l->steps[i];
         if (s->kind == STEP_ENGINE && s->engine && upz_ops_of(s->engine)->picture &&
-            (!most || s->need > most->need))
+            (!most || s->plan.need > most->plan.need))
             most = s;
     }
     if (!most) return UPREZ_ERR_MEMORY;
@@ -443,12 +440,12 @@ int upz_lane_shrink(UpzLane *l, UprezError *err)
     for (int i = 0; i < l->dst.format.n_plane; i++)
         less += upz_plane_row_bytes(&l->dst.format, i, l->dst.width) *
                 (size_t)upz_plane_height(&l->dst.format, i, l->dst.height);
-    less = UPZ_MAX(less, most->need / 8);
-    if (most->need <= less) return UPREZ_ERR_MEMORY;
-    int r = upz_ops_of(most->engine)->plan(most->engine, &most->shape, most->need - less, &plan, err);
+    less = UPZ_MAX(less, most->plan.need / 8);
+    if (most->plan.need <= less) return UPREZ_ERR_MEMORY;
+    int r = upz_ops_of(most->engine)->plan(most->engine, &most->shape, most->plan.need - less, &plan, err);
     if (r < 0) return r;
-    l->memory -= most->need - plan.need;
-    most->need = plan.need;
+    l->memory -= most->plan.need - plan.need;
+    most->plan = plan;
     upz_info(l->ctx, "GPU memory is short: smaller tiles, %zu MiB", plan.need >> 20);
     return 0;
 }
@@ -486,6 +483,7 @@ int upz_lane_create(UpzLane **out, UprezContext *ctx, const UpzLaneParams *param
     l->engine_step = -1;
     int r = check_gpu(l, err);
     if (r >= 0) r = build(l, err);
+    if (r >= 0) r = upz_lane_measure(l, err);
     if (r < 0) {
         upz_lane_destroy(&l);
         return r;

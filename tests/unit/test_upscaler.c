@@ -641,7 +641,7 @@ static void guards_hold(const UprezPicture *p, const uint8_t *memory)
 }
 
 /* Results go where the caller says: the same pixels, no byte beside them, released by the caller's
- * own calls. */
+ * own calls; what is kept for reuse: test_reuse. */
 static void results_in_the_callers_memory(void **state)
 {
     (void)state;
@@ -651,7 +651,7 @@ static void results_in_the_callers_memory(void **state)
         for (int k = 0; k < 3; k++) {
             const int w = 26 + f, h = 19;
             UprezModel *m = models[k > 0];
-            UprezParams params = {.scale = k == 2 ? 1.5 : 2};
+            UprezParams params = {.scale = k == 2 ? 1.5 : 2, .no_reuse = 1};
             UprezPicture *src = picture(formats[f], w, h, 6), *want = run(m, params, src);
             Uprez *u = upscaler(&m, 1, params);
             uint8_t *memory[3];
@@ -731,7 +731,7 @@ static void memory_of_results_goes_round(void **state)
     UprezPicture *src[] = {picture("gbrpf32le", 40, 30, 1), picture("gbrpf32le", 40, 30, 2)};
     UprezPicture *other = picture("gbrpf32le", 24, 30, 1), *want[2], *held, *dst;
     for (int i = 0; i < 2; i++) want[i] = run(net2, (UprezParams){0}, src[i]);
-    Uprez *u = upscaler(&net2, 1, (UprezParams){0});
+    Uprez *u = upscaler(&net2, 1, (UprezParams){.no_reuse = 1});
     OK(uprez_run(u, src[0], &held, &err));
     OK(uprez_run(u, src[1], &dst, &err));
     const void *first = dst->plane[0];
