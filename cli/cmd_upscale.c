@@ -1,5 +1,6 @@
 /* uprez INPUT OUTPUT: the main command. */
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +26,12 @@ typedef struct Args {
     UpzJobParams job;
     UpzStringList models, encoder_options;
     const char *input, *output, *cpu, *progress, *gpu, *jobs;
+    char cards[48];
     int threads, progress_fd, size[2];
-    bool tta, fp32, resume, json, verbose, quiet, help_version;
+    bool tta, fp32, no_reuse, resume, json, verbose, quiet, help_version;
 } Args;
 
-#define DEVICES "auto|cpu|cuda[:N]"
+#define DEVICES "auto|cpu|cuda[:N[,N…]]"
 #define ENGINES "auto|NAME"
 
 static int parse(Args *a, int argc, char **argv, UprezError *err)
@@ -62,7 +64,7 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
          "share of the plainly resized source in the result", NULL},
         {"-x --tta", UPZ_OPT_FLAG, NULL, &a->tta, 0, 0,
          "average over 8 flips and turns: 8 times slower, slightly better", NULL},
-        {"-d --device", UPZ_OPT_STRING, DEVICES, &u->device, 0, 0, "where to compute", "How"},
+        {"-d --device", UPZ_OPT_STRING, DEVICES, &u->device, 0, 0, "where to compute; cuda:0,1 is both cards", "How"},
         {"--engine", UPZ_OPT_STRING, ENGINES, &u->engine, 0, 0, "what to compute with: see 'uprez devices'", NULL},
         {"--precision", UPZ_OPT_CHOICE, "auto|fp32|fp16|bf16", &u->precision, 0, 0,
          "arithmetic of the network", NULL},
@@ -72,6 +74,8 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
          "side of a tile in source pixels, for those engines; 0 = by itself", NULL},
         {"--batch", UPZ_OPT_INT, "N", &u->batch, 1, 64,
          "pictures or tiles a run, for those engines", NULL},
+        {"--no-reuse", UPZ_OPT_FLAG, NULL, &a->no_reuse, 0, 0,
+         "compute all of every frame, also what equals the frame before; the result is the same", NULL},
         {"--threads", UPZ_OPT_INT, "N", &a->threads, 1, 256, "worker threads; default: all cores",
          NULL},
         {"--cpu", UPZ_OPT_CHOICE, "c|avx2|avx512|avx512vnni", &a->cpu, 0, 0,
@@ -130,14 +134,13 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         u->width = a->size[0];
         u->height = a->size[1];
     }
-    if (a->gpu) { /* nihui's tools: -1 is the CPU, others are cards */
-        char *end;
-        long id = strtol(a->gpu, &end, 10);
-        if (*end || end == a->gpu || id > 0)
-            return upz_fail(err, UPREZ_ERR_DEVICE,
-                            "-g %s: this program has no GPU engine; leave -g away or give -g -1",
-                            a->gpu);
-        u->device = id < 0 ? "cpu" : "auto";
+    if (a->gpu) { /* nihui's tools: -1 is the CPU, others are cards; 0 is their default, with or without one */
+        if (strspn(a->gpu, "0123456789,") == strlen(a->gpu) && strlen(a->gpu) < 40)
+            snprintf(a->cards, sizeof(a->cards), "cuda:%s", a->gpu);
+        else if (strcmp(a->gpu, "-1") && strcmp(a->gpu, "auto"))
+            return upz_fail(err, UPREZ_ERR_USAGE, "-g %s: give -1 for the CPU, or numbers of cards, as "
+                            "0 or 0,1", a->gpu);
+        u->device = !strcmp(a->gpu, "-1") ? "cpu" : !strcmp(a->gpu, "0") || !*a->cards ? "auto" : a->cards;
     }
     if (a->jobs) {
         int load, proc = 0, save, used = 0;
@@ -148,6 +151,7 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
     }
     if (a->fp32) u->precision = "fp32";
     u->tta = a->tta;
+    u->no_reuse = a->no_reuse;
     j->input = a->input;
     j->output = a->output;
     j->models = a->models.items;
@@ -177,6 +181,7 @@ static void summary_json(const Args *a, const UpzJobResult *r, int exit_code, co
         UPZ_JSON_INT("files", r->files), UPZ_JSON_INT("failed", r->failed),
         UPZ_JSON_INT("frames_in", r->frames_in), UPZ_JSON_INT("frames_out", r->frames_out),
         UPZ_JSON_INT("damaged", r->damaged), UPZ_JSON_INT("held", r->held),
+        UPZ_JSON_DOUBLE("reused", r->reused),
         UPZ_JSON_INT("width", r->width), UPZ_JSON_INT("height", r->height),
         UPZ_JSON_DOUBLE("seconds", r->seconds),
         UPZ_JSON_DOUBLE("fps", r->seconds > 0 ? (double)r->frames_out / r->seconds : 0),
@@ -201,6 +206,9 @@ static void summary_text(const UpzJobResult *r)
             r->frames_out == 1 ? "" : "s", r->width, r->height, r->seconds,
             r->seconds > 0 ? (double)r->frames_out / r->seconds : 0);
     if (r->bottleneck) fprintf(stderr, ", limited by %s", r->bottleneck);
+    if (r->reused >= 1)
+        fprintf(stderr, ", %.0f frame%s' worth as in the frame before", floor(r->reused),
+                r->reused < 2 ? "" : "s");
     if (r->model[0]) {
         fputs("; model ", stderr);
         upz_cli_plain(stderr, r->model);

@@ -40,7 +40,7 @@ typedef struct UprezFilter {
     /* options */
     char *model, *engine, *device, *precision, *runtime_path, *cpu, *filter;
     double scale, denoise, blend;
-    int width, height, threads, tile, batch, tta, async, nireq, device_id;
+    int width, height, threads, tile, batch, tta, reuse, async, nireq, device_id;
     char *dnn_backend, *input, *output, *backend_configs; /* dnn_processing's names */
 
     UprezContext *ctx;
@@ -248,7 +248,7 @@ static int make(AVFilterContext *avctx, int w, int h)
                      .width = w ? w : s->width, .height = w ? h : s->height, .engine = s->engine,
                      .device = s->device_full, .precision = s->precision, .filter = s->filter,
                      .blend = s->blend, .tta = s->tta, .depth = s->async ? s->nireq : 1,
-                     .tile = s->tile, .batch = s->batch, .runtime_path = s->runtime_path,
+                     .tile = s->tile, .batch = s->batch, .no_reuse = !s->reuse, .runtime_path = s->runtime_path,
                      .cuda_context = s->where.context};
     UprezError err;
     int r;
@@ -604,6 +604,7 @@ static const AVOption uprez_options[] = {
     {"blend", "0..1: share of the plainly resized source", OFFSET(blend), AV_OPT_TYPE_DOUBLE, {.dbl = 0}, 0, 1, LIVE},
     {"tta", "average over 8 flips and turns", OFFSET(tta), AV_OPT_TYPE_BOOL, {.i64 = 0}, 0, 1, FLAGS},
     {"filter", "final resize: lanczos, bicubic, spline36, bilinear", OFFSET(filter), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, LIVE},
+    {"reuse", "what equals the frame before is not computed again; the result is the same", OFFSET(reuse), AV_OPT_TYPE_BOOL, {.i64 = 1}, 0, 1, FLAGS},
     {"async", "several frames in flight", OFFSET(async), AV_OPT_TYPE_BOOL, {.i64 = 1}, 0, 1, FLAGS},
     {"nireq", "frames in flight, 0 = the engine's own", OFFSET(nireq), AV_OPT_TYPE_INT, {.i64 = 0}, 0, 16, FLAGS},
     {"dnn_backend", "dnn_processing's name of the engine: torch, openvino, onnx, tensorrt", OFFSET(dnn_backend), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},

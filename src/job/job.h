@@ -14,7 +14,7 @@
 typedef struct UpzProgress {
     int64_t frame, total; /* total -1 = unknown */
     double fps, eta_s;    /* eta < 0 = unknown */
-    int64_t reused;
+    int64_t reused;       /* frames' worth of picture that was taken from the frame before */
     const char *bottleneck; /* "decode", "upscale", "encode"; static */
     const char *file;       /* the input this is about */
 } UpzProgress;
@@ -46,6 +46,7 @@ typedef struct UpzJobResult {
     const char *bottleneck;     /* static */
     char output[1024];          /* where the result is (a .part when interrupted) */
     char engine[64], model[256], encoder[32], numerics[256];
+    double reused;              /* frames' worth of picture that was taken from the frame before */
     int64_t frames_resumed;     /* of frames_out: taken from an earlier, interrupted run */
     int warnings;               /* streams dropped or converted, damage */
 } UpzJobResult;

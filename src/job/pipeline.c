@@ -13,7 +13,7 @@
 
 #define DECODED 4 /* frames waiting for the upscaler */
 #define ENCODED 2 /* upscaled frames waiting for the encoder: the big ones */
-#define FLYING 64 /* more than any upscaler takes */
+#define FLYING UPZ_TEAM_FLYING
 #define POLL_NS 5000000
 
 /* A frame on its way. */
@@ -34,6 +34,7 @@ typedef struct Pipeline {
     int64_t frames_in, frames_out;
     _Atomic int64_t decode_ns, upscale_ns, encode_ns; /* read by who shows progress */
     UpzSinkResult stream;
+    double reused, reused_before;
     char engine[64], device[32];
 } Pipeline;
 
@@ -326,7 +327,7 @@ static int receive(Pipeline *l, int64_t wait_ns, Flight *fly, UprezError *err)
 {
     while (fly->n) {
         UprezPicture *pic = NULL;
-        int r = uprez_receive(l->p->session->upscaler, &pic, wait_ns, err);
+        int r = upz_team_receive(&l->p->session->team, &pic, wait_ns, err);
         if (r < 0) return r == UPREZ_AGAIN ? 0 : r;
         Item *item = fly->items[fly->head];
         fly->head = (fly->head + 1) % FLYING;
@@ -357,6 +358,15 @@ static const char *bottleneck(Pipeline *l, int64_t wall, UpzPipelineResult *res)
     return e > d && e > u ? "encode" : d > u ? "decode" : "upscale";
 }
 
+/* Frames' worth of this run that upscalers took from the frame before. */
+static double reused(Pipeline *l)
+{
+    UprezCounts counts;
+    upz_team_counts(&l->p->session->team, &counts);
+    if (l->p->session->team.n) l->reused = counts.reused - l->reused_before; /* else they are gone */
+    return l->reused;
+}
+
 static int upscale_all(Pipeline *l, UpzMeter *meter, int64_t before, UprezError *err)
 {
     Item *item = NULL;
@@ -378,7 +388,7 @@ static int upscale_all(Pipeline *l, UpzMeter *meter, int64_t before, UprezError 
         if (end && !item && !fly.n) break;
         bool sent = false;
         if (item && fly.n < FLYING) {
-            r = uprez_send(l->p->session->upscaler, item->frame->picture, err);
+            r = upz_team_send(&l->p->session->team, item->frame->picture, err);
             if (r >= 0) {
                 fly.items[(fly.head + fly.n++) % FLYING] = item;
                 item = NULL;
@@ -394,10 +404,11 @@ static int upscale_all(Pipeline *l, UpzMeter *meter, int64_t before, UprezError 
         pthread_mutex_lock(&l->lock);
         int64_t out = l->frames_out;
         pthread_mutex_unlock(&l->lock);
-        upz_meter_update(meter, before + out, bottleneck(l, upz_now_ns() - start, NULL), false);
+        upz_meter_update(meter, before + out, reused(l), bottleneck(l, upz_now_ns() - start, NULL),
+                         false);
     }
     if (fly.n) { /* the upscaler still reads these */
-        upz_session_drop_upscaler(l->p->session);
+        upz_session_drop_team(l->p->session);
         for (; fly.n; fly.n--, fly.head = (fly.head + 1) % FLYING) item_free(fly.items[fly.head]);
     }
     item_free(item);
@@ -417,6 +428,7 @@ int upz_pipeline_run(const UpzPipelineParams *params, UpzPipelineResult *result,
     const UprezInfo *info = &params->session->info;
     snprintf(l->engine, sizeof(l->engine), "%s", info->engine ? info->engine : "the engine");
     snprintf(l->device, sizeof(l->device), "%s", info->device ? info->device : "this device");
+    l->reused_before = reused(l);
     pthread_mutex_init(&l->lock, NULL);
     int r = upz_queue_create(&l->decoded, DECODED, err);
     if (r >= 0) r = upz_queue_create(&l->upscaled, ENCODED, err);
@@ -451,14 +463,15 @@ int upz_pipeline_run(const UpzPipelineParams *params, UpzPipelineResult *result,
     int64_t wall = upz_now_ns() - t;
     if (r >= 0) {
         result->bottleneck = bottleneck(l, wall, result);
-        upz_meter_update(&meter, before + l->frames_out, result->bottleneck, true);
+        result->reused = reused(l);
+        upz_meter_update(&meter, before + l->frames_out, reused(l), result->bottleneck, true);
     }
     if (r >= 0 && l->code) {
         r = l->code;
         if (err) *err = l->error;
     }
     result->interrupted = r >= 0 && (l->stop || cancelled(l));
-    if (r < 0 || result->interrupted) upz_session_drop_upscaler(params->session);
+    if (r < 0 || result->interrupted) upz_session_drop_team(params->session);
     result->frames_in = l->frames_in;
     result->frames_out = l->frames_out;
     result->resumed = before;

@@ -14,7 +14,7 @@ typedef struct UpzPipelineParams {
     const UpzJobParams *job;
     UpzSource *source;
     UpzFrame *first;       /* already read; the pipeline's */
-    UpzSession *session;   /* its upscaler is planned */
+    UpzSession *session;   /* its team is planned */
     const UpzSelection *selection;
     UpzUnits *units;       /* those not done are made */
     const UpzStore *store; /* NULL: y4m to `path` */
@@ -28,6 +28,7 @@ typedef struct UpzPipelineResult {
     int64_t damaged, held;         /* all units */
     double decode_s, upscale_s, encode_s; /* busy, wall */
     const char *bottleneck;
+    double reused;           /* as UpzJobResult.reused */
     bool interrupted;
     UpzSinkResult stream;          /* y4m only */
 } UpzPipelineResult;

@@ -16,7 +16,7 @@ void upz_meter_start(UpzMeter *m, const UpzJobParams *params, const char *file, 
     m->n = 1;
 }
 
-void upz_meter_update(UpzMeter *m, int64_t done, const char *bottleneck, bool last)
+void upz_meter_update(UpzMeter *m, int64_t done, double reused, const char *bottleneck, bool last)
 {
     int64_t now = upz_now_ns();
     if (!m->params->progress || (!last && now - m->last_report_ns < REPORT_NS)) return;
@@ -26,6 +26,7 @@ void upz_meter_update(UpzMeter *m, int64_t done, const char *bottleneck, bool la
     double s = (double)(now - m->window_ns[oldest]) / 1e9;
     int64_t frames = done - m->window_frame[oldest];
     m->now.frame = done;
+    m->now.reused = (int64_t)reused;
     m->now.fps = s > 0 ? (double)frames / s : 0;
     m->now.eta_s = m->now.total >= 0 && m->now.fps > 0
                        ? (double)UPZ_MAX(m->now.total - done, 0) / m->now.fps : -1;

@@ -14,7 +14,8 @@ typedef struct UpzMeter {
 
 void upz_meter_start(UpzMeter *m, const UpzJobParams *params, const char *file, int64_t total,
                      int64_t done);
-/* done: frames finished so far, resumed ones included. last: report whatever the time. */
-void upz_meter_update(UpzMeter *m, int64_t done, const char *bottleneck, bool last);
+/* done: frames finished so far, resumed ones included; reused: as UpzProgress has it. last: report
+ * whatever the time. */
+void upz_meter_update(UpzMeter *m, int64_t done, double reused, const char *bottleneck, bool last);
 
 #endif

@@ -42,10 +42,12 @@ static int load_one(UpzSession *s, int i, UprezError *err)
     const UpzRegistryEntry *entry = NULL;
     const char *name = name_of(p, i);
     char *path = NULL;
+    char device[UPZ_TEAM_NAME];
     UprezModelParams mp = {.size = sizeof(mp), .denoise = -1, .engine = p->upscale.engine,
-                           .device = p->upscale.device,
+                           .device = device,
                            .runtime_path = p->upscale.runtime_path};
-    int r = upz_registry_locate(name, &path, &entry, err);
+    int r = upz_team_first(p->upscale.device, device, err);
+    if (r >= 0) r = upz_registry_locate(name, &path, &entry, err);
     if (r >= 0 && p->denoise >= 0 && !is_kernel(name)) {
         if (entry && entry->twin)
             mp.mix = 1, mp.denoise = p->denoise; /* the loader finds the twin */
@@ -89,8 +91,8 @@ int upz_session_load(UpzSession *s, double *scale, UprezError *err)
     return 0;
 }
 
-int upz_session_upscaler(UpzSession *s, const UprezPicture *like, const UprezFormat *format,
-                         const UprezColor *color, int width, int height, UprezError *err)
+int upz_session_team(UpzSession *s, bool several, const UprezPicture *like, const UprezFormat *format,
+                     const UprezColor *color, int width, int height, UprezError *err)
 {
     struct UpzSessionKey key;
     memset(&key, 0, sizeof(key)); /* compared as bytes */
@@ -102,9 +104,13 @@ int upz_session_upscaler(UpzSession *s, const UprezPicture *like, const UprezFor
     key.in_h = like->height;
     key.out_w = width;
     key.out_h = height;
-    if (s->upscaler && !memcmp(&key, &s->key, sizeof(key))) return 0;
-    upz_session_drop_upscaler(s);
+    if (s->team.n && !memcmp(&key, &s->key, sizeof(key))) return 0;
+    upz_session_drop_team(s);
     UprezParams p = s->params->upscale;
+    char first[UPZ_TEAM_NAME];
+    int r = several ? 0 : upz_team_first(p.device, first, err);
+    if (r < 0) return r;
+    if (!several) p.device = first;
     p.size = sizeof(p);
     p.models = s->models;
     p.n_models = s->n_models;
@@ -113,26 +119,26 @@ int upz_session_upscaler(UpzSession *s, const UprezPicture *like, const UprezFor
     p.height = height;
     p.format = *format;
     p.color = *color;
-    int r = uprez_create(&s->upscaler, s->ctx, &p, err);
+    r = upz_team_create(&s->team, s->ctx, &p, err);
     s->info.size = sizeof(s->info);
-    if (r >= 0) r = uprez_plan(s->upscaler, like, &s->info, err);
+    if (r >= 0) r = upz_team_plan(&s->team, like, &s->info, err);
     if (r < 0) {
-        upz_session_drop_upscaler(s);
+        upz_session_drop_team(s);
         return r;
     }
     s->key = key;
     return 0;
 }
 
-void upz_session_drop_upscaler(UpzSession *s)
+void upz_session_drop_team(UpzSession *s)
 {
-    uprez_destroy(&s->upscaler);
+    upz_team_destroy(&s->team);
     s->info = (UprezInfo){0};
 }
 
 void upz_session_close(UpzSession *s)
 {
-    upz_session_drop_upscaler(s);
+    upz_session_drop_team(s);
     for (int i = 0; i < UPZ_CHAIN_MAX; i++) uprez_model_unref(&s->models[i]);
 }
 

@@ -1,9 +1,10 @@
-/* What the files of one job share: models, loaded once, and the upscaler, kept while the sizes and
+/* What the files of one job share: models, loaded once, and the upscalers, kept while the sizes and
  * formats stay the same. */
 #ifndef UPZ_SESSION_H
 #define UPZ_SESSION_H
 
 #include "job.h"
+#include "team.h"
 
 #define UPZ_CHAIN_MAX 8
 
@@ -13,8 +14,8 @@ typedef struct UpzSession {
     UprezModel *models[UPZ_CHAIN_MAX];
     int n_models;
     bool loaded;
-    Uprez *upscaler;
-    UprezInfo info;         /* of the upscaler */
+    UpzTeam team;           /* n 0: none yet */
+    UprezInfo info;         /* of the team */
     struct UpzSessionKey {
         UprezFormat in, out;
         UprezColor in_color, out_color;
@@ -26,11 +27,12 @@ typedef struct UpzSession {
 double upz_session_guess_scale(const UpzJobParams *params, bool *sure);
 /* Loads the models on the first call. *scale: of the chain (2 for kernels alone). */
 int upz_session_load(UpzSession *s, double *scale, UprezError *err);
-/* An upscaler for pictures like `like`, planned; the session's. */
-int upz_session_upscaler(UpzSession *s, const UprezPicture *like, const UprezFormat *format,
-                         const UprezColor *color, int width, int height, UprezError *err);
+/* Upscalers for pictures like `like`, planned; the session's. several: on all
+ * devices that are named, else on the first one. */
+int upz_session_team(UpzSession *s, bool several, const UprezPicture *like, const UprezFormat *format,
+                     const UprezColor *color, int width, int height, UprezError *err);
 /* After an error or an interruption: pictures may still be in flight. */
-void upz_session_drop_upscaler(UpzSession *s);
+void upz_session_drop_team(UpzSession *s);
 void upz_session_close(UpzSession *s);
 /* Fills engine, numerics and model. */
 void upz_session_describe(const UpzSession *s, UpzJobResult *result);

@@ -52,7 +52,7 @@ static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const 
     if (r >= 0) r = upz_session_load(s, &scale, err);
     if (r >= 0) r = plan_size(&size, p, scale, src, &format, rotation, err);
     if (r >= 0)
-        r = upz_session_upscaler(s, src, &format, &color, size.width, size.height, err);
+        r = upz_session_team(s, false, src, &format, &color, size.width, size.height, err);
     if (r < 0) return r;
     upz_session_describe(s, result);
     float alpha;
@@ -61,9 +61,9 @@ static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const 
         result->warnings++;
     }
     int64_t t = upz_now_ns();
-    r = uprez_run(s->upscaler, src, &dst, err);
+    r = uprez_run(s->team.member[0], src, &dst, err);
     if (r < 0) {
-        upz_session_drop_upscaler(s);
+        upz_session_drop_team(s);
         return r;
     }
     result->upscale_s += (double)(upz_now_ns() - t) / 1e9;

@@ -135,8 +135,8 @@ static int prepare(VideoJob *j, UprezError *err)
                    u->height <= 0;
     if (r >= 0 && (!sure || differs)) r = plan_output(j, j->ctx, scale, err);
     if (r >= 0)
-        r = upz_session_upscaler(j->session, j->first->picture, &j->encoder.format,
-                                 &j->encoder.color, j->encoder.width, j->encoder.height, err);
+        r = upz_session_team(j->session, true, j->first->picture, &j->encoder.format,
+                             &j->encoder.color, j->encoder.width, j->encoder.height, err);
     if (r < 0) return r;
     if (j->info->dolby_vision)
         upz_warn(j->ctx, "%s is Dolby Vision profile %d: its metadata belongs to the old pixels and "
@@ -172,6 +172,7 @@ static int run_pipeline(VideoJob *j, const char *y4m, UprezError *err)
     res->upscale_s += run->upscale_s;
     res->encode_s += run->encode_s;
     res->bottleneck = run->bottleneck;
+    res->reused += run->reused;
     res->warnings += j->join.dropped + j->join.converted;
     return r;
 }

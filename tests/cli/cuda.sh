@@ -109,7 +109,10 @@ make path bare --engine cuda --runtime-path "$fake"
 make threads gpu -d cuda:0 -t 1
 make second gpu FAKE_CUDA_DEVICES=2 -d cuda:1
 make auto gpu
-for o in engine path threads second auto; do
+make both gpu FAKE_CUDA_DEVICES=3 -d cuda:0,2
+make all gpu FAKE_CUDA_DEVICES=3 -d cuda:2,cuda:0,1 --no-reuse
+make nihui gpu FAKE_CUDA_DEVICES=2 -g 0,1
+for o in engine path threads second auto both all nihui; do
     cmp -s <(pixels one) <(pixels $o) || bad "$o: other frames than with -d cuda"
 done
 cmp -s <(pixels one) <(pixels cpu) && bad "engine cpu gave engine cuda's bytes: was it the GPU?"

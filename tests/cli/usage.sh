@@ -10,7 +10,7 @@ expect 2 "$UPREZ"
 expect 2 "$UPREZ" "$tmp/a.mp4"; said "output is missing"
 expect 2 "$UPREZ" "$tmp/a.mp4" b.mp4 c.mp4
 expect 2 "$UPREZ" --nonsense "$tmp/a.mp4" "$tmp/b.mp4"; said "--nonsense"
-for o in --no-reuse --reuse-threshold --mixed; do # not built yet: refused, never ignored
+for o in --reuse-threshold --mixed; do # not built yet: refused, never ignored
     expect 2 "$UPREZ" $o 1 "$tmp/a.mp4" "$tmp/b.mp4"
     "$UPREZ" --help | grep -q -- "$o " && bad "$o is in --help"
 done
@@ -27,6 +27,10 @@ expect 4 "$UPREZ" -m "$tmp/text.mp4" "$tmp/a.mp4" "$tmp/b.mp4"
 expect 5 "$UPREZ" -d cuda "$tmp/a.mp4" "$tmp/b.mp4"; said "CPU only"
 expect 5 "$UPREZ" --engine warp "$tmp/a.mp4" "$tmp/b.mp4"; said "warp"
 expect 5 "$UPREZ" -g 1 "$tmp/a.mp4" "$tmp/b.mp4"
+expect 2 "$UPREZ" -g one "$tmp/a.mp4" "$tmp/b.mp4"; said "-g one"
+for d in cuda:0, ,cuda 0,1 cuda:1,1 cuda:0,cuda:0 "$(printf 'cuda:%s' "$(seq -s, 0 16)")"; do
+    expect 2 "$UPREZ" -d "$d" "$tmp/a.mp4" "$tmp/b.mp4"
+done
 expect 2 "$UPREZ" -c nosuchencoder "$tmp/a.mp4" "$tmp/b.mp4"; said "nosuchencoder"
 expect 2 "$UPREZ" -e nosuchoption=1 "$tmp/a.mp4" "$tmp/b.mp4"; said "nosuchoption"
 expect 2 "$UPREZ" "$tmp/a.mp4" "$tmp/b.xyz"

@@ -43,7 +43,7 @@ src() { echo "testsrc2=size=$1:rate=10:duration=${2:-1}"; }
 "$ffmpeg" -v error -h filter=uprez >"$tmp/help" 2>&1
 missing=
 for o in model scale width height engine device device_id precision threads cpu tile batch batch_size denoise blend tta \
-    filter async nireq dnn_backend input output backend_configs; do
+    filter reuse async nireq dnn_backend input output backend_configs; do
     grep -qE "^ +$o +<" "$tmp/help" || missing="$missing $o"
 done
 [ -z "$missing" ] && ok "-h filter=uprez lists every option" || bad "-h filter=uprez lacks$missing"

@@ -176,8 +176,8 @@ int cuMemFree_v2(uint64_t address)
     if (!address) LEAVE(OK);
     Piece **p = find(address);
     if (!p) LEAVE(INVALID_VALUE);
-    fake_run_context((*p)->context);
-    drop(p);
+    fake_run_context((*p)->context); /* which may release others */
+    drop(find(address));
     LEAVE(c->error);
 }
 
