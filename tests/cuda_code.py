@@ -16,7 +16,8 @@ import site
 import subprocess
 import sys
 
-EVERYWHERE = {"conv_mma_m16", "conv_mma_m32", "conv_mma_m64", "load_map", "store_picture", "resize_image"}
+EVERYWHERE = {"conv_mma_m16", "conv_mma_m32", "conv_mma_m64", "load_map", "store_picture", "resize_image",
+              "compare_pictures", "clear_frame"}
 HOPPER = {"conv_ring", "conv_stream", "conv_stream_one", "conv_stream_up", "conv_stream_pair"}
 WIDTH = {"": 4, "U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16}
 

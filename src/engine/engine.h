@@ -116,9 +116,9 @@ struct UpzEngineOps {
     int (*compare)(UpzEngine *e, const UprezPicture *a, const UprezPicture *b, int cell,
                    uint8_t *changed, UprezError *err);
     /* Copies n rectangles (dst px; on multiples of 4 px or at the edge) from one result of the plan to
-     * another, both in the device's memory; never waits. It comes behind what was enqueued on
-     * from->stream and to->stream before, and both go on behind it: `from` may be let go of at once.
-     * Called after wait of the task that made `to` (or without one: a repeated picture). */
+     * another, both in the device's memory. It comes behind what was enqueued on from->stream and
+     * to->stream before, and both go on behind it: `from` may be let go of at once. Waits for it only
+     * where `to` has the engine's own stream. Called after wait of the task that made `to` (or without one: a repeated picture). */
     int (*copy)(UpzEngine *e, const UprezPicture *from, UprezPicture *to, const UprezRect *rects,
                 int n, UprezError *err);
 };

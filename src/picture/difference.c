@@ -61,15 +61,20 @@ size_t upz_difference(const UprezPicture *a, const UprezPicture *b, int cell, ui
     return total;
 }
 
+UpzPiece upz_picture_piece(const UprezPicture *p, int plane, const UprezRect *r)
+{
+    const size_t x0 = byte_at(p, plane, r->x), x1 = byte_at(p, plane, r->x + r->w);
+    const int y0 = row_at(p, plane, r->y), y1 = row_at(p, plane, r->y + r->h);
+    return (UpzPiece){.byte = x0, .bytes = x1 - x0, .row = y0, .rows = y1 - y0};
+}
+
 void upz_picture_copy(const UprezPicture *from, UprezPicture *to, const UprezRect *rects, int n)
 {
     for (int i = 0; i < n; i++)
         for (int plane = 0; plane < to->format.n_plane; plane++) {
-            const UprezRect *r = &rects[i];
-            const size_t x0 = byte_at(to, plane, r->x), x1 = byte_at(to, plane, r->x + r->w);
-            const int end = row_at(to, plane, r->y + r->h);
-            for (int y = row_at(to, plane, r->y); y < end; y++)
-                memcpy((uint8_t *)to->plane[plane] + y * to->stride[plane] + x0,
-                       row_of(from, plane, y) + x0, x1 - x0);
+            const UpzPiece p = upz_picture_piece(to, plane, &rects[i]);
+            for (int y = p.row; y < p.row + p.rows; y++)
+                memcpy((uint8_t *)to->plane[plane] + y * to->stride[plane] + p.byte,
+                       row_of(from, plane, y) + p.byte, p.bytes);
         }
 }

@@ -16,6 +16,13 @@ static inline int upz_cells(int size, int cell) { return (size + cell - 1) / cel
  * 1. Returns how many differ. */
 size_t upz_difference(const UprezPicture *a, const UprezPicture *b, int cell, uint8_t *changed);
 
+/* Where a rectangle in px, whose sides lie on multiples of 4 or at the picture's edge, lies in a plane. */
+typedef struct UpzPiece {
+    size_t byte, bytes; /* of each row: from, how many */
+    int row, rows;
+} UpzPiece;
+UpzPiece upz_picture_piece(const UprezPicture *picture, int plane, const UprezRect *rect);
+
 /* Copies n rectangles, in px, whose sides lie on multiples of 4 or at the picture's edge. */
 void upz_picture_copy(const UprezPicture *from, UprezPicture *to, const UprezRect *rects, int n);
 

@@ -3,7 +3,8 @@
 #include <string.h>
 
 #define MMA(X) X(conv_mma_m16) X(conv_mma_m32) X(conv_mma_m64)
-#define KERNELS(X) MMA(X) X(load_map) X(store_picture) X(resize_image)
+#define KERNELS(X)                                                                                 \
+    MMA(X) X(load_map) X(store_picture) X(resize_image) X(compare_pictures) X(clear_frame)
 #define HOPPER(X)                                                                                  \
     X(conv_ring) X(conv_stream) X(conv_stream_one) X(conv_stream_up) X(conv_stream_pair)
 #define PROBES(X) X(probe_half) X(probe_copy) X(probe_mma) X(probe_threads)

@@ -136,6 +136,14 @@ static int spread(const UpzCudaPasses *p, bool vertical, int reach)
     return reach;
 }
 
+/* Of the plan, along an axis: chroma of the source, the network, the resize, chroma of the result. */
+static int reach(const UpzEngine *e, const UprezModelFacts *f, int axis)
+{
+    const int64_t px = e->run.load_spread[axis] + UPZ_MAX(f->reach, 0);
+    const int64_t own = (px * f->scale_num + f->scale_den - 1) / f->scale_den + (f->scale_den > 1);
+    return spread(&e->run.passes, axis == 1, (int)own) + e->run.store_spread[axis];
+}
+
 static const char *filter_name(UpzResizeKernel k)
 {
     return k == UPZ_RESIZE_BILINEAR  ? "bilinear"
@@ -161,15 +169,13 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
     const UprezModelFacts *f = &e->model->facts;
     int r = upz_cuda_run_plan(&e->run, shape, mem_limit, err);
     if (r < 0) return r;
-    const int reach = (int)(((int64_t)f->reach * f->scale_num + f->scale_den - 1) / f->scale_den);
     const UpzCudaLayout *l = &e->run.layout;
     if (l->x.n * l->y.n > 1)
         upz_info(e->ctx, "GPU memory for %dx%d tiles of %dx%d at a time", l->x.n, l->y.n, l->x.tile,
                  l->y.tile);
     *out = (UpzPlan){.need = upz_cuda_run_bytes(&e->run), .width = e->run.dst_w,
-                     .height = e->run.dst_h, .reach_x = spread(&e->run.passes, false, reach),
-                     .reach_y = spread(&e->run.passes, true, reach), .grain_x = 1, .grain_y = 1,
-                      .depth = UPZ_CUDA_SLOTS, .exact = 1, .precision = "fp16"};
+                     .height = e->run.dst_h, .reach_x = reach(e, f, 0), .reach_y = reach(e, f, 1),
+                     .grain_x = 8, .grain_y = 1 << shape->dst.sub_y, .todo = true, .depth = UPZ_CUDA_SLOTS, .exact = 1, .precision = "fp16"};
     numerics(&e->run, out->numerics, sizeof(out->numerics));
     return 0;
 }
@@ -186,6 +192,18 @@ static int picture(UpzEngine *e, UprezPicture **out, const UprezPicture *like, U
     return upz_cuda_picture(e->home, out, like, err);
 }
 
+static int compare(UpzEngine *e, const UprezPicture *a, const UprezPicture *b, int cell,
+                   uint8_t *changed, UprezError *err)
+{
+    return upz_cuda_run_compare(&e->run, a, b, cell, changed, err);
+}
+
+static int copy(UpzEngine *e, const UprezPicture *from, UprezPicture *to, const UprezRect *rects,
+                int n, UprezError *err)
+{
+    return upz_cuda_run_copy(&e->run, from, to, rects, n, err);
+}
+
 const UpzEngineOps upz_engine_cuda = {
     .abi = UPZ_ENGINE_ABI,
     .name = "cuda",
@@ -200,4 +218,6 @@ const UpzEngineOps upz_engine_cuda = {
     .wait = wait_for,
     .close = close_engine,
     .picture = picture,
+    .compare = compare,
+    .copy = copy,
 };

@@ -119,7 +119,8 @@ int upz_cuda_layout_make(UpzCudaLayout *l, const UpzCudaNet *net, const UpzCudaN
             l->bytes = SIZE_MAX;
             return 0;
         }
-        s->at = put(&l->bytes, (size_t)s->chunk * (size_t)s->chunks);
+        s->at = put(&l->bytes, (size_t)s->chunk * (size_t)s->chunks +
+                                   UPZ_MAP_SLACK * (s->row + UPZ_TILE_W * 16));
     }
     l->zeroed = l->bytes;
     l->image = image(need, net->planes, l->x.padded, l->y.padded);
@@ -139,6 +140,7 @@ int upz_cuda_layout_make(UpzCudaLayout *l, const UpzCudaNet *net, const UpzCudaN
         if (need->out) l->out[i] = put(&l->bytes, need->out);
     }
     l->nan = put(&l->bytes, UPZ_CUDA_SLOTS * sizeof(uint32_t));
+    if (need->cells) l->cells = put(&l->bytes, need->cells * sizeof(uint32_t));
     return 0;
 }
 
@@ -159,6 +161,42 @@ bool upz_cuda_more_tiles(const UpzCudaLayout *l, const UpzCudaNeed *need, int *n
     *nx = c == &l->x ? n : l->x.n;
     *ny = c == &l->y ? n : l->y.n;
     return true;
+}
+
+/* The side of a part, in source px: what makes result px a … b - 1, on multiples of `unit`. */
+static void part_axis(const UpzCudaNeed *need, int padded, int unit, int *a, int *b)
+{
+    const int64_t first = (int64_t)*a * need->scale_den / need->scale_num - need->reach;
+    const int64_t last = ((int64_t)*b * need->scale_den + need->scale_num - 1) / need->scale_num +
+                         need->reach;
+    *a = (int)UPZ_CLAMP(first, 0, padded - 1) / unit * unit;
+    *b = (int)UPZ_MIN(UPZ_ROUND_UP(UPZ_MAX(last, 1), need->unit), padded);
+}
+
+UpzCudaPart upz_cuda_part(const UpzCudaLayout *l, const UpzCudaNeed *need, UpzCudaWindow result)
+{
+    /* rows of maps begin at multiples of 8 px */
+    part_axis(need, l->x.padded, 8 * need->unit, &result.x0, &result.x1);
+    part_axis(need, l->y.padded, need->unit, &result.y0, &result.y1);
+    return (UpzCudaPart){result.x0, result.y0, result.x1 - result.x0, result.y1 - result.y0};
+}
+
+void upz_cuda_part_map(const UpzCudaLayout *l, const UpzCudaPart *part, int size, UpzCudaMap *map)
+{
+    if (!map->data) return;
+    const UpzCudaSize *s = &l->sizes[size];
+    map->data += (uint64_t)((int64_t)part->y * s->num / s->den) * s->row +
+                 (uint64_t)((int64_t)part->x * s->num / s->den) * 16;
+    map->width = (int)((int64_t)part->w * s->num / s->den);
+    map->height = (int)((int64_t)part->h * s->num / s->den);
+}
+
+UpzCudaMap upz_cuda_all_chunks(const UpzCudaLayout *l, int size, uint64_t arena)
+{
+    const UpzCudaSize *s = &l->sizes[size];
+    return (UpzCudaMap){.data = arena + s->at + (uint64_t)UPZ_MAP_TOP * s->row + UPZ_MAP_LEFT * 16,
+                        .chunk = s->chunk, .row = s->row, .width = s->width, .height = s->height,
+                        .chunks = s->chunks};
 }
 
 UpzCudaMap upz_cuda_map(const UpzCudaLayout *l, const UpzCudaView *v, uint64_t arena)

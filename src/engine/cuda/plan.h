@@ -20,6 +20,7 @@ typedef struct UpzCudaNeed {
     int scale_num, scale_den;
     size_t in, out;           /* bytes of a host picture's copy on the GPU; 0: it lies there already */
     size_t passes[2], tables; /* bytes: results of the resize's passes, its tables; 0: none */
+    size_t cells;             /* of a comparison of sources, at most; 0: there are none */
 } UpzCudaNeed;
 
 typedef struct UpzCudaSize {
@@ -44,6 +45,7 @@ typedef struct UpzCudaLayout {
     UpzCudaImage tile;          /* that of one tile; the same when there is only one */
     size_t in[UPZ_CUDA_SLOTS], out[UPZ_CUDA_SLOTS], nan; /* offsets */
     size_t passes[2], tables;   /* offsets; the second pass may write where the first one read */
+    size_t cells;               /* offset */
     size_t zeroed;              /* bytes from the arena's start that must be zero */
     size_t bytes;               /* SIZE_MAX: the kernels cannot address maps of this size */
 } UpzCudaLayout;
@@ -61,6 +63,19 @@ static inline int upz_cuda_tile_at(const UpzCudaCut *c, int i)
     const int at = i * c->step - c->halo, most = c->padded - c->tile;
     return at < 0 ? 0 : at > most ? most : at;
 }
+
+/* A part of the picture that is computed alone: a network of its own size inside the maps of a layout
+ * with one tile, with a zero frame around it. In source px. */
+typedef struct UpzCudaPart {
+    int x, y, w, h;
+} UpzCudaPart;
+
+/* What makes this window of the network's result, with the reach around. */
+UpzCudaPart upz_cuda_part(const UpzCudaLayout *layout, const UpzCudaNeed *need, UpzCudaWindow result);
+/* The part's place in a map of that size (an index into sizes); none stays none. */
+void upz_cuda_part_map(const UpzCudaLayout *layout, const UpzCudaPart *part, int size, UpzCudaMap *map);
+/* All chunks of a size as one map. */
+UpzCudaMap upz_cuda_all_chunks(const UpzCudaLayout *layout, int size, uint64_t arena);
 
 /* A view's map in the arena at `arena`; data 0 for none. */
 UpzCudaMap upz_cuda_map(const UpzCudaLayout *layout, const UpzCudaView *view, uint64_t arena);

@@ -29,7 +29,7 @@ static int add_tables(UpzCudaPasses *p, UpzCudaResize *pass, const UpzResizeTaps
     memcpy(tables + p->table_bytes, t->first, first);
     memcpy(tables + weight_at, t->weight, weight);
     upz_free(p->tables);
-    pass->first = p->table_bytes;
+    pass->first = p->first_at[p->n] = p->table_bytes;
     pass->weight = weight_at;
     pass->taps = t->taps;
     p->tables = tables;
@@ -94,4 +94,29 @@ void upz_cuda_passes_place(UpzCudaPasses *p, const UpzCudaImage *src, const uint
         pass->first += tables;
         pass->weight += tables;
     }
+}
+
+/* Source samples that outputs a … b - 1 are made of. */
+static void sources(const UpzCudaPasses *p, int pass, int side, int *a, int *b)
+{
+    const int32_t *first = (const int32_t *)(const void *)(p->tables + p->first_at[pass]);
+    int lo = side, hi = 0;
+    for (int i = *a; i < *b; i++) {
+        lo = UPZ_MIN(lo, first[i]);
+        hi = UPZ_MAX(hi, first[i] + p->pass[pass].taps);
+    }
+    *a = UPZ_CLAMP(lo, 0, side - 1);
+    *b = UPZ_CLAMP(hi, 1, side);
+}
+
+UpzCudaWindow upz_cuda_passes_window(const UpzCudaPasses *p, UpzCudaWindow w, UpzCudaWindow windows[2])
+{
+    for (int i = p->n - 1; i >= 0; i--) {
+        const UpzCudaResize *pass = &p->pass[i];
+        w.x0 = w.x0 / 8 * 8;
+        windows[i] = w;
+        if (pass->vertical) sources(p, i, pass->src.height, &w.y0, &w.y1);
+        else sources(p, i, pass->src.width, &w.x0, &w.x1);
+    }
+    return w;
 }

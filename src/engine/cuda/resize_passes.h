@@ -13,6 +13,7 @@
 typedef struct UpzCudaPasses {
     int n;                 /* 0: the sizes are equal */
     UpzCudaResize pass[2]; /* dst without its place; first and weight: offsets into the tables */
+    size_t first_at[2];    /* bytes into tables */
     uint8_t *tables;
     size_t table_bytes;
 } UpzCudaPasses;
@@ -25,5 +26,10 @@ size_t upz_cuda_pass_bytes(const UpzCudaPasses *passes, int pass); /* of its res
 /* Addresses: of the source, of the passes' results, of the tables on the GPU. */
 void upz_cuda_passes_place(UpzCudaPasses *passes, const UpzCudaImage *src, const uint64_t dst[2],
                            uint64_t tables);
+
+/* Windows of the passes that make this window of the last one's result; returns the window of the source
+ * that they read. */
+UpzCudaWindow upz_cuda_passes_window(const UpzCudaPasses *passes, UpzCudaWindow result,
+                                     UpzCudaWindow windows[2]);
 
 #endif

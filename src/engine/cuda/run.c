@@ -2,18 +2,13 @@
 #include "engine/cuda/run.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "base/queue.h"
 #include "engine/cuda/staging.h"
 #include "picture/format.h"
 
 #define RESERVE ((size_t)192 << 20) /* bytes of GPU memory left to others, at most */
-
-/* A driver's call in a row of calls: the first failure stays. */
-#define TRY(status, call) ((status) = (status) ? (status) : (call))
 
 /* ---- kernels ---- */
 
@@ -46,7 +41,7 @@ static int allow_shared(UpzCudaRun *run, int function, unsigned bytes, UprezErro
     return 0;
 }
 
-static int launch(const UpzCudaRun *run, int function, const UpzCudaGrid *g, const void *params)
+int upz_cuda_launch(const UpzCudaRun *run, int function, const UpzCudaGrid *g, const void *params)
 {
     const UpzCuda *cu = &run->home->cu;
     void *args[] = {(void *)(uintptr_t)params};
@@ -115,6 +110,10 @@ static int choose_kernels(UpzCudaRun *run, UprezError *err)
     if (run->store_function < 0) return run->store_function;
     run->resize_function = find_function(run, "resize_image", err);
     if (run->resize_function < 0) return run->resize_function;
+    run->compare_function = find_function(run, "compare_pictures", err);
+    if (run->compare_function < 0) return run->compare_function;
+    run->frame_function = find_function(run, "clear_frame", err);
+    if (run->frame_function < 0) return run->frame_function;
     run->hopper = run->home->capability == 90 && has_function(run, "conv_ring") &&
                   has_function(run, "conv_stream");
     for (int i = 0; i < run->net.n_layers; i++) {
@@ -159,6 +158,11 @@ int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, con
     if (r >= 0) {
         TRY(status, cu->stream_create(&run->up, UPZ_CUDA_STREAM_NON_BLOCKING));
         TRY(status, cu->stream_create(&run->down, UPZ_CUDA_STREAM_NON_BLOCKING));
+        /* comparisons are waited for: before the next layer's blocks, where the driver knows how */
+        if (!cu->stream_create_urgent ||
+            cu->stream_create_urgent(&run->side, UPZ_CUDA_STREAM_NON_BLOCKING, UPZ_CUDA_URGENT))
+            TRY(status, cu->stream_create(&run->side, UPZ_CUDA_STREAM_NON_BLOCKING));
+        TRY(status, cu->event_create(&run->seen, UPZ_CUDA_EVENT_NO_TIMING | UPZ_CUDA_EVENT_BLOCKING));
         for (int i = 0; i < UPZ_CUDA_SLOTS; i++) {
             UpzCudaSlot *s = &run->slots[i];
             const unsigned quick = UPZ_CUDA_EVENT_NO_TIMING;
@@ -176,19 +180,20 @@ int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, con
 
 /* ---- memory of one size ---- */
 
-static void finish_streams(const UpzCudaRun *run)
+void upz_cuda_finish_streams(const UpzCudaRun *run)
 {
     const UpzCuda *cu = &run->home->cu;
     if (run->up) cu->stream_finish(run->up);
     cu->stream_finish(run->home->stream);
     if (run->down) cu->stream_finish(run->down);
+    if (run->side) cu->stream_finish(run->side);
 }
 
 /* The context is current. */
 static void unplan(UpzCudaRun *run)
 {
     const UpzCuda *cu = &run->home->cu;
-    if (run->arena || run->pinned) finish_streams(run);
+    if (run->arena || run->pinned) upz_cuda_finish_streams(run);
     if (run->arena) cu->release(run->arena);
     if (run->pinned) cu->host_release(run->pinned);
     run->arena = 0;
@@ -211,6 +216,8 @@ void upz_cuda_run_close(UpzCudaRun *run)
         }
         if (run->up) cu->stream_destroy(run->up);
         if (run->down) cu->stream_destroy(run->down);
+        if (run->side) cu->stream_destroy(run->side);
+        if (run->seen) cu->event_destroy(run->seen);
         if (run->constants) cu->release(run->constants);
         if (run->module) cu->module_unload(run->module);
         upz_cuda_leave(run->home);
@@ -237,9 +244,9 @@ static int usable_memory(const UpzCudaRun *run, size_t mem_limit, size_t *bytes,
     const int status = run->home->cu.memory_info(&free_bytes, &total);
     if (status) return upz_cuda_fail(&run->home->cu, status, "ask for the GPU's free memory", err);
     free_bytes -= UPZ_MIN(free_bytes, UPZ_MIN(RESERVE, total / 32));
-    if (run->shape.dst_memory == UPREZ_MEM_CUDA) { /* results lie there too */
+    if (run->shape.dst_memory == UPREZ_MEM_CUDA) { /* results lie there too: in flight, the caller's, and the one before */
         const size_t result = upz_staging_bytes(&run->shape.dst, run->dst_w, run->dst_h);
-        free_bytes -= UPZ_MIN(free_bytes, (UPZ_CUDA_SLOTS + 1) * result);
+        free_bytes -= UPZ_MIN(free_bytes, (UPZ_CUDA_SLOTS + 2) * result);
     }
     if (mem_limit)
         free_bytes = UPZ_MIN(free_bytes, mem_limit - UPZ_MIN(mem_limit, run->constant_bytes));
@@ -282,11 +289,13 @@ static int get_memory(UpzCudaRun *run, size_t mem_limit, UprezError *err)
     const size_t each = UPZ_ROUND_UP(run->need.in, (size_t)4096) +
                         UPZ_ROUND_UP(run->need.out, (size_t)4096) + 4096;
     void *pinned = NULL;
-    int status = cu->host_alloc(&pinned, each * UPZ_CUDA_SLOTS, 0);
+    const size_t cells = run->need.cells * sizeof(*run->cells);
+    int status = cu->host_alloc(&pinned, each * UPZ_CUDA_SLOTS + cells, 0);
     if (status == UPZ_CUDA_OUT_OF_MEMORY)
-        return upz_fail_memory(err, each * UPZ_CUDA_SLOTS, "pictures on their way to the GPU");
+        return upz_fail_memory(err, each * UPZ_CUDA_SLOTS + cells, "pictures on their way to the GPU");
     if (status) return upz_cuda_fail(cu, status, "get memory for copies", err);
     run->pinned = pinned;
+    run->cells = (uint32_t *)(void *)(run->pinned + each * UPZ_CUDA_SLOTS);
     for (int i = 0; i < UPZ_CUDA_SLOTS; i++) {
         UpzCudaSlot *s = &run->slots[i];
         s->nan = (uint32_t *)(void *)(run->pinned + each * (size_t)i);
@@ -299,10 +308,16 @@ static int get_memory(UpzCudaRun *run, size_t mem_limit, UprezError *err)
 
 /* ---- launches of one size ---- */
 
-static UpzCudaImage at_arena(const UpzCudaRun *run, UpzCudaImage image)
+UpzCudaImage upz_cuda_at(const UpzCudaRun *run, UpzCudaImage image)
 {
     image.data += run->arena;
     return image;
+}
+
+UpzCudaGrid upz_cuda_conv_grid(const UpzCudaRun *run, const UpzCudaStep *s, UpzCudaConv *c)
+{
+    return s->hopper ? upz_conv_hopper_grid(c, run->home->multiprocessors)
+                     : upz_conv_mma_grid(c, run->home->multiprocessors, run->home->capability);
 }
 
 static int place_steps(UpzCudaRun *run, UprezError *err)
@@ -316,10 +331,8 @@ static int place_steps(UpzCudaRun *run, UprezError *err)
         c->src = upz_cuda_map(&run->layout, &l->src, run->arena);
         for (int k = 0; k < 2; k++) c->add[k] = upz_cuda_map(&run->layout, &l->add[k], run->arena);
         c->base = upz_cuda_map(&run->layout, &l->base, run->arena);
-        c->image = l->dst.map < 0 ? at_arena(run, run->layout.tile) : (UpzCudaImage){0};
-        s->grid = s->hopper ? upz_conv_hopper_grid(c, run->home->multiprocessors)
-                            : upz_conv_mma_grid(c, run->home->multiprocessors,
-                                                run->home->capability);
+        c->image = l->dst.map < 0 ? upz_cuda_at(run, run->layout.tile) : (UpzCudaImage){0};
+        s->grid = upz_cuda_conv_grid(run, s, c);
         int r = allow_shared(run, s->function, s->grid.shared, err);
         if (r < 0) return r;
     }
@@ -329,7 +342,7 @@ static int place_steps(UpzCudaRun *run, UprezError *err)
 /* The network's result, as much of it as is picture. */
 static UpzCudaImage result_image(const UpzCudaRun *run)
 {
-    UpzCudaImage m = at_arena(run, run->layout.image);
+    UpzCudaImage m = upz_cuda_at(run, run->layout.image);
     m.width = (int)((int64_t)run->shape.width * run->need.scale_num / run->need.scale_den);
     m.height = (int)((int64_t)run->shape.height * run->need.scale_num / run->need.scale_den);
     return m;
@@ -388,6 +401,10 @@ static int convert_steps(UpzCudaRun *run, UprezError *err)
                               .pad_mode = (int)run->net.graph->pad_mode};
     run->store = (UpzCudaStore){.convert = convert(&store), .src = result_image(run)};
     if (run->passes.n) run->store.src = run->passes.pass[run->passes.n - 1].dst;
+    run->load_spread[0] = upz_load_spread(&load.x);
+    run->load_spread[1] = upz_load_spread(&load.y);
+    run->store_spread[0] = upz_store_spread(&store.x);
+    run->store_spread[1] = upz_store_spread(&store.y);
     return 0;
 }
 
@@ -425,6 +442,9 @@ int upz_cuda_run_plan(UpzCudaRun *run, const UpzShape *shape, size_t mem_limit, 
                               .tables = run->passes.table_bytes};
     if (shape->src_memory == UPREZ_MEM_HOST)
         run->need.in = upz_staging_bytes(&shape->src, shape->width, shape->height);
+    else
+        run->need.cells = (size_t)upz_grid_up(shape->width, UPZ_COMPARE_CELL) *
+                          (size_t)upz_grid_up(shape->height, UPZ_COMPARE_CELL);
     if (shape->dst_memory == UPREZ_MEM_HOST)
         run->need.out = upz_staging_bytes(&shape->dst, run->dst_w, run->dst_h);
     r = upz_cuda_enter(run->home, err);
@@ -441,237 +461,4 @@ int upz_cuda_run_plan(UpzCudaRun *run, const UpzShape *shape, size_t mem_limit, 
 size_t upz_cuda_run_bytes(const UpzCudaRun *run)
 {
     return run->constant_bytes + (run->arena ? run->layout.bytes : 0);
-}
-
-/* ---- one picture ---- */
-
-static UpzCudaPicture describe_picture(const UprezPicture *p)
-{
-    const UprezFormat *f = &p->format;
-    UpzCudaPicture d = {.depth = f->depth, .shift = f->shift, .sub_x = f->sub_x, .sub_y = f->sub_y,
-                        .width = p->width, .height = p->height, .n_comp = f->n_comp};
-    for (int c = 0; c < f->n_comp; c++) {
-        const UprezComponent *k = &f->comp[c];
-        d.comp[c] = (UpzCudaComponent){.data = (uint64_t)(uintptr_t)p->plane[k->plane] + k->offset,
-                                       .stride = p->stride[k->plane], .step = k->step};
-    }
-    return d;
-}
-
-/* The picture as it lies in the slot's memory on the GPU. */
-static UprezPicture staged(const UprezPicture *p, uint64_t at)
-{
-    UprezPicture s = *p;
-    upz_staging_planes(&s, (void *)(uintptr_t)at);
-    return s;
-}
-
-static int load_tile(UpzCudaRun *run, const UpzCudaPicture *src, int tx, int ty)
-{
-    int status = 0;
-    for (int i = 0; i < run->net.n_layers && !status; i++) {
-        const UpzCudaLayer *l = &run->net.layers[i];
-        if (!l->load) continue;
-        UpzCudaLoad p = run->load;
-        p.src = *src;
-        p.dst = run->steps[i].conv.dst;
-        p.unshuffle = l->factor;
-        p.x0 = upz_cuda_tile_at(&run->layout.x, tx);
-        p.y0 = upz_cuda_tile_at(&run->layout.y, ty);
-        const UpzCudaGrid g = upz_load_grid(&p);
-        status = launch(run, run->load_function, &g, &p);
-    }
-    return status;
-}
-
-/* The part of a tile that is its own goes into the whole result. */
-static int copy_tile(const UpzCudaRun *run, int tx, int ty)
-{
-    const UpzCudaLayout *l = &run->layout;
-    const UpzCudaImage from = at_arena(run, l->tile), to = at_arena(run, l->image);
-    const int64_t num = run->need.scale_num, den = run->need.scale_den;
-    const int64_t x0 = (int64_t)tx * l->x.step * num / den, y0 = (int64_t)ty * l->y.step * num / den;
-    const int64_t x1 = UPZ_MIN(x0 + l->x.step * num / den, to.width);
-    const int64_t y1 = UPZ_MIN(y0 + l->y.step * num / den, to.height);
-    const int64_t at_x = upz_cuda_tile_at(&l->x, tx) * num / den;
-    const int64_t at_y = upz_cuda_tile_at(&l->y, ty) * num / den;
-    int status = 0;
-    for (int c = 0; c < to.planes && !status; c++) {
-        UpzCudaCopy copy = {.src_memory = UPZ_CUDA_DEVICE, .dst_memory = UPZ_CUDA_DEVICE,
-                            .src_device = from.data + from.plane * (uint64_t)c,
-                            .src_x = (size_t)(x0 - at_x) * 2, .src_y = (size_t)(y0 - at_y),
-                            .src_pitch = from.row,
-                            .dst_device = to.data + to.plane * (uint64_t)c,
-                            .dst_x = (size_t)x0 * 2, .dst_y = (size_t)y0, .dst_pitch = to.row,
-                            .width_bytes = (size_t)(x1 - x0) * 2, .height = (size_t)(y1 - y0)};
-        status = run->home->cu.copy_rows(&copy, run->home->stream);
-    }
-    return status;
-}
-
-static int run_layers(const UpzCudaRun *run)
-{
-    int status = 0;
-    for (int i = 0; i < run->net.n_layers && !status; i++)
-        if (!run->net.layers[i].load)
-            status = launch(run, run->steps[i].function, &run->steps[i].grid, &run->steps[i].conv);
-    return status;
-}
-
-/* Kernels wait for the source; its owner then waits for the last load only. */
-static int take_source(UpzCudaRun *run, UpzCudaSlot *s, int slot, UpzCudaPicture *src)
-{
-    const UpzCuda *cu = &run->home->cu;
-    const UprezPicture *p = s->task->src;
-    int status = 0;
-    if (p->memory == UPREZ_MEM_CUDA) {
-        *src = describe_picture(p);
-        TRY(status, cu->event_record(s->ready, p->stream));
-    } else {
-        const uint64_t at = run->arena + run->layout.in[slot];
-        const UprezPicture there = staged(p, at);
-        *src = describe_picture(&there);
-        upz_staging_pack(run->ctx, s->host_in, p);
-        TRY(status, cu->upload(at, s->host_in, run->need.in, run->up));
-        TRY(status, cu->event_record(s->ready, run->up));
-    }
-    TRY(status, cu->stream_wait(run->home->stream, s->ready, 0));
-    return status;
-}
-
-static int give_result(UpzCudaRun *run, UpzCudaSlot *s, int slot)
-{
-    const UpzCuda *cu = &run->home->cu;
-    const UprezPicture *p = s->task->dst;
-    const bool device = p->memory == UPREZ_MEM_CUDA;
-    const uint64_t at = run->arena + run->layout.out[slot];
-    const uint64_t nan = run->arena + run->layout.nan + (uint64_t)slot * sizeof(uint32_t);
-    const UprezPicture there = device ? *p : staged(p, at);
-    int status = 0;
-    if (device) {
-        TRY(status, cu->event_record(s->wanted, p->stream));
-        TRY(status, cu->stream_wait(run->home->stream, s->wanted, 0));
-    }
-    UpzCudaStore store = run->store;
-    store.dst = describe_picture(&there);
-    store.nan = nan;
-    const UpzCudaGrid g = upz_store_grid(&store);
-    TRY(status, launch(run, run->store_function, &g, &store));
-    TRY(status, cu->event_record(s->stored, run->home->stream));
-    if (device) TRY(status, cu->stream_wait(p->stream, s->stored, 0));
-    TRY(status, cu->stream_wait(run->down, s->stored, 0));
-    if (!device) TRY(status, cu->download(s->host_out, at, run->need.out, run->down));
-    TRY(status, cu->download(s->nan, nan, sizeof(uint32_t), run->down));
-    TRY(status, cu->event_record(s->done, run->down));
-    return status;
-}
-
-static int enqueue(UpzCudaRun *run, UpzCudaSlot *s, int slot)
-{
-    const UpzCuda *cu = &run->home->cu;
-    const UpzCudaLayout *l = &run->layout;
-    UpzCudaPicture src;
-    int status = take_source(run, s, slot, &src);
-    TRY(status, cu->clear(run->arena + l->nan + (uint64_t)slot * sizeof(uint32_t), 0,
-                          sizeof(uint32_t), run->home->stream));
-    for (int ty = 0; ty < l->y.n; ty++)
-        for (int tx = 0; tx < l->x.n; tx++) {
-            TRY(status, load_tile(run, &src, tx, ty));
-            if (tx == l->x.n - 1 && ty == l->y.n - 1 && s->task->src->memory == UPREZ_MEM_CUDA) {
-                TRY(status, cu->event_record(s->loaded, run->home->stream));
-                TRY(status, cu->stream_wait(s->task->src->stream, s->loaded, 0));
-            }
-            TRY(status, run_layers(run));
-            if (l->x.n * l->y.n > 1) TRY(status, copy_tile(run, tx, ty));
-        }
-    for (int i = 0; i < run->passes.n; i++) {
-        const UpzCudaGrid g = upz_resize_grid(&run->passes.pass[i]);
-        TRY(status, launch(run, run->resize_function, &g, &run->passes.pass[i]));
-    }
-    TRY(status, give_result(run, s, slot));
-    return status;
-}
-
-/* A picture in the GPU's memory that kernels can read and write. */
-static int check_picture(const UpzCudaRun *run, const UprezPicture *p, UprezError *err)
-{
-    if (p->memory != UPREZ_MEM_CUDA) return 0;
-    const unsigned bytes = p->format.depth == 32 ? 4 : p->format.depth > 8 ? 2 : 1;
-    if (p->device != run->home->index)
-        return upz_fail(err, UPREZ_ERR_USAGE, "the picture is in the memory of GPU %d, and GPU %d "
-                        "computes", p->device, run->home->index);
-    for (int i = 0; i < p->format.n_plane; i++)
-        if (!p->plane[i] || (uintptr_t)p->plane[i] % bytes || p->stride[i] % (int)bytes)
-            return upz_fail(err, UPREZ_ERR_USAGE, "plane %d of the CUDA picture does not begin at a "
-                            "whole sample in every row", i);
-    return 0;
-}
-
-int upz_cuda_run_submit(UpzCudaRun *run, UpzTask *task)
-{
-    const int slot = (int)(run->submitted % UPZ_CUDA_SLOTS);
-    UpzCudaSlot *s = &run->slots[slot];
-    if (!run->arena)
-        return upz_fail(&task->err, UPREZ_ERR_BUG, "engine cuda was given a picture before a plan");
-    if (s->task) return UPREZ_AGAIN;
-    const UprezPicture *src = task->src, *dst = task->dst;
-    if (src->width != run->shape.width || src->height != run->shape.height ||
-        dst->width != run->dst_w || dst->height != run->dst_h ||
-        src->memory != run->shape.src_memory || dst->memory != run->shape.dst_memory)
-        return upz_fail(&task->err, UPREZ_ERR_BUG, "engine cuda is planned for %dx%d to %dx%d and "
-                        "was given %dx%d to %dx%d, or pictures in other memory",
-                        run->shape.width, run->shape.height, run->dst_w, run->dst_h, src->width,
-                        src->height, dst->width, dst->height);
-    int r = check_picture(run, src, &task->err);
-    if (r >= 0) r = check_picture(run, dst, &task->err);
-    if (r >= 0) r = upz_cuda_enter(run->home, &task->err);
-    if (r < 0) return r;
-    s->task = task;
-    const int status = enqueue(run, s, slot);
-    if (status) {
-        finish_streams(run); /* of what was enqueued, nothing may be left in the slot */
-        s->task = NULL;
-        r = upz_cuda_fail(&run->home->cu, status, "enqueue the network", &task->err);
-    } else {
-        run->submitted++;
-        task->priv = s;
-    }
-    upz_cuda_leave(run->home);
-    return r;
-}
-
-/* 0, a failed call's number, or NOT_READY. */
-static int wait_event(const UpzCuda *cu, void *event, int64_t timeout_ns)
-{
-    if (timeout_ns < 0) return cu->event_finish(event);
-    const int64_t end = upz_now_ns() + UPZ_MIN(timeout_ns, INT64_MAX / 4);
-    const struct timespec nap = {.tv_nsec = 50000};
-    for (;;) {
-        const int status = cu->event_query(event);
-        if (status != UPZ_CUDA_NOT_READY || upz_now_ns() >= end) return status;
-        nanosleep(&nap, NULL);
-    }
-}
-
-int upz_cuda_run_wait(UpzCudaRun *run, UpzTask *task, int64_t timeout_ns)
-{
-    UpzCudaSlot *s = task->priv;
-    task->result = 0;
-    int r = upz_cuda_enter(run->home, &task->err);
-    if (r >= 0) {
-        const int status = wait_event(&run->home->cu, s->done, timeout_ns);
-        if (status && status != UPZ_CUDA_NOT_READY)
-            r = upz_cuda_fail(&run->home->cu, status, "finish the picture", &task->err);
-        upz_cuda_leave(run->home);
-        if (status == UPZ_CUDA_NOT_READY) return UPREZ_AGAIN;
-    }
-    if (r >= 0 && task->dst->memory == UPREZ_MEM_HOST)
-        upz_staging_unpack(run->ctx, task->dst, s->host_out);
-    if (r >= 0 && *s->nan)
-        r = upz_fail(&task->err, UPREZ_ERR_VERIFY, "the network gave values that are not numbers; the "
-                     "model file is damaged, not meant for such pictures, or leaves what half "
-                     "precision holds: try --engine cpu");
-    task->result = r < 0 ? r : 0;
-    s->task = NULL;
-    return 0;
 }

@@ -45,13 +45,14 @@ typedef struct UpzCudaRun {
     UpzCudaNet net;
     void *module;
     UpzCudaFunction functions[UPZ_CUDA_FUNCTIONS];
-    int n_functions, load_function, store_function, resize_function;
+    int n_functions, load_function, store_function, resize_function, compare_function, frame_function;
     bool hopper;
     int target;                   /* 86: convolutions are code for sm_86 */
     uint64_t constants;
     size_t constant_bytes;
     UpzCudaStep *steps;           /* one a layer; loads have none of it but their place */
-    void *up, *down;              /* streams */
+    void *up, *down, *side;       /* streams; side: comparisons */
+    void *seen;                   /* event */
     int out_w, out_h;             /* px of results that are asked for; 0: the network's */
     UpzResizeKernel filter;       /* that makes them */
 
@@ -65,6 +66,8 @@ typedef struct UpzCudaRun {
     UpzCudaPasses passes;
     UpzCudaLoad load;             /* but for the picture's addresses and the layer's map */
     UpzCudaStore store;
+    int load_spread[2], store_spread[2]; /* px: of chroma, source and result */
+    uint32_t *cells;              /* pinned: a comparison */
     UpzCudaSlot slots[UPZ_CUDA_SLOTS];
     int64_t submitted;
 } UpzCudaRun;
@@ -82,5 +85,22 @@ size_t upz_cuda_run_bytes(const UpzCudaRun *run);
 /* Enqueues; AGAIN when all slots are busy. After wait returned 0 the task's result is there. */
 int upz_cuda_run_submit(UpzCudaRun *run, UpzTask *task);
 int upz_cuda_run_wait(UpzCudaRun *run, UpzTask *task, int64_t timeout_ns);
+
+/* As UpzEngineOps.compare and copy. */
+int upz_cuda_run_compare(UpzCudaRun *run, const UprezPicture *a, const UprezPicture *b, int cell,
+                         uint8_t *changed, UprezError *err);
+int upz_cuda_run_copy(UpzCudaRun *run, const UprezPicture *from, UprezPicture *to,
+                      const UprezRect *rects, int n, UprezError *err);
+
+/* ---- between run.c and enqueue.c; the context is current ---- */
+
+/* A driver's call in a row of calls: the first failure stays. */
+#define TRY(status, call) ((status) = (status) ? (status) : (call))
+
+int upz_cuda_launch(const UpzCudaRun *run, int function, const UpzCudaGrid *grid, const void *params);
+/* Fills tiles_x and tiles_y. */
+UpzCudaGrid upz_cuda_conv_grid(const UpzCudaRun *run, const UpzCudaStep *step, UpzCudaConv *conv);
+UpzCudaImage upz_cuda_at(const UpzCudaRun *run, UpzCudaImage image); /* an offset becomes an address */
+void upz_cuda_finish_streams(const UpzCudaRun *run);
 
 #endif

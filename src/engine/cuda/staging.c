@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "picture/convert.h"
+#include "picture/difference.h"
 #include "picture/format.h"
 
 enum { PITCH = 64, BAND = 128 /* rows a piece of work */ };
@@ -47,10 +48,13 @@ static bool is_full(const UprezFormat *f, int plane)
 typedef struct Move {
     const UprezPicture *src;
     UprezPicture *dst;
+    const UprezRect *rects;
+    int n;
     bool samples; /* planes with gaps are written sample by sample */
 } Move;
 
-static void move_samples(const Move *m, int plane, int y)
+/* Samples that begin in bytes first … first + bytes - 1 of a row. */
+static void move_samples(const Move *m, int plane, int y, size_t first, size_t bytes_in)
 {
     const UprezFormat *f = &m->dst->format;
     const size_t bytes = f->depth == 32 ? 4 : f->depth > 8 ? 2 : 1;
@@ -60,7 +64,20 @@ static void move_samples(const Move *m, int plane, int y)
         const int n = upz_component_width(f, c, m->dst->width);
         uint8_t *d = (uint8_t *)m->dst->plane[plane] + m->dst->stride[plane] * y + k->offset;
         const uint8_t *s = (const uint8_t *)m->src->plane[plane] + m->src->stride[plane] * y + k->offset;
-        for (int x = 0; x < n; x++, d += k->step, s += k->step) memcpy(d, s, bytes);
+        const int x0 = (int)(first / k->step), x1 = UPZ_MIN((int)((first + bytes_in) / k->step), n);
+        for (int x = x0; x < x1; x++) memcpy(d + x * k->step, s + x * k->step, bytes);
+    }
+}
+
+static void move_piece(const Move *m, int plane, bool samples, const UpzPiece *p, int y0, int y1)
+{
+    for (int y = UPZ_MAX(p->row, y0); y < UPZ_MIN(p->row + p->rows, y1); y++) {
+        const ptrdiff_t at = (ptrdiff_t)p->byte;
+        if (samples)
+            move_samples(m, plane, y, p->byte, p->bytes);
+        else
+            memcpy((uint8_t *)m->dst->plane[plane] + m->dst->stride[plane] * y + at,
+                   (const uint8_t *)m->src->plane[plane] + m->src->stride[plane] * y + at, p->bytes);
     }
 }
 
@@ -70,15 +87,10 @@ static void move_band(void *arg, int band, int worker)
     const UprezFormat *f = &m->dst->format;
     (void)worker;
     for (int i = 0; i < f->n_plane; i++) {
-        const int rows = upz_plane_height(f, i, m->dst->height);
-        const size_t bytes = upz_plane_row_bytes(f, i, m->dst->width);
         const bool samples = m->samples && !is_full(f, i);
-        for (int y = band * BAND; y < UPZ_MIN((band + 1) * BAND, rows); y++) {
-            if (samples)
-                move_samples(m, i, y);
-            else
-                memcpy((uint8_t *)m->dst->plane[i] + m->dst->stride[i] * y,
-                       (const uint8_t *)m->src->plane[i] + m->src->stride[i] * y, bytes);
+        for (int k = 0; k < m->n; k++) {
+            const UpzPiece piece = upz_picture_piece(m->dst, i, &m->rects[k]);
+            move_piece(m, i, samples, &piece, band * BAND, (band + 1) * BAND);
         }
     }
 }
@@ -92,13 +104,16 @@ void upz_staging_pack(UprezContext *ctx, uint8_t *block, const UprezPicture *src
 {
     UprezPicture dst = *src;
     upz_staging_planes(&dst, block);
-    move(ctx, &(Move){src, &dst, false});
+    const UprezRect all = {0, 0, src->width, src->height};
+    move(ctx, &(Move){src, &dst, &all, 1, false});
 }
 
-void upz_staging_unpack(UprezContext *ctx, UprezPicture *dst, uint8_t *block)
+void upz_staging_unpack(UprezContext *ctx, UprezPicture *dst, uint8_t *block, const UprezRect *rects,
+                        int n)
 {
+    const UprezRect all = {0, 0, dst->width, dst->height};
     UprezPicture src = *dst;
     upz_staging_planes(&src, block);
-    move(ctx, &(Move){&src, dst, true});
+    move(ctx, &(Move){&src, dst, n ? rects : &all, n ? n : 1, true});
     upz_picture_fill_pair(dst, 0, dst->height);
 }

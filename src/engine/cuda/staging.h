@@ -12,7 +12,9 @@ size_t upz_staging_bytes(const UprezFormat *format, int width, int height);
 /* Sets planes and strides to those of a block at `at`. */
 void upz_staging_planes(UprezPicture *picture, void *at);
 void upz_staging_pack(UprezContext *ctx, uint8_t *block, const UprezPicture *src);
-/* Only the samples of the format's components are written: what shares their planes stays. */
-void upz_staging_unpack(UprezContext *ctx, UprezPicture *dst, uint8_t *block);
+/* Only the samples of the format's components are written: what shares their planes stays. rects: only
+ * these parts (upz_picture_piece); n 0: all. */
+void upz_staging_unpack(UprezContext *ctx, UprezPicture *dst, uint8_t *block, const UprezRect *rects,
+                        int n);
 
 #endif

@@ -151,7 +151,7 @@ void fake_run_event(Event *e, uint64_t version)
 {
     for (Stream *s = e->context->streams; s && e->done < version; s = s->next)
         for (Op *op = s->first; op; op = op->next)
-            if (op->work == RECORD && op->event == e && op->version >= version) {
+            if (op->work == RECORD && op->event == e && op->version == version) {
                 run_before(s, op->order + 1);
                 break;
             }

@@ -3,6 +3,7 @@
 
 #include "conv_mma.cu"
 #include "load.cu"
+#include "parts.cu"
 #include "resize.cu"
 #include "store.cu"
 #ifdef UPZ_WGMMA

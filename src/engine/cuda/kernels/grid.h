@@ -15,6 +15,12 @@ UPZ_GRID int upz_grid_up(int n, int unit) { return (n + unit - 1) / unit; }
 
 UPZ_GRID int upz_grid_clamp(int v, int hi) { return v < 0 ? 0 : v > hi ? hi : v; }
 
+UPZ_GRID UpzCudaWindow upz_grid_window(const UpzCudaWindow *w, int width, int height)
+{
+    UpzCudaWindow all = {0, 0, width, height};
+    return w->x1 ? *w : all;
+}
+
 #ifndef __CUDACC__
 typedef struct UpzCudaGrid {
     unsigned x, y;     /* blocks */
@@ -118,8 +124,9 @@ UPZ_GRID int upz_store_unit_h(const UpzCudaStore *p)
 static inline UpzCudaGrid upz_store_grid(const UpzCudaStore *p)
 {
     UpzCudaGrid g = {1, 1, UPZ_STORE_THREADS, 0};
-    g.x = (unsigned)(upz_grid_up(p->dst.width, 32 * upz_store_unit_w(p)) *
-                     upz_grid_up(p->dst.height, UPZ_STORE_THREADS / 32 * upz_store_unit_h(p)));
+    const UpzCudaWindow w = upz_grid_window(&p->window, p->dst.width, p->dst.height);
+    g.x = (unsigned)(upz_grid_up(w.x1 - w.x0, 32 * upz_store_unit_w(p)) *
+                     upz_grid_up(w.y1 - w.y0, UPZ_STORE_THREADS / 32 * upz_store_unit_h(p)));
     return g;
 }
 #endif
@@ -132,8 +139,39 @@ static inline UpzCudaGrid upz_store_grid(const UpzCudaStore *p)
 static inline UpzCudaGrid upz_resize_grid(const UpzCudaResize *p)
 {
     UpzCudaGrid g = {1, 1, UPZ_RESIZE_THREADS, 0};
-    g.x = (unsigned)(upz_grid_up(p->dst.width, 8 * UPZ_RESIZE_THREADS) * p->dst.height *
-                     p->dst.planes);
+    const UpzCudaWindow w = upz_grid_window(&p->window, p->dst.width, p->dst.height);
+    g.x = (unsigned)(upz_grid_up(w.x1 - w.x0, 8 * UPZ_RESIZE_THREADS) * (w.y1 - w.y0) * p->dst.planes);
+    return g;
+}
+#endif
+
+/* ---- clear_frame: a thread a pixel of the frame in a chunk ---- */
+
+#define UPZ_FRAME_THREADS 128
+
+UPZ_GRID int upz_frame_pixels(const UpzCudaMap *m) { return 2 * (m->width + 2) + 2 * m->height; }
+
+#ifndef __CUDACC__
+static inline UpzCudaGrid upz_frame_grid(const UpzCudaMap *m)
+{
+    UpzCudaGrid g = {1, 1, UPZ_FRAME_THREADS, 0};
+    g.x = (unsigned)upz_grid_up(upz_frame_pixels(m) * m->chunks, UPZ_FRAME_THREADS);
+    return g;
+}
+#endif
+
+/* ---- compare_pictures: a thread a row of a cell in a plane ---- */
+
+#define UPZ_COMPARE_THREADS 128
+#define UPZ_COMPARE_CELL 16 /* px, both ways */
+
+#ifndef __CUDACC__
+static inline UpzCudaGrid upz_compare_grid(const UpzCudaCompare *p)
+{
+    UpzCudaGrid g = {1, 1, UPZ_COMPARE_THREADS, 0};
+    int64_t rows = 0;
+    for (int i = 0; i < p->planes; i++) rows += p->rows[i];
+    g.x = (unsigned)((rows * p->across + UPZ_COMPARE_THREADS - 1) / UPZ_COMPARE_THREADS);
     return g;
 }
 #endif

@@ -19,6 +19,8 @@
 
 #define UPZ_MAP_LEFT 8     /* px: rows start at a multiple of 128 bytes */
 #define UPZ_MAP_TOP 1      /* rows */
+#define UPZ_MAP_SLACK 8    /* rows and tiles of a row behind all maps of a size that may be read: parts of a
+                              map, whose zero frame lies inside it, are read like maps of their own size */
 #define UPZ_TILE_W 128     /* px: maps are readable up to the next multiple of it, plus 8 px */
 #define UPZ_TILE_H 8       /* rows: likewise, plus 1 row */
 
@@ -72,6 +74,11 @@ typedef struct UpzCudaConv {
 
 /* ---- pictures ---- */
 
+/* A part of what a kernel makes: columns x0 … x1 - 1, rows y0 … y1 - 1; x1 0: all of it. */
+typedef struct UpzCudaWindow {
+    int32_t x0, y0, x1, y1;
+} UpzCudaWindow;
+
 /* One component of a picture's sample (x, y): at data + y * stride + x * step bytes. */
 typedef struct UpzCudaComponent {
     uint64_t data;
@@ -116,6 +123,7 @@ typedef struct UpzCudaStore {
     UpzCudaConvert convert;
     UpzCudaPicture dst;
     uint64_t nan;
+    UpzCudaWindow window; /* of dst; begins at a multiple of 8 x 2 px, ends at one or at the edge */
 } UpzCudaStore;
 
 /* Planar halves resampled: one axis at a time, taps from picture/resize's tables. Output sample i
@@ -126,6 +134,18 @@ typedef struct UpzCudaResize {
     uint64_t first, weight; /* int32_t and float arrays */
     int32_t taps, vertical;
     int32_t clip, pad;
+    UpzCudaWindow window; /* of dst; begins at a multiple of 8 px of a row */
 } UpzCudaResize;
+
+/* Which cells of two pictures of one layout differ: the 32-bit word of a cell is raised to 1. A cell is
+ * cell_bytes x cell_rows of each plane, `across` of them side by side. Addresses, strides and cell_bytes are
+ * multiples of `unit` (16, 4 or 1). */
+typedef struct UpzCudaCompare {
+    uint64_t a[4], b[4];
+    int64_t stride_a[4], stride_b[4];
+    int32_t bytes[4], rows[4], cell_bytes[4], cell_rows[4], unit[4];
+    int32_t planes, across;
+    uint64_t changed;
+} UpzCudaCompare;
 
 #endif

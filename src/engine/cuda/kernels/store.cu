@@ -242,11 +242,11 @@ UPZ_DEV void store_pairs(const UpzCudaStore *p, int x, int y, int v[2][4])
     }
 }
 
-/* All lanes together, also those right of the picture. */
-UPZ_DEV bool store_wide(const UpzCudaStore *p, int x, int y)
+/* All lanes together, also those from x1 on, which store nothing. */
+UPZ_DEV bool store_wide(const UpzCudaStore *p, int x, int y, int x1)
 {
     const UpzCudaConvert *c = &p->convert;
-    int width = p->dst.width, height = p->dst.height, shift = p->dst.shift;
+    int height = p->dst.height, shift = p->dst.shift;
     bool bad = false;
     float sum[3][10];
     UPZ_UNROLL
@@ -269,7 +269,7 @@ UPZ_DEV bool store_wide(const UpzCudaStore *p, int x, int y)
                 sum[i][k] = sum[i][k] + v[i][k] * weight;
             }
         }
-        if (!luma || x >= width) continue;
+        if (!luma || x >= x1) continue;
         int code[8];
         UPZ_UNROLL
         for (int k = 0; k < 8; k++)
@@ -278,7 +278,7 @@ UPZ_DEV bool store_wide(const UpzCudaStore *p, int x, int y)
                             c->hi[0], shift);
         store_luma(p, x, y - 1 + r, code);
     }
-    if (x >= width) return false;
+    if (x >= x1) return false;
     int code[2][4];
     UPZ_UNROLL
     for (int i = 0; i < 2; i++) {
@@ -302,18 +302,19 @@ UPZ_DEV bool store_wide(const UpzCudaStore *p, int x, int y)
 UPZ_KERNEL(store_picture, UpzCudaStore, UPZ_STORE_THREADS, 4)
 {
     int unit_w = upz_store_unit_w(&p), unit_h = upz_store_unit_h(&p), block = (int)dev_block();
-    int across = upz_grid_up(p.dst.width, 32 * unit_w), line = block / across;
+    UpzCudaWindow w = upz_grid_window(&p.window, p.dst.width, p.dst.height);
+    int across = upz_grid_up(w.x1 - w.x0, 32 * unit_w), line = block / across;
     int lane = (int)dev_thread() % 32, warp = (int)dev_thread() / 32;
-    int x = ((block - line * across) * 32 + lane) * unit_w;
-    int y = (line * (UPZ_STORE_THREADS / 32) + warp) * unit_h;
+    int x = w.x0 + ((block - line * across) * 32 + lane) * unit_w;
+    int y = w.y0 + (line * (UPZ_STORE_THREADS / 32) + warp) * unit_h;
     bool bad = false;
 #ifdef UPZ_WGMMA
     dev_grid_wait();
 #endif
-    if (y >= p.dst.height) return; /* all of the warp */
+    if (y >= w.y1) return; /* all of the warp */
     if (upz_store_fast(&p))
-        bad = store_wide(&p, x, y);
-    else if (x < p.dst.width)
+        bad = store_wide(&p, x, y, w.x1);
+    else if (x < w.x1)
         bad = store_unit(&p, x, y);
     if (bad) dev_max4(p.nan, 1);
 }
