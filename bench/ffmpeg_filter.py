@@ -11,7 +11,7 @@ file of their own. --only: rows whose name holds TEXT, and engine=cpu.
 
 Milliseconds a frame: the time of N + 2 frames less that of 2, over N, so that loading does not count. Every
 round runs every row once, in turn. Medians over the rounds, of the clock and of the processor's seconds; PSNR of 2 frames against engine=cpu at fp32.
-Precision is left to each engine, as dnn_processing leaves it: OpenVINO by itself computes in bf16 where the
+Reuse of what frames have in common is off. Precision is left to each engine, as dnn_processing leaves it: OpenVINO by itself computes in bf16 where the
 processor has instructions for it, in both filters; a row has it at fp32. dnn_processing's OpenVINO is told
 layout=nchw: without it the picture is not the network's.
 
@@ -69,7 +69,7 @@ def shares():
     print(f"{os.path.basename(a.clip)} {size}, {os.path.basename(a.checkpoint)}, {a.rounds} rounds of {a.frames} frames; "
           f"ms a frame by the clock / of the processor; decoding {decode[0]:.1f} / {decode[1]:.1f}")
     for engine in ("cpu", "libtorch", "openvino", "onnxruntime"):
-        f = f"format=yuv420p,uprez=model={a.checkpoint}:engine={engine}"
+        f = f"format=yuv420p,uprez=model={a.checkpoint}:reuse=0:engine={engine}"
         bench = (a.uprez, "bench", "--network", "-m", a.checkpoint, "--engine", engine, "--size", size, "--runs")
         try:
             both = [(a_frame(lambda n: run(f, n, null)), a_frame(lambda n: timed(*bench, str(n)))) for _ in range(a.rounds)]
@@ -101,13 +101,13 @@ with tempfile.TemporaryDirectory() as tmp:
     # dnn_processing wants a fixed shape here
     onnx = os.path.join(tmp, "m.onnx")
     subprocess.run([a.uprez, "model", "convert", "-q", "--size", size, "--batch", "1", a.checkpoint, onnx], check=True)
-    ours = f"format=rgb24,uprez=model={a.checkpoint}:engine="
+    ours = f"format=rgb24,uprez=model={a.checkpoint}:reuse=0:engine="
     rows = {
         "uprez engine=cpu": ours + "cpu:precision=fp32",
         "dnn_processing LibTorch": "format=rgb24,dnn_processing=dnn_backend=torch:nireq=1:model=%s" % a.torchscript,
         "uprez engine=libtorch": ours + "libtorch",
         "  at fp32 (LibTorch)": ours + "libtorch:precision=fp32",
-        "  from the TorchScript": f"format=rgb24,uprez=model={a.torchscript}:engine=libtorch",
+        "  from the TorchScript": f"format=rgb24,uprez=model={a.torchscript}:reuse=0:engine=libtorch",
         "dnn_processing OpenVINO": "format=rgb24,dnn_processing=dnn_backend=openvino:layout=nchw:model=%s" % onnx,
         "uprez engine=openvino": ours + "openvino",
         "  at fp32 (OpenVINO)": ours + "openvino:precision=fp32",

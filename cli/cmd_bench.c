@@ -179,7 +179,7 @@ static int bench_one(UprezContext *ctx, const BenchArgs *a, BenchRow *row, bool 
     UprezModelParams mp = {.size = sizeof(mp), .denoise = -1, .engine = row->engine,
                            .device = a->device, .runtime_path = a->runtime_path};
     if (r >= 0) r = uprez_model_load(&model, ctx, path, &mp, err);
-    UprezParams p = {.size = sizeof(p), .models = &model, .n_models = 1, .scale = a->scale,
+    UprezParams p = {.size = sizeof(p), .models = &model, .n_models = 1, .no_reuse = 1, .scale = a->scale,
                      .engine = row->engine, .device = a->device, .precision = a->precision,
                      .tile = a->tile, .batch = a->batch, .runtime_path = a->runtime_path};
     *absent = r == UPREZ_ERR_DEVICE; /* a file that only a runtime reads */
@@ -252,7 +252,7 @@ int upz_cmd_bench(int argc, char **argv)
          "what to compute with, may be repeated", NULL},
         {"--network", UPZ_OPT_FLAG, NULL, &a.network, 0, 0,
          "the network alone: float RGB in and out, no conversion", NULL},
-        {"--precision", UPZ_OPT_CHOICE, "auto|fp32|fp16|bf16", &a.precision, 0, 0, "arithmetic", NULL},
+        {"--precision", UPZ_OPT_CHOICE, "auto|fp32|fp16|bf16|fp8|int8", &a.precision, 0, 0, "arithmetic", NULL},
         {"--runtime-path", UPZ_OPT_STRING, "DIR", &a.runtime_path, 0, 0,
          "where to look first for runtimes' libraries", NULL},
         {"-t --tile", UPZ_OPT_INT, "N", &a.tile, 0, 65536, "side of a tile in source pixels", NULL},

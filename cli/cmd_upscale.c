@@ -66,8 +66,8 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
          "average over 8 flips and turns: 8 times slower, slightly better", NULL},
         {"-d --device", UPZ_OPT_STRING, DEVICES, &u->device, 0, 0, "where to compute; cuda:0,1 is both cards", "How"},
         {"--engine", UPZ_OPT_STRING, ENGINES, &u->engine, 0, 0, "what to compute with: see 'uprez devices'", NULL},
-        {"--precision", UPZ_OPT_CHOICE, "auto|fp32|fp16|bf16", &u->precision, 0, 0,
-         "arithmetic of the network", NULL},
+        {"--precision", UPZ_OPT_CHOICE, "auto|fp32|fp16|bf16|fp8|int8", &u->precision, 0, 0,
+         "arithmetic of the network; fp8 and int8: engine cuda, less exact", NULL},
         {"--runtime-path", UPZ_OPT_STRING, "DIR", &u->runtime_path, 0, 0,
          "where to look first for the libraries of ONNX Runtime, OpenVINO, LibTorch", NULL},
         {"-t --tile | --tile-size", UPZ_OPT_INT, "N", &u->tile, 0, 65536,
@@ -207,8 +207,8 @@ static void summary_text(const UpzJobResult *r)
             r->seconds > 0 ? (double)r->frames_out / r->seconds : 0);
     if (r->bottleneck) fprintf(stderr, ", limited by %s", r->bottleneck);
     if (r->reused >= 1)
-        fprintf(stderr, ", %.0f frame%s' worth as in the frame before", floor(r->reused),
-                r->reused < 2 ? "" : "s");
+        fprintf(stderr, ", %.0f frame%s worth as in the frame before", floor(r->reused),
+                r->reused < 2 ? "'s" : "s'");
     if (r->model[0]) {
         fputs("; model ", stderr);
         upz_cli_plain(stderr, r->model);

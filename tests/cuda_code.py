@@ -18,7 +18,10 @@ import sys
 
 EVERYWHERE = {"conv_mma_m16", "conv_mma_m32", "conv_mma_m64", "load_map", "store_picture", "resize_image",
               "compare_pictures", "clear_frame"}
-HOPPER = {"conv_ring", "conv_stream", "conv_stream_one", "conv_stream_up", "conv_stream_pair"}
+EIGHT = {"conv_quant_m32", "conv_quant_m64", "conv_int8_m32", "conv_int8_m64", "range_map"}  # sm_75 and up
+FP8 = {"conv_fp8_m32", "conv_fp8_m64"}  # sm_89, sm_120 and up
+HOPPER = {"conv_ring"} | {"conv_stream" + form + kind for form in ("", "_one", "_up", "_pair")
+                          for kind in ("", "_fp8", "_int8")}
 WIDTH = {"": 4, "U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16}
 
 
@@ -74,7 +77,7 @@ def measure(tool, fatbin):
         row, op, more = table[target, kernel], m.group(1), m.group(2).split(".")[1:]
         if op in ("STL", "LDL"):
             row["spill"] += next((WIDTH[k] for k in more if k in WIDTH), 4)
-        elif op in ("HMMA", "HGMMA", "UTCHMMA", "QGMMA", "IMMA", "IGMMA"):
+        elif op in ("HMMA", "HGMMA", "UTCHMMA", "QMMA", "QGMMA", "IMMA", "IGMMA"):
             row["mma"][op] = row["mma"].get(op, 0) + 1
     return table
 
@@ -89,6 +92,8 @@ def complaints(table):
         yield "the fatbin has no compiled kernels"
     for target in targets:
         wanted = EVERYWHERE | (HOPPER if target == "sm_90a" else set())
+        n = number(target)
+        wanted |= (EIGHT if n >= 75 else set()) | (FP8 if n == 89 or n >= 120 else set())
         for kernel in sorted(wanted - {k for t, k in table if t == target}):
             yield f"{target}: no kernel {kernel}"
     for (target, kernel), row in table.items():
@@ -97,15 +102,19 @@ def complaints(table):
         if row["spill"] or row["stack"] or row["local"]:
             yield (f"{target} {kernel}: {row['spill']} bytes spilled, {row['stack']} of stack, "
                    f"{row['local']} of local memory")
-        need = "HGMMA" if re.match("conv_(ring|stream)", kernel) else "HMMA"
-        if kernel.startswith("conv_") and not row["mma"].get(need):
-            yield f"{target} {kernel}: no {need}: the tensor cores are not used"
+        need = [(r"conv_stream\w*_fp8", "QGMMA"), (r"conv_stream\w*_int8", "IGMMA"),
+                ("conv_(ring|stream)", "HGMMA"), ("conv_int8", "IMMA"), ("conv_fp8", "QMMA"), ("conv_", "HMMA")]
+        for pattern, op in need:
+            if re.match(pattern, kernel):
+                if not row["mma"].get(op):
+                    yield f"{target} {kernel}: no {op}: the tensor cores are not used"
+                break
 
 
 def markdown(table):
     targets = sorted({t for t, _ in table}, key=number)
-    out = ["Registers a thread, and tensor-core instructions in the code (HMMA, HGMMA); no kernel spills or",
-           "uses local memory. Made by `tests/cuda_code.py --markdown`.", "",
+    out = ["Registers a thread, and tensor-core instructions in the code (HMMA of halves, QMMA of fp8, IMMA of",
+           "integers, with a G of a warpgroup); no kernel spills or uses local memory. Made by `tests/cuda_code.py --markdown`.", "",
            "| kernel | " + " | ".join(targets) + " |", "|---|" + "---|" * len(targets)]
     for kernel in sorted({k for _, k in table}):
         cells = []

@@ -593,7 +593,7 @@ static const AVOption uprez_options[] = {
     {"engine", "what to compute with: auto, cpu, cuda, onnxruntime, libtorch, openvino, tensorrt", OFFSET(engine), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},
     {"device", "where: auto, cpu, cuda, cuda1", OFFSET(device), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},
     {"device_id", "number of the device, -1 = any", OFFSET(device_id), AV_OPT_TYPE_INT, {.i64 = -1}, -1, 255, FLAGS},
-    {"precision", "auto, fp32, fp16, bf16", OFFSET(precision), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},
+    {"precision", "auto, fp32, fp16, bf16; fp8, int8: engine cuda", OFFSET(precision), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},
     {"runtime_path", "folder to look in for runtimes' libraries first", OFFSET(runtime_path), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},
     {"threads", "worker threads, 0 = all cores", OFFSET(threads), AV_OPT_TYPE_INT, {.i64 = 0}, 0, 256, FLAGS},
     {"cpu", "highest processor level: c, avx2, avx512", OFFSET(cpu), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, FLAGS},

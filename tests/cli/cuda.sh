@@ -41,7 +41,7 @@ card() {
     sed -n '/^GPU 1/,$p' "$tmp/out" | tr -s ' ' | grep -q "^ $engine $pattern" ||
         bad "devices: GPU 1's line for $engine is not '$pattern' with $*: $(cat "$tmp/out")"
 }
-card cuda 'yes: fp16; own kernels for compute capability 9.0 (wgmma)'
+card cuda 'yes: fp16, fp8, int8; own kernels for compute capability 9.0 (wgmma)'
 [ "$(grep -c '^GPU [01]  *Emulated GPU [01], 8192 MiB, compute capability 9.0; driver .*for CUDA 13.0' "$tmp/out")" = 2 ] ||
     bad "devices: the cards: $(cat "$tmp/out")"
 if [ -e /proc/driver/nvidia/version ]; then echo "note: a real driver says its own version here"
@@ -128,6 +128,22 @@ done
 expect 0 gpu FAKE_CUDA_LOG="$tmp/log" -y -d cuda -m "$net" -c ffv1 "$tmp/a.mkv" "$tmp/b.mkv"
 [ "$(sed -n 's/^mistakes //p' "$tmp/log")" = 0 ] || bad "the driver counts mistakes"
 [ "$(sed -n 's/^allocated //p' "$tmp/log")" = 0 ] || bad "GPU memory is left over"
+
+# 8 bits: said how far from halves, and refused where there are none
+for p in int8 fp8; do
+    make $p gpu -d cuda --precision $p -v --json
+    said "precision $p: "
+    grep -q "\"numerics\":.*cuda/$p-sm90" "$tmp/out" || bad "$p: numerics $(cat "$tmp/out")"
+    db=$(ffmpeg -nostdin -v info -i "$tmp/$p.mkv" -i "$tmp/cpu.mkv" -lavfi psnr -f null - 2>&1 | sed -nE 's/.*average:([0-9.inf]+).*/\1/p' | tail -1)
+    awk -v d="$db" 'BEGIN { exit !(d == "inf" || d > 35) }' || bad "$p: PSNR $db dB"
+done
+for cc in 86 100; do
+    expect 5 gpu FAKE_CUDA_CC=$cc -y -d cuda --precision fp8 -m "$net" "$tmp/a.mkv" "$tmp/b.mkv"
+    said "there are kernels in fp8 for 8.9, 9.0 and"; one_error
+done
+make seven gpu FAKE_CUDA_CC=75 -d cuda --precision int8
+expect 5 bare -y --precision int8 -m "$net" "$tmp/a.mkv" "$tmp/b.mkv"
+said "not in int8"
 
 # ---- troubles: with auto a warning and the CPU, with -d cuda exit 5; the same words ----
 # trouble TEXT VARIABLE=VALUE…

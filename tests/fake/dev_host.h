@@ -82,6 +82,21 @@ void dev_copy_commit(void);
 void dev_copy_wait(int n);
 #endif
 
+UPZ_DEV uint32_t dev_int8x2(float first, float second)
+{
+    return simt_int8(first) | (uint32_t)simt_int8(second) << 8;
+}
+#ifndef UPZ_NO_ASYNC
+#define UPZ_FP8 1
+#define UPZ_FP8_MMA 1
+UPZ_DEV uint32_t dev_fp8x2(float first, float second)
+{
+    return simt_fp8(first) | (uint32_t)simt_fp8(second) << 8;
+}
+#endif
+void dev_mma_int8(int32_t d[4], const uint32_t a[4], const uint32_t b[2]);
+void dev_mma_fp8(float d[4], const uint32_t a[4], const uint32_t b[2]);
+
 void dev_ldmatrix4(uint32_t r[4], uint32_t shared);
 void dev_ldmatrix4_trans(uint32_t r[4], uint32_t shared);
 void dev_stmatrix4_trans(uint32_t shared, const uint32_t r[4]);
@@ -105,6 +120,9 @@ void dev_wgmma_wait(int n);
 UPZ_DEV void dev_wgmma_own(float d[64]) {}
 void dev_wgmma128(float d[64], uint64_t a, uint64_t b);
 void dev_wgmma128_regs(float d[64], const uint32_t a[4], uint64_t b);
+void dev_wgmma128_fp8(float d[64], uint64_t a, uint64_t b);
+void dev_wgmma128_int8(int32_t d[64], uint64_t a, uint64_t b);
+UPZ_DEV void dev_wgmma_own_int(int32_t d[64]) {}
 void dev_regs_more(int n);
 void dev_regs_less(int n);
 void dev_grid_wait(void);

@@ -147,7 +147,8 @@ void simt_wake(const uint32_t lanes[SIMT_WARPS])
 }
 
 static const char *const op_names[] = {"shfl", "elect", "warp sync", "ldmatrix", "ldmatrix.trans",
-                                       "stmatrix", "mma", "wgmma", "wgmma from registers"};
+                                       "stmatrix", "mma", "mma of int8", "mma of fp8", "wgmma",
+                                       "wgmma from registers", "wgmma of fp8", "wgmma of int8"};
 
 bool simt_meet(SimtMeeting *m, SimtOp op, const char *name)
 {

@@ -61,5 +61,8 @@ const SimtKernel *simt_find(const char *name, int capability);
 
 float simt_float(uint16_t half);
 uint16_t simt_half(float v); /* nearest even; too large: inf */
+uint8_t simt_int8(float v);  /* nearest even, -127 … 127; NaN: 0 */
+uint8_t simt_fp8(float v);   /* E4M3, nearest even; too large: 448 */
+float simt_from_fp8(uint8_t v);
 
 #endif

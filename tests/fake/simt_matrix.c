@@ -34,6 +34,37 @@ uint16_t simt_half(float v)
     return (uint16_t)(sign | ((a - 0x38000000) >> 13));
 }
 
+uint8_t simt_int8(float v)
+{
+    if (v != v) return 0;
+    if (v > 127) return 127;
+    if (v < -127) return (uint8_t)-127;
+    float whole = (v + 0x1.8p23f) - 0x1.8p23f; /* nearest even */
+    return (uint8_t)(int8_t)whole;
+}
+
+/* Sign, 4 bits of exponent (bias 7), 3 of fraction; exponent and fraction all ones is NaN. */
+float simt_from_fp8(uint8_t v)
+{
+    int e = v >> 3 & 15, m = v & 7;
+    float f = e == 15 && m == 7 ? __builtin_nanf("") : e ? (float)(8 + m) * 0x1p-3f : (float)m * 0x1p-3f;
+    for (int i = e ? e : 1; i < 7; i++) f *= 0.5f;
+    for (int i = 7; i < e; i++) f *= 2;
+    return v & 128 ? -f : f;
+}
+
+uint8_t simt_fp8(float v)
+{
+    uint8_t sign = __builtin_signbit(v) ? 128 : 0, best = 0;
+    float a = v < 0 ? -v : v;
+    if (v != v) return 127;
+    if (a >= 448) return sign | 126;
+    while (best < 126 && simt_from_fp8((uint8_t)(best + 1)) <= a) best++;
+    float low = a - simt_from_fp8(best), high = best < 126 ? simt_from_fp8((uint8_t)(best + 1)) - a : 1e9f;
+    if (high < low || (!(low < high) && best & 1)) best++; /* codes are in order; even at a tie */
+    return sign | best;
+}
+
 /* ---- of a warp ---- */
 
 static bool meet(SimtOp op, const char *name, void *out, const void *a, const void *b, uint64_t x)
@@ -133,6 +164,56 @@ void dev_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
     simt_part(&w->meeting);
 }
 
+/* m16n8k32 of 8-bit numbers: register i of a is rows g and g + 8 (i % 2), k 4 t … of the half i / 2. */
+static void fill_eight(const SimtWarp *w, uint8_t a[16][32], uint8_t b[32][8])
+{
+    for (int l = 0; l < 32; l++) {
+        const SimtArgs *x = &w->threads[l].args;
+        const uint32_t *ra = x->a, *rb = x->b;
+        const int g = l / 4, t = l % 4 * 4;
+        for (int k = 0; k < 4; k++) {
+            for (int i = 0; i < 4; i++) a[g + i % 2 * 8][t + k + i / 2 * 16] = (uint8_t)(ra[i] >> 8 * k);
+            for (int i = 0; i < 2; i++) b[t + k + 16 * i][g] = (uint8_t)(rb[i] >> 8 * k);
+        }
+    }
+}
+
+void dev_mma_int8(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
+{
+    SimtWarp *w = simt_now->warp;
+    uint8_t ea[16][32], eb[32][8];
+    if (!meet(SIMT_MMA_INT8, "mma of int8", d, a, b, 0)) return;
+    fill_eight(w, ea, eb);
+    for (int l = 0; l < 32; l++) {
+        int32_t *rd = w->threads[l].args.out;
+        for (int i = 0; i < 4; i++)
+            for (int k = 0; k < 32; k++)
+                rd[i] += (int8_t)ea[l / 4 + i / 2 * 8][k] * (int8_t)eb[k][l % 4 * 2 + i % 2];
+    }
+    simt_part(&w->meeting);
+}
+
+void dev_mma_fp8(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+    SimtWarp *w = simt_now->warp;
+    uint8_t ea[16][32], eb[32][8];
+    float fa[16][32];
+    double fb[32][8];
+    if (!meet(SIMT_MMA_FP8, "mma of fp8", d, a, b, 0)) return;
+    fill_eight(w, ea, eb);
+    for (int i = 0; i < 512; i++) fa[i / 32][i % 32] = simt_from_fp8(ea[i / 32][i % 32]);
+    for (int i = 0; i < 256; i++) fb[i / 8][i % 8] = (double)simt_from_fp8(eb[i / 8][i % 8]);
+    for (int l = 0; l < 32; l++) {
+        float *rd = w->threads[l].args.out;
+        for (int i = 0; i < 4; i++) {
+            double s = (double)rd[i];
+            for (int k = 0; k < 32; k++) s += (double)fa[l / 4 + i / 2 * 8][k] * fb[k][l % 4 * 2 + i % 2];
+            rd[i] = (float)s;
+        }
+    }
+    simt_part(&w->meeting);
+}
+
 /* ---- of a warpgroup ---- */
 
 #define POISON 0x7fbadbadu /* a NaN that no arithmetic makes */
@@ -140,7 +221,10 @@ void dev_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
 #define TILE_N 128
 #define TILE_K 16
 
+typedef enum Numbers { HALF, FP8, INT8 } Numbers;
+
 typedef struct Product {
+    Numbers numbers;
     uint64_t a, b;
     const uint32_t *regs[128]; /* of the lanes, read when the product is done; NULL: a */
     uint32_t group;
@@ -153,7 +237,7 @@ typedef struct Sum {
     unsigned group;           /* warpgroup */
     float *d[128];
     bool back[128];           /* written back into the lane's registers */
-    float value[TILE_M][TILE_N];
+    float value[TILE_M][TILE_N]; /* of integers: their bits */
     Product *products;
     size_t n, cap;
 } Sum;
@@ -212,7 +296,7 @@ static bool poisoned(const float *d)
     return bits == POISON;
 }
 
-static void issue(unsigned group)
+static void issue(unsigned group, Numbers numbers)
 {
     SimtThread *first = &simt_block.threads[group * 128];
     SimtArgs *x = &first->args;
@@ -256,23 +340,28 @@ static void issue(unsigned group)
     hold(simt_now, x->y, TILE_N, "wgmma reads");
     s->products = simt_more(s->products, &s->cap, s->n, sizeof *s->products);
     Product *product = &s->products[s->n++];
-    *product = (Product){.a = x->x, .b = x->y, .group = first->wgmma_group};
+    *product = (Product){.numbers = numbers, .a = x->x, .b = x->y, .group = first->wgmma_group};
     for (int l = 0; l < 128; l++) product->regs[l] = first[l].args.a;
 }
 
-static void wgmma(float d[64], const uint32_t *regs, uint64_t a, uint64_t b)
+static void wgmma(void *d, Numbers numbers, const uint32_t *regs, uint64_t a, uint64_t b)
 {
     unsigned group = simt_now->warp->index / 4;
     SimtMeeting *m = &simt_block.groups[group];
     if (simt_block.n_warps < group * 4 + 4) simt_fail("wgmma in a warpgroup that is not whole");
     simt_now->args = (SimtArgs){d, regs, NULL, a, b};
-    if (!simt_meet(m, regs ? SIMT_WGMMA_REGS : SIMT_WGMMA, "wgmma")) return;
-    issue(group);
+    SimtOp op = numbers == FP8    ? SIMT_WGMMA_FP8
+                : numbers == INT8 ? SIMT_WGMMA_INT8
+                : regs            ? SIMT_WGMMA_REGS : SIMT_WGMMA;
+    if (!simt_meet(m, op, "wgmma")) return;
+    issue(group, numbers);
     simt_part(m);
 }
 
-void dev_wgmma128(float d[64], uint64_t a, uint64_t b) { wgmma(d, NULL, a, b); }
-void dev_wgmma128_regs(float d[64], const uint32_t a[4], uint64_t b) { wgmma(d, a, 0, b); }
+void dev_wgmma128(float d[64], uint64_t a, uint64_t b) { wgmma(d, HALF, NULL, a, b); }
+void dev_wgmma128_regs(float d[64], const uint32_t a[4], uint64_t b) { wgmma(d, HALF, a, 0, b); }
+void dev_wgmma128_fp8(float d[64], uint64_t a, uint64_t b) { wgmma(d, FP8, NULL, a, b); }
+void dev_wgmma128_int8(int32_t d[64], uint64_t a, uint64_t b) { wgmma(d, INT8, NULL, a, b); }
 
 /* Row m of A: from shared memory, or from the lanes' registers, laid out as dev_mma's. */
 static void row_of_a(const Product *p, uint32_t m, uint16_t h[TILE_K])
@@ -285,8 +374,44 @@ static void row_of_a(const Product *p, uint32_t m, uint16_t h[TILE_K])
     }
 }
 
+/* Row m of a matrix of 32 8-bit numbers, from two core matrices. */
+static void eight_row(uint64_t desc, uint32_t m, uint8_t h[2 * TILE_K])
+{
+    for (uint32_t k = 0; k < 2; k++)
+        memcpy(h + 16 * k, simt_range(core_row(desc, m, k), 16, "wgmma reads"), 16);
+}
+
+static void multiply_eight(Sum *s, const Product *p)
+{
+    static uint8_t b[TILE_N][2 * TILE_K];
+    static double fb[2 * TILE_K][TILE_N];
+    uint8_t a[2 * TILE_K];
+    float fa[2 * TILE_K];
+    for (uint32_t n = 0; n < TILE_N; n++) {
+        eight_row(p->b, n, b[n]);
+        for (int k = 0; k < 2 * TILE_K; k++) fb[k][n] = (double)simt_from_fp8(b[n][k]);
+    }
+    for (uint32_t m = 0; m < TILE_M; m++) {
+        eight_row(p->a, m, a);
+        for (int k = 0; k < 2 * TILE_K; k++) fa[k] = simt_from_fp8(a[k]);
+        if (p->numbers == FP8) row_times(s->value[m], fa, fb[0], 2 * TILE_K, TILE_N);
+        for (uint32_t n = 0; n < TILE_N && p->numbers == INT8; n++) {
+            int32_t sum;
+            memcpy(&sum, &s->value[m][n], 4);
+            for (int k = 0; k < 2 * TILE_K; k++) sum += (int8_t)a[k] * (int8_t)b[n][k];
+            memcpy(&s->value[m][n], &sum, 4);
+        }
+    }
+    let_go(p->a, TILE_M);
+    let_go(p->b, TILE_N);
+}
+
 static void multiply(Sum *s, const Product *p)
 {
+    if (p->numbers != HALF) {
+        multiply_eight(s, p);
+        return;
+    }
     static double b[TILE_K][TILE_N];
     float a[TILE_K];
     uint16_t h[TILE_K];

@@ -98,6 +98,14 @@ if has_part 1; then
     for f in $formats; do
         try "$(basename "$anime") $f" "$gpu" check "$anime" $f $side
     done
+    for p in fp8 int8; do # fp8: not on every card
+        [ $p = fp8 ] && case $arch in 89 | 90* | 12*) ;; *) skip "fp8 on sm_$arch"; continue ;; esac
+        for m in $nets; do
+            case $m in plain | small1) continue ;; esac # two or three layers: nothing between the first and the last
+            try "$m $p" "$gpu" check "$made/$m.safetensors" nv12 $side cuda 0 $p
+        done
+    done
+    try "reuse" "$gpu" reuse "$made/light.safetensors" nv12 $side cuda 8
     if [ -z "$quick" ]; then
         try "general 640x360" "$gpu" check "$general" nv12 640x360
         try "x4plus 320x180" "$gpu" check "$x4plus" nv12 320x180
@@ -125,6 +133,12 @@ elif has_part 3; then
     try "animevideov3 1920x1080" "$gpu" rate "$anime" nv12 1920x1080 cuda 100
     try "x4plus 1280x720" "$gpu" rate "$x4plus" nv12 1280x720 cuda 12
     try "x4plus-anime-6B 1280x720" "$gpu" rate "$made/anime6b.safetensors" nv12 1280x720 cuda 24
+    for p in fp8 int8; do
+        [ $p = fp8 ] && case $arch in 89 | 90* | 12*) ;; *) continue ;; esac
+        try "general-x4v3 1280x720 $p" "$gpu" rate "$general" nv12 1280x720 cuda 100 $p
+        try "x4plus 1280x720 $p" "$gpu" rate "$x4plus" nv12 1280x720 cuda 12 $p
+    done
+    try "general-x4v3 1280x720, one part in fifteen changes" "$gpu" reuse "$general" nv12 1280x720 cuda 100
     try "general-x4v3 10 bits" "$gpu" rate "$general" p010le 1280x720 cuda 100
     try "torch.compile" timeout 300 python3 tests/gpu/torch_rate.py nets
     try "general-x4v3 1280x720 again" "$gpu" rate "$general" nv12 1280x720 cuda 100

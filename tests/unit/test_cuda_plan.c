@@ -26,7 +26,7 @@ static UprezError err;
 static UpzCudaNet net_of(const UprezModel *m)
 {
     UpzCudaNet net;
-    OK(upz_cuda_net_build(&net, &m->graph, &err));
+    OK(upz_cuda_net_build(&net, &m->graph, false, &err));
     return net;
 }
 

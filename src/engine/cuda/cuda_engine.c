@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "engine/cuda/kernels/fatbin.h"
+#include "engine/cuda/measure.h"
 #include "engine/cuda/run.h"
 #include "engine/cuda/selftest.h"
 #include "engine/cuda_driver.h"
@@ -21,6 +22,8 @@
 #define MISSING UPZ_CUDA_MISSING
 #endif
 
+#define EIGHT_LEAST 20.0 /* dB that 8 bits must reach beside halves: less is no picture */
+
 extern const UpzEngineOps upz_engine_cuda;
 
 struct UpzEngine {
@@ -30,6 +33,12 @@ struct UpzEngine {
     UpzCudaHome *home;
     UpzCudaRun run;
 };
+
+/* A warp's mma multiplies fp8 on sm_89 and from sm_120 on, wgmma on sm_90; on sm_100 neither does. */
+static bool has_fp8(int capability)
+{
+    return capability == 89 || capability == 90 || capability >= 120;
+}
 
 static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
 {
@@ -59,10 +68,18 @@ static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
         memcpy(d->name, g->name, sizeof(d->name));
         snprintf(d->version, sizeof(d->version), "driver for CUDA %d.%d", version / 1000,
                  version % 1000 / 10);
-        snprintf(d->can, sizeof(d->can), "fp16; own kernels for compute capability %d.%d%s", g->major,
-                 g->minor, g->major == 9 && g->minor == 0 ? " (wgmma)" : "");
+        snprintf(d->can, sizeof(d->can), "fp16%s; own kernels for compute capability %d.%d%s",
+                 has_fp8(10 * g->major + g->minor)  ? ", fp8, int8"
+                 : 10 * g->major + g->minor >= 75 ? ", int8" : "",
+                 g->major, g->minor, g->major == 9 && g->minor == 0 ? " (wgmma)" : "");
     }
     return 0;
+}
+
+static int eight_of(const UpzEngineParams *params)
+{
+    const char *p = params && params->precision ? params->precision : "";
+    return !strcmp(p, "fp8") ? UPZ_EIGHT_FP8 : !strcmp(p, "int8") ? UPZ_EIGHT_INT8 : UPZ_EIGHT_NONE;
 }
 
 static int supports(const UprezModel *model, const UpzEngineParams *params, UprezError *why)
@@ -74,12 +91,12 @@ static int supports(const UprezModel *model, const UpzEngineParams *params, Upre
     if (model->foreign[0])
         return upz_fail(why, UPREZ_ERR_MODEL, "%s", model->foreign_why ? model->foreign_why :
                         "only the runtime it was made for runs this file, not engine cuda");
-    if (params && params->precision && strcmp(params->precision, "auto") &&
-        strcmp(params->precision, "fp16"))
-        return upz_fail(why, UPREZ_ERR_DEVICE, "the cuda engine computes in fp16, not in %s; use "
-                        "--precision fp16", params->precision);
+    const char *precision = params && params->precision ? params->precision : "auto";
+    if (eight_of(params) == UPZ_EIGHT_NONE && strcmp(precision, "auto") && strcmp(precision, "fp16"))
+        return upz_fail(why, UPREZ_ERR_DEVICE, "the cuda engine computes in fp16, fp8 or int8, not in %s; "
+                        "use --precision fp16", precision);
     UpzCudaNet net;
-    int r = upz_cuda_net_build(&net, &model->graph, why);
+    int r = upz_cuda_net_build(&net, &model->graph, eight_of(params) != UPZ_EIGHT_NONE, why);
     if (r >= 0) upz_cuda_net_free(&net);
     return r;
 }
@@ -94,6 +111,33 @@ static void close_engine(UpzEngine **engine)
     uprez_model_unref(&e->model);
     upz_context_unref(&e->ctx);
     upz_free(e);
+}
+
+/* From halves to 8 bits, and what that costs. */
+static int narrow(UpzEngine *e, int eight, UprezError *err)
+{
+    UpzCudaRanges ranges = {0};
+    UprezPicture *want = NULL, *got = NULL;
+    const char *name = upz_eight_name(eight);
+    if (eight == UPZ_EIGHT_FP8 && !has_fp8(e->home->capability))
+        return upz_fail(err, UPREZ_ERR_DEVICE, "GPU %d has compute capability %d.%d; there are kernels in fp8 "
+                        "for 8.9, 9.0 and from 12.0 on: use --precision int8 or fp16", e->home->index,
+                        e->home->capability / 10, e->home->capability % 10);
+    int r = upz_cuda_measure(&e->run, e->model, &ranges, &want, err);
+    if (r >= 0) {
+        upz_cuda_run_close(&e->run);
+        r = upz_cuda_run_open(&e->run, e->home, e->ctx, e->model, IMAGE, eight, &ranges, err);
+    }
+    upz_cuda_ranges_free(&ranges);
+    if (r >= 0) r = upz_cuda_measure(&e->run, e->model, NULL, &got, err);
+    const double db = r >= 0 ? upz_cuda_measure_psnr(got, want) : 0;
+    if (r >= 0 && db < EIGHT_LEAST)
+        r = upz_fail(err, UPREZ_ERR_DEVICE, "in %s this network's picture is only %.1f dB PSNR from its own "
+                     "in fp16; use --precision fp16", name, db);
+    if (r >= 0) upz_info(e->ctx, "precision %s: %.1f dB PSNR to fp16 on the built-in picture", name, db);
+    uprez_picture_unref(&want);
+    uprez_picture_unref(&got);
+    return r;
 }
 
 static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
@@ -112,8 +156,9 @@ static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
         r = upz_fail(err, UPREZ_ERR_DEVICE, "GPU %d has compute capability %d.%d; this build's kernels "
                      "need %d.%d or more", device->index, e->home->capability / 10,
                      e->home->capability % 10, UPZ_CUDA_LEAST / 10, UPZ_CUDA_LEAST % 10);
-    if (r >= 0) r = upz_cuda_run_open(&e->run, e->home, ctx, model, IMAGE, err);
+    if (r >= 0) r = upz_cuda_run_open(&e->run, e->home, ctx, model, IMAGE, UPZ_EIGHT_NONE, NULL, err);
     if (r >= 0) r = upz_cuda_selftest(&e->run, model, err);
+    if (r >= 0 && eight_of(params)) r = narrow(e, eight_of(params), err);
     if (r >= 0 && params) {
         e->run.out_w = params->out_w, e->run.out_h = params->out_h;
         e->run.filter = params->filter;
@@ -151,6 +196,11 @@ static const char *filter_name(UpzResizeKernel k)
            : k == UPZ_RESIZE_LANCZOS ? "lanczos" : "spline36";
 }
 
+static const char *precision(const UpzCudaRun *run)
+{
+    return run->eight ? upz_eight_name(run->eight) : "fp16";
+}
+
 /* What bytes depend on: the code that runs, and the tensor cores that it runs on. */
 static void numerics(const UpzCudaRun *run, char *to, size_t size)
 {
@@ -158,7 +208,7 @@ static void numerics(const UpzCudaRun *run, char *to, size_t size)
     char card[16] = "";
     if (run->target != capability) snprintf(card, sizeof(card), "-cc%d", capability);
     else if (capability == 90 && !run->hopper) snprintf(card, sizeof(card), "-mma");
-    snprintf(to, size, "cuda/fp16-sm%d%s/1%s%s%s", run->target, card,
+    snprintf(to, size, "cuda/%s-sm%d%s/1%s%s%s", precision(run), run->target, card,
              run->passes.n ? " + cuda/resample-" : "",
              run->passes.n ? filter_name(run->filter) : "", run->passes.n ? "/1" : "");
 }
@@ -175,7 +225,8 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
                  l->y.tile);
     *out = (UpzPlan){.need = upz_cuda_run_bytes(&e->run), .width = e->run.dst_w,
                      .height = e->run.dst_h, .reach_x = reach(e, f, 0), .reach_y = reach(e, f, 1),
-                     .grain_x = 8, .grain_y = 1 << shape->dst.sub_y, .todo = true, .depth = UPZ_CUDA_SLOTS, .exact = 1, .precision = "fp16"};
+                     .grain_x = 8, .grain_y = 1 << shape->dst.sub_y, .todo = true, .depth = UPZ_CUDA_SLOTS, .exact = 1};
+    snprintf(out->precision, sizeof(out->precision), "%s", precision(&e->run));
     numerics(&e->run, out->numerics, sizeof(out->numerics));
     return 0;
 }

@@ -43,6 +43,7 @@ static int launch_layer(const UpzCudaRun *run, int i, const UpzCudaPart *part)
     UpzCudaConv c = s->conv;
     upz_cuda_part_map(layout, part, size[l->src.map], &c.src);
     if (l->dst.map >= 0) upz_cuda_part_map(layout, part, size[l->dst.map], &c.dst);
+    if (l->dst8.map >= 0) upz_cuda_part_map(layout, part, size[l->dst8.map], &c.dst8);
     for (int k = 0; k < l->n_add; k++)
         upz_cuda_part_map(layout, part, size[l->add[k].map], &c.add[k]);
     if (l->base.map >= 0) upz_cuda_part_map(layout, part, size[l->base.map], &c.base);
@@ -56,11 +57,21 @@ static int launch_layer(const UpzCudaRun *run, int i, const UpzCudaPart *part)
     return upz_cuda_launch(run, s->function, &g, &c);
 }
 
+static int measure_range(const UpzCudaRun *run, int i)
+{
+    const UpzCudaRange p = {.map = run->steps[i].conv.dst,
+                            .range = run->range + run->ranges->at[i] * sizeof(float)};
+    const UpzCudaGrid g = upz_range_grid(&p);
+    return p.map.data ? upz_cuda_launch(run, run->range_function, &g, &p) : 0;
+}
+
 static int run_layers(const UpzCudaRun *run, const UpzCudaPart *part)
 {
     int status = 0;
-    for (int i = 0; i < run->net.n_layers && !status; i++)
+    for (int i = 0; i < run->net.n_layers && !status; i++) {
         if (!run->net.layers[i].load) status = launch_layer(run, i, part);
+        if (run->range) TRY(status, measure_range(run, i));
+    }
     return status;
 }
 

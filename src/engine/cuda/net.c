@@ -27,7 +27,7 @@ typedef struct Build {
     UpzCudaNet *net;
     const UpzGraph *g;
     Value *values;
-    Home *homes; /* of layers */
+    Home *homes[2]; /* of layers: in halves, in 8 bits */
     UprezError *err;
 } Build;
 
@@ -46,8 +46,8 @@ static int new_layer(Build *b, int node)
 {
     UpzCudaLayer *l = &b->net->layers[b->net->n_layers];
     const UpzCudaView none = {.map = -1};
-    *l = (UpzCudaLayer){.node = node, .last = node, .src = none, .dst = none, .add = {none, none},
-                        .base = none, .alpha = 1, .up = 1, .factor = 1};
+    *l = (UpzCudaLayer){.node = node, .last = node, .src = none, .dst = none, .dst8 = none,
+                        .add = {none, none}, .base = none, .alpha = 1, .up = 1, .factor = 1};
     b->values[node].kind = LEAF;
     b->values[node].layer = b->net->n_layers;
     return b->net->n_layers++;
@@ -233,28 +233,31 @@ static int new_map(Build *b, int node, int chunks)
 /* The values a layer reads side by side get runs of one map. */
 static int place_parts(Build *b, const UpzCudaLayer *l)
 {
-    Home *first = &b->homes[b->values[l->parts[0]].layer];
+    Home *homes = b->homes[l->eight], *first = &homes[b->values[l->parts[0]].layer];
     int map = first->map, at = first->first;
     if (map < 0) {
         int chunks = 0;
-        for (int i = 0; i < l->n_parts; i++) chunks += upz_cuda_chunks(l->part_channels[i]);
+        for (int i = 0; i < l->n_parts; i++) chunks += upz_cuda_chunks(l->part_channels[i], l->eight);
         map = new_map(b, l->parts[0], chunks);
     }
     const bool fresh = first->map < 0;
     for (int i = 0; i < l->n_parts; i++) {
-        Home *h = &b->homes[b->values[l->parts[i]].layer];
+        Home *h = &homes[b->values[l->parts[i]].layer];
         if (fresh && h->map < 0) *h = (Home){map, at};
         if (h->map != map || h->first != at)
             return refuse(b, l->node, "reads values side by side that also stand in another order");
-        at += upz_cuda_chunks(l->part_channels[i]);
+        at += upz_cuda_chunks(l->part_channels[i], l->eight);
     }
     return 0;
 }
 
-static UpzCudaView view_of(const Build *b, int value)
+/* Where a value lies; it gets a map of its own if it has no place yet. */
+static UpzCudaView view_of(Build *b, int value, bool eight)
 {
-    const Home *h = &b->homes[b->values[value].layer];
-    return (UpzCudaView){h->map, h->first, upz_cuda_chunks(b->g->nodes[value].channels)};
+    Home *h = &b->homes[eight][b->values[value].layer];
+    const int chunks = upz_cuda_chunks(b->g->nodes[value].channels, eight);
+    if (h->map < 0) *h = (Home){new_map(b, value, chunks), 0};
+    return (UpzCudaView){h->map, h->first, chunks};
 }
 
 static void read_map(Build *b, const UpzCudaView *v, int layer)
@@ -262,11 +265,30 @@ static void read_map(Build *b, const UpzCudaView *v, int layer)
     if (v->map >= 0) b->net->maps[v->map].last = UPZ_MAX(b->net->maps[v->map].last, layer);
 }
 
-static int place(Build *b)
+static void write_map(Build *b, const UpzCudaView *v, int layer)
+{
+    if (v->map < 0) return;
+    UpzCudaMapUse *m = &b->net->maps[v->map];
+    if (m->first < 0) m->first = layer;
+    m->last = UPZ_MAX(m->last, layer);
+}
+
+/* Convolutions of 8 bits: not the picture's own, which has few channels, nor the one that makes the result. */
+static void choose_eight(Build *b)
+{
+    for (int i = 0; i < b->net->n_layers; i++) {
+        UpzCudaLayer *l = &b->net->layers[i];
+        bool load = l->load;
+        for (int k = 0; k < l->n_parts; k++) load |= layer_of(b, l->parts[k])->load;
+        l->eight = !load && i != b->values[b->g->output].layer;
+    }
+}
+
+static int place(Build *b, bool eight)
 {
     UpzCudaNet *net = b->net;
-    const int output = b->values[b->g->output].layer;
-    for (int i = 0; i < net->n_layers; i++) b->homes[i].map = -1;
+    if (eight) choose_eight(b);
+    for (int i = 0; i < net->n_layers; i++) b->homes[0][i].map = b->homes[1][i].map = -1;
     for (int n = UPZ_CUDA_PARTS; n > 1; n--)
         for (int i = 0; i < net->n_layers; i++)
             if (net->layers[i].n_parts == n) {
@@ -275,31 +297,40 @@ static int place(Build *b)
             }
     for (int i = 0; i < net->n_layers; i++) {
         UpzCudaLayer *l = &net->layers[i];
-        if (i == output) continue;
-        const int chunks = upz_cuda_chunks(b->g->nodes[l->last].channels);
-        if (b->homes[i].map < 0) b->homes[i] = (Home){new_map(b, l->last, chunks), 0};
-        l->dst = (UpzCudaView){b->homes[i].map, b->homes[i].first, chunks};
+        for (int k = 0; k < l->n_parts; k++) {
+            const UpzCudaView v = view_of(b, l->parts[k], l->eight);
+            if (!k) l->src = v;
+            else l->src.chunks += v.chunks;
+            l->part_layer[k] = b->values[l->parts[k]].layer;
+        }
+        for (int k = 0; k < l->n_add; k++) l->add[k] = view_of(b, l->add[k].map, false);
+        if (l->base.map >= 0) l->base = view_of(b, l->base.map, false);
     }
     for (int i = 0; i < net->n_layers; i++) {
         UpzCudaLayer *l = &net->layers[i];
-        for (int k = 0; k < l->n_parts; k++) {
-            const UpzCudaView v = view_of(b, l->parts[k]);
-            if (!k) l->src = v;
-            else l->src.chunks += v.chunks;
-        }
-        for (int k = 0; k < l->n_add; k++) l->add[k] = view_of(b, l->add[k].map);
-        if (l->base.map >= 0) l->base = view_of(b, l->base.map);
+        const int last = l->last;
+        if (i == b->values[b->g->output].layer) continue;
+        if (b->homes[1][i].map >= 0) l->dst8 = view_of(b, last, true);
+        if (b->homes[0][i].map >= 0 || l->dst8.map < 0) l->dst = view_of(b, last, false);
     }
+    /* in the order they run; parts tell their layers by the new numbers */
+    int *number = upz_calloc((size_t)net->n_layers, sizeof(*number));
+    if (!number)
+        return upz_fail_memory(b->err, (size_t)net->n_layers * sizeof(*number), "the list of layers");
+    for (int i = 0; i < net->n_layers; i++)
+        for (int k = 0; k < net->n_layers; k++) number[i] += net->layers[k].last < net->layers[i].last;
+    for (int i = 0; i < net->n_layers; i++)
+        for (int k = 0; k < net->layers[i].n_parts; k++)
+            net->layers[i].part_layer[k] = number[net->layers[i].part_layer[k]];
+    upz_free(number);
     qsort(net->layers, (size_t)net->n_layers, sizeof(*net->layers), by_last);
     for (int i = 0; i < net->n_layers; i++) {
         const UpzCudaLayer *l = &net->layers[i];
         read_map(b, &l->src, i);
         read_map(b, &l->base, i);
         for (int k = 0; k < l->n_add; k++) read_map(b, &l->add[k], i);
-        if (l->dst.map < 0) continue;
-        UpzCudaMapUse *m = &net->maps[l->dst.map];
-        if (m->first < 0) m->first = i;
-        m->last = UPZ_MAX(m->last, i);
+        write_map(b, &l->dst, i);
+        write_map(b, &l->dst8, i);
     }
     return 0;
 }
@@ -329,16 +360,16 @@ static void drop_unread(Build *b)
     }
 }
 
-int upz_cuda_net_build(UpzCudaNet *net, const UpzGraph *g, UprezError *err)
+int upz_cuda_net_build(UpzCudaNet *net, const UpzGraph *g, bool eight, UprezError *err)
 {
     *net = (UpzCudaNet){.graph = g};
     const size_t n = g->n_nodes;
     Build b = {.net = net, .g = g, .err = err, .values = upz_calloc(n, sizeof(Value)),
-               .homes = upz_calloc(n, sizeof(Home))};
+               .homes = {upz_calloc(n, sizeof(Home)), upz_calloc(n, sizeof(Home))}};
     net->layers = upz_calloc(n, sizeof(*net->layers));
-    net->maps = upz_calloc(n, sizeof(*net->maps));
+    net->maps = upz_calloc(2 * n, sizeof(*net->maps));
     int r = 0;
-    if (!b.values || !b.homes || !net->layers || !net->maps)
+    if (!b.values || !b.homes[0] || !b.homes[1] || !net->layers || !net->maps)
         r = upz_fail_memory(err, n * (sizeof(Value) + sizeof(*net->layers)), "the list of layers");
     if (!r) {
         for (size_t i = 0; i < n; i++)
@@ -350,10 +381,11 @@ int upz_cuda_net_build(UpzCudaNet *net, const UpzGraph *g, UprezError *err)
     if (r >= 0) r = check_end(&b);
     if (r >= 0) {
         drop_unread(&b);
-        r = place(&b);
+        r = place(&b, eight);
     }
     upz_free(b.values);
-    upz_free(b.homes);
+    upz_free(b.homes[0]);
+    upz_free(b.homes[1]);
     if (r < 0) upz_cuda_net_free(net);
     return r;
 }

@@ -1,4 +1,4 @@
-/* Weights to tiles of 64 outputs by 16 inputs. */
+/* Weights to tiles of 64 outputs by 16 inputs, in 8 bits by 32. */
 #include "engine/cuda/pack.h"
 
 #include <math.h>
@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "engine/tensor/half.h"
 
-enum { TILE = 1024, BLOCK = 64, STEP = 16 }; /* halves of a tile; its outputs and inputs */
+enum { TILE = 2048, BLOCK = 64, STEP = 16 }; /* bytes of a tile; its outputs and inputs in halves */
 
 /* One layer's dense weights as they are asked for while packing. */
 typedef struct Source {
@@ -17,7 +17,8 @@ typedef struct Source {
     const float *weights; /* [out][in][k][k] */
     int in, kernel;
     int *channel;         /* the graph's input channel of each padded one, -1: none */
-    int padded;
+    float *factor;        /* of each padded channel, in 8 bits */
+    int padded, step;     /* step: inputs of a tile */
 } Source;
 
 /* Output channel o as the kernel counts -> the graph's. */
@@ -53,7 +54,7 @@ static float weight_up(const Source *s, int out, int in, int dy, int dx, int ty,
 
 static int tiles_of(const Source *s, bool pair)
 {
-    const int blocks = (s->node->channels + BLOCK - 1) / BLOCK, steps = s->padded / STEP;
+    const int blocks = (s->node->channels + BLOCK - 1) / BLOCK, steps = s->padded / s->step;
     if (pair) return steps * 12;
     if (s->layer->up == 2) return 4 * blocks * 4 * steps;
     return blocks * s->kernel * s->kernel * steps;
@@ -62,7 +63,7 @@ static int tiles_of(const Source *s, bool pair)
 /* The weight of the tile's (m, k), t-th tile in the kernel's order. */
 static float at(const Source *s, int planes, bool pair, int t, int m, int k)
 {
-    const int steps = s->padded / STEP;
+    const int steps = s->padded / s->step;
     int out, step, tap = 0, parity = 0;
     if (pair) {
         const int dx = t % 3, r = t / 3 % 4;
@@ -79,7 +80,7 @@ static float at(const Source *s, int planes, bool pair, int t, int m, int k)
         out = t / steps / taps % blocks * BLOCK + m;
         parity = t / steps / taps / blocks;
     }
-    const int in = s->channel[step * STEP + k];
+    const int in = s->channel[step * s->step + k];
     if (out >= s->node->channels || in < 0) return 0;
     out = output_of(s->layer, planes, out);
     if (s->layer->up == 2)
@@ -88,11 +89,11 @@ static float at(const Source *s, int planes, bool pair, int t, int m, int k)
     return weight(s, out, in, tap / 3, tap % 3);
 }
 
-static int pack_weights(const Source *s, int planes, bool pair, uint16_t *dst, UpzCpuLevel cpu,
+static int pack_weights(const Source *s, int planes, bool pair, uint8_t *dst, UpzCpuLevel cpu,
                         UprezError *err)
 {
     const int n = tiles_of(s, pair);
-    float tile[TILE];
+    float tile[TILE / 2];
     for (int t = 0; t < n; t++, dst += TILE) {
         for (int m = 0; m < BLOCK; m++)
             for (int k = 0; k < STEP; k++) {
@@ -103,9 +104,44 @@ static int pack_weights(const Source *s, int planes, bool pair, uint16_t *dst, U
                                     s->layer->node, (double)w);
                 tile[k / 8 * 512 + m * 8 + k % 8] = w;
             }
-        upz_half_pack(dst, tile, TILE, cpu);
+        upz_half_pack((uint16_t *)(void *)dst, tile, TILE / 2, cpu);
     }
     return 0;
+}
+
+/* Output (as the kernel counts) and first padded input of a tile's m and k. */
+static int tile_out(const Source *s, bool pair, int t, int m)
+{
+    const int steps = s->padded / s->step, taps = s->layer->up == 2 ? 4 : s->kernel * s->kernel;
+    const int blocks = (s->node->channels + BLOCK - 1) / BLOCK;
+    return pair ? m % 32 : t / steps / taps % blocks * BLOCK + m;
+}
+
+static int tile_in(const Source *s, bool pair, int t)
+{
+    return (pair ? t / 12 : t % (s->padded / s->step)) * s->step;
+}
+
+/* Factor of each output's weights, and the weights. */
+static void pack_eight(const Source *s, int planes, bool pair, int kind, uint8_t *dst, float *scale)
+{
+    const int n = tiles_of(s, pair), outputs = UPZ_ROUND_UP(s->node->channels, BLOCK);
+    for (int t = 0; t < n; t++)
+        for (int m = 0; m < BLOCK; m++)
+            for (int k = 0; k < s->step; k++) {
+                float *most = &scale[tile_out(s, pair, t, m)];
+                const float w = at(s, planes, pair, t, m, k) * s->factor[tile_in(s, pair, t) + k];
+                *most = UPZ_MAX(*most, fabsf(w));
+            }
+    for (int o = 0; o < outputs; o++)
+        scale[o] = scale[o] > 0 ? scale[o] / upz_eight_largest(kind) : 1;
+    for (int t = 0; t < n; t++, dst += TILE)
+        for (int m = 0; m < BLOCK; m++)
+            for (int k = 0; k < s->step; k++) {
+                const float w = at(s, planes, pair, t, m, k) * s->factor[tile_in(s, pair, t) + k];
+                dst[k / 16 * 1024 + m * 16 + k % 16] =
+                    upz_eight_pack(kind, w / scale[tile_out(s, pair, t, m)]);
+            }
 }
 
 static bool has_slopes(const UpzNode *n)
@@ -128,21 +164,36 @@ static void pack_floats(const Source *s, const UpzGraph *g, int planes, float *b
     }
 }
 
-static int source_init(Source *s, const UpzCudaNet *net, const UpzCudaLayer *l, UprezError *err)
+static void source_free(Source *s)
+{
+    upz_free(s->channel);
+    upz_free(s->factor);
+}
+
+static int source_init(Source *s, const UpzCudaNet *net, const UpzCudaLayer *l, int kind,
+                       const UpzCudaRanges *ranges, UprezError *err)
 {
     const UpzNode *n = &net->graph->nodes[l->node];
     *s = (Source){.layer = l, .node = n, .weights = net->graph->tensors[n->weights].data,
-                  .kernel = n->kernel_w, .padded = l->src.chunks * 8};
+                  .kernel = n->kernel_w, .padded = l->src.chunks * (l->eight ? 16 : 8),
+                  .step = l->eight ? 2 * STEP : STEP};
     s->channel = upz_calloc((size_t)s->padded, sizeof(*s->channel));
-    if (!s->channel)
+    s->factor = upz_calloc((size_t)s->padded, sizeof(*s->factor));
+    if (!s->channel || !s->factor) {
+        source_free(s);
         return upz_fail_memory(err, (size_t)s->padded * sizeof(*s->channel), "a layer's channels");
+    }
     int at_padded = 0, first = 0;
     for (int p = 0; p < l->n_parts; p++) {
-        const int c = l->part_channels[p], wide = upz_cuda_chunks(c) * 8;
-        for (int i = 0; i < wide; i++) {
+        const int c = l->part_channels[p];
+        const int wide = upz_cuda_chunks(c, l->eight) * (l->eight ? 16 : 8);
+        for (int i = 0; i < wide; i++, at_padded++) {
             int from = i;
             if (l->in_dcr) from = i % (c / l->in_dcr) * l->in_dcr + i / (c / l->in_dcr);
-            s->channel[at_padded++] = i < c ? first + from : -1;
+            s->channel[at_padded] = i < c ? first + from : -1;
+            if (l->eight && i < c)
+                s->factor[at_padded] =
+                    upz_eight_factor(kind, ranges->most[ranges->at[l->part_layer[p]] + (size_t)i]);
         }
         first += c;
     }
@@ -157,48 +208,59 @@ static size_t take(size_t *bytes, size_t n)
     return at_byte;
 }
 
+static float *floats_at(const UpzCudaPacked *p, size_t at_byte)
+{
+    return at_byte == SIZE_MAX ? NULL : (float *)(void *)(p->data + at_byte);
+}
+
 /* Offsets (data NULL), or contents. */
-static int walk(UpzCudaPacked *p, const UpzCudaNet *net, const bool *pair, UpzCpuLevel cpu,
-                UprezError *err)
+static int walk(UpzCudaPacked *p, const UpzCudaNet *net, const bool *pair, int kind,
+                const UpzCudaRanges *ranges, UpzCpuLevel cpu, UprezError *err)
 {
     size_t bytes = 0;
     for (int i = 0; i < net->n_layers; i++) {
         const UpzCudaLayer *l = &net->layers[i];
         UpzCudaConstants *c = &p->layers[i];
-        *c = (UpzCudaConstants){SIZE_MAX, SIZE_MAX, SIZE_MAX};
+        *c = (UpzCudaConstants){SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX};
         if (l->load) continue;
         Source s;
-        int r = source_init(&s, net, l, err);
+        int r = source_init(&s, net, l, kind, ranges, err);
         if (r < 0) return r;
         const size_t floats = UPZ_ROUND_UP((size_t)s.node->channels, (size_t)64) * sizeof(float);
-        c->weights = take(&bytes, (size_t)tiles_of(&s, pair[i]) * TILE * 2);
+        c->weights = take(&bytes, (size_t)tiles_of(&s, pair[i]) * TILE);
         c->bias = take(&bytes, floats);
         if (has_slopes(s.node)) c->slope = take(&bytes, floats);
+        if (l->eight) c->scale = take(&bytes, floats);
+        if (l->dst8.map >= 0) c->inverse = take(&bytes, floats);
         if (p->data) {
-            float *slope = c->slope == SIZE_MAX ? NULL : (float *)(void *)(p->data + c->slope);
-            pack_floats(&s, net->graph, net->planes, (float *)(void *)(p->data + c->bias), slope);
-            r = pack_weights(&s, net->planes, pair[i], (uint16_t *)(void *)(p->data + c->weights), cpu,
-                             err);
+            pack_floats(&s, net->graph, net->planes, floats_at(p, c->bias), floats_at(p, c->slope));
+            if (l->eight)
+                pack_eight(&s, net->planes, pair[i], kind, p->data + c->weights, floats_at(p, c->scale));
+            else
+                r = pack_weights(&s, net->planes, pair[i], p->data + c->weights, cpu, err);
+            for (int o = 0; o < s.node->channels && l->dst8.map >= 0; o++)
+                floats_at(p, c->inverse)[o] =
+                    1 / upz_eight_factor(kind, ranges->most[ranges->at[i] + (size_t)o]);
         }
-        upz_free(s.channel);
+        source_free(&s);
         if (r < 0) return r;
     }
     p->bytes = bytes;
     return 0;
 }
 
-int upz_cuda_pack(UpzCudaPacked *out, const UpzCudaNet *net, const bool *pair, UpzCpuLevel cpu,
-                  UprezError *err)
+int upz_cuda_pack(UpzCudaPacked *out, const UpzCudaNet *net, const bool *pair, int kind,
+                  const UpzCudaRanges *ranges, UpzCpuLevel cpu, UprezError *err)
 {
     *out = (UpzCudaPacked){.layers = upz_calloc((size_t)net->n_layers, sizeof(*out->layers))};
     if (!out->layers)
         return upz_fail_memory(err, (size_t)net->n_layers * sizeof(*out->layers), "the weights");
-    int r = walk(out, net, pair, cpu, err);
+    int r = walk(out, net, pair, kind, ranges, cpu, err);
     if (r >= 0 && !(out->data = upz_alloc_aligned(out->bytes)))
         r = upz_fail_memory(err, out->bytes, "the weights");
     if (r >= 0) {
         memset(out->data, 0, out->bytes);
-        r = walk(out, net, pair, cpu, err);
+        r = walk(out, net, pair, kind, ranges, cpu, err);
     }
     if (r < 0) upz_cuda_packed_free(out);
     return r;

@@ -58,14 +58,15 @@ static int place(UpzCudaLayout *l, const UpzCudaNet *net, UprezError *err)
     int *busy = upz_calloc(n, sizeof(*busy)); /* by size and chunk: last layer that reads it */
     if (!busy) return upz_fail_memory(err, n * sizeof(*busy), "the memory plan");
     for (size_t i = 0; i < n; i++) busy[i] = -1;
-    for (int layer = 0; layer < net->n_layers; layer++) {
-        const int map = net->layers[layer].dst.map;
+    for (int i = 0; i < 2 * net->n_layers; i++) {
+        const int layer = i / 2;
+        const int map = i % 2 ? net->layers[layer].dst8.map : net->layers[layer].dst.map;
         if (map < 0 || net->maps[map].first != layer) continue;
         const UpzCudaMapUse *m = &net->maps[map];
         UpzCudaSize *s = &l->sizes[l->size_of[map]];
         int *own = busy + (size_t)l->size_of[map] * (size_t)all;
         const int at = fit(own, s->chunks, m);
-        for (int i = at; i < at + m->chunks; i++) own[i] = m->last;
+        for (int k = at; k < at + m->chunks; k++) own[k] = m->last;
         s->chunks = UPZ_MAX(s->chunks, at + m->chunks);
         l->chunk_of[map] = at;
     }

@@ -66,19 +66,21 @@ static void describe(const UpzCudaRun *run, const UpzCudaLayer *l, UpzCudaConv *
     c->src.chunks = l->src.chunks;
     c->dst.chunks = l->dst.chunks;
     c->dst.data = l->dst.map >= 0;
+    c->dst8.data = l->dst8.map >= 0;
+    c->eight = l->eight || l->dst8.map >= 0 ? run->eight : UPZ_EIGHT_NONE;
     for (int k = 0; k < l->n_add; k++) c->add[k].data = 1;
     c->base.data = l->base.map >= 0;
 }
 
 /* Constants in the order the chosen kernels want, on the GPU. */
-static int upload_constants(UpzCudaRun *run, UprezError *err)
+static int upload_constants(UpzCudaRun *run, const UpzCudaRanges *ranges, UprezError *err)
 {
     const size_t n = (size_t)run->net.n_layers;
     UpzCudaPacked packed;
     bool *pair = upz_calloc(n, sizeof(*pair));
     if (!pair) return upz_fail_memory(err, n, "the network's layers");
     for (size_t i = 0; i < n; i++) pair[i] = run->steps[i].conv.pair != 0;
-    int r = upz_cuda_pack(&packed, &run->net, pair, run->ctx->cpu, err);
+    int r = upz_cuda_pack(&packed, &run->net, pair, run->eight, ranges, run->ctx->cpu, err);
     upz_free(pair);
     if (r < 0) return r;
     const UpzCuda *cu = &run->home->cu;
@@ -96,6 +98,8 @@ static int upload_constants(UpzCudaRun *run, UprezError *err)
         c->weights = run->constants + k->weights;
         c->bias = run->constants + k->bias;
         c->slope = k->slope == SIZE_MAX ? 0 : run->constants + k->slope;
+        c->scale = k->scale == SIZE_MAX ? 0 : run->constants + k->scale;
+        c->inverse = k->inverse == SIZE_MAX ? 0 : run->constants + k->inverse;
     }
     upz_cuda_packed_free(&packed);
     if (r < 0) return r;
@@ -114,18 +118,19 @@ static int choose_kernels(UpzCudaRun *run, UprezError *err)
     if (run->compare_function < 0) return run->compare_function;
     run->frame_function = find_function(run, "clear_frame", err);
     if (run->frame_function < 0) return run->frame_function;
+    run->range_function = find_function(run, "range_map", err);
+    if (run->range_function < 0) return run->range_function;
     run->hopper = run->home->capability == 90 && has_function(run, "conv_ring") &&
                   has_function(run, "conv_stream");
     for (int i = 0; i < run->net.n_layers; i++) {
         UpzCudaStep *s = &run->steps[i];
         if (run->net.layers[i].load) continue;
         describe(run, &run->net.layers[i], &s->conv);
-        s->hopper = run->hopper && upz_conv_hopper_can(&s->conv);
+        s->hopper = run->hopper && upz_conv_hopper_can(&s->conv, run->net.layers[i].eight);
         s->conv.pair = s->hopper && upz_conv_stream_pairs(&s->conv);
-        const int outputs = upz_conv_mma_outputs(&s->conv);
         s->function = find_function(run, s->hopper ? upz_conv_hopper_name(&s->conv)
-                                         : outputs == 16 ? "conv_mma_m16"
-                                         : outputs == 32 ? "conv_mma_m32" : "conv_mma_m64", err);
+                                                   : upz_conv_mma_name(&s->conv, run->net.layers[i].eight),
+                                    err);
         if (s->function < 0) return s->function;
         const UpzCuda *cu = &run->home->cu;
         if (!run->target && (!cu->function_get ||
@@ -137,10 +142,10 @@ static int choose_kernels(UpzCudaRun *run, UprezError *err)
 }
 
 int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, const UprezModel *model,
-                      const void *image, UprezError *err)
+                      const void *image, int eight, const UpzCudaRanges *ranges, UprezError *err)
 {
-    *run = (UpzCudaRun){.home = home, .ctx = ctx, .facts = &model->facts};
-    int r = upz_cuda_net_build(&run->net, &model->graph, err);
+    *run = (UpzCudaRun){.home = home, .ctx = ctx, .facts = &model->facts, .eight = eight};
+    int r = upz_cuda_net_build(&run->net, &model->graph, eight != UPZ_EIGHT_NONE, err);
     if (r < 0) return r;
     run->steps = upz_calloc((size_t)run->net.n_layers, sizeof(*run->steps));
     if (!run->steps)
@@ -154,7 +159,7 @@ int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, con
         r = upz_cuda_fail(cu, status, "load the kernels", err);
     }
     if (r >= 0) r = choose_kernels(run, err);
-    if (r >= 0) r = upload_constants(run, err);
+    if (r >= 0) r = upload_constants(run, ranges, err);
     if (r >= 0) {
         TRY(status, cu->stream_create(&run->up, UPZ_CUDA_STREAM_NON_BLOCKING));
         TRY(status, cu->stream_create(&run->down, UPZ_CUDA_STREAM_NON_BLOCKING));
@@ -327,11 +332,12 @@ static int place_steps(UpzCudaRun *run, UprezError *err)
         UpzCudaStep *s = &run->steps[i];
         UpzCudaConv *c = &s->conv;
         c->dst = upz_cuda_map(&run->layout, &l->dst, run->arena);
+        c->dst8 = upz_cuda_map(&run->layout, &l->dst8, run->arena);
         if (l->load) continue;
         c->src = upz_cuda_map(&run->layout, &l->src, run->arena);
         for (int k = 0; k < 2; k++) c->add[k] = upz_cuda_map(&run->layout, &l->add[k], run->arena);
         c->base = upz_cuda_map(&run->layout, &l->base, run->arena);
-        c->image = l->dst.map < 0 ? upz_cuda_at(run, run->layout.tile) : (UpzCudaImage){0};
+        c->image = l->dst.map < 0 && l->dst8.map < 0 ? upz_cuda_at(run, run->layout.tile) : (UpzCudaImage){0};
         s->grid = upz_cuda_conv_grid(run, s, c);
         int r = allow_shared(run, s->function, s->grid.shared, err);
         if (r < 0) return r;

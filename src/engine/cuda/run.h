@@ -10,6 +10,7 @@
 #define UPZ_CUDA_RUN_H
 
 #include "engine/cuda/kernels/grid.h"
+#include "engine/cuda/eight.h"
 #include "engine/cuda/memory.h"
 #include "engine/cuda/pack.h"
 #include "engine/cuda/plan.h"
@@ -46,6 +47,10 @@ typedef struct UpzCudaRun {
     void *module;
     UpzCudaFunction functions[UPZ_CUDA_FUNCTIONS];
     int n_functions, load_function, store_function, resize_function, compare_function, frame_function;
+    int range_function;
+    int eight;                    /* UPZ_EIGHT_…: the layers between the first and the last */
+    const UpzCudaRanges *ranges;  /* while they are measured */
+    uint64_t range;               /* and their place on the GPU */
     bool hopper;
     int target;                   /* 86: convolutions are code for sm_86 */
     uint64_t constants;
@@ -73,9 +78,9 @@ typedef struct UpzCudaRun {
 } UpzCudaRun;
 
 /* Loads kernels and constants. The home stays the caller's; facts and graph live on with the
- * model. image: the fatbin. */
+ * model. image: the fatbin. eight: UPZ_EIGHT_… and, but for NONE, the ranges, used here only. */
 int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, const UprezModel *model,
-                      const void *image, UprezError *err);
+                      const void *image, int eight, const UpzCudaRanges *ranges, UprezError *err);
 void upz_cuda_run_close(UpzCudaRun *run);
 
 /* Everything for a size; frees that of the size before. MEMORY names the need. */

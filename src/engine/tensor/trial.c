@@ -11,8 +11,7 @@
 
 #define SIDE 64 /* px */
 
-/* Flat parts, edges, texture. */
-static void paint(float *p, int channels, int h, int w)
+void upz_trial_paint(float *p, int channels, int h, int w)
 {
     uint32_t seed = 7;
     for (int c = 0; c < channels; c++)
@@ -44,7 +43,7 @@ int upz_trial_run(const UpzRuntimeOps *ops, UpzRuntime *rt, const UprezModel *mo
     }
     if (r >= 0) r = ops->prepare(rt, &s, 1, &b, err);
     if (r < 0) return r;
-    paint(b.in, s.channels, s.height, s.width);
+    upz_trial_paint(b.in, s.channels, s.height, s.width);
     r = ops->run(rt, 0, err);
     if (r < 0) return r;
     *n = (size_t)s.out_channels * (size_t)s.out_height * (size_t)s.out_width;

@@ -8,6 +8,8 @@
 
 #define UPZ_TRIAL_PSNR 50.0 /* dB against fp32 that a narrower type must reach to be taken by itself */
 
+/* The picture, planes of 0..1: flat parts, edges, texture. */
+void upz_trial_paint(float *planes, int channels, int height, int width);
 /* The trial picture through a runtime as it is now, slot 0 of one: *out, n values, is the caller's
  * (upz_free_aligned). Buffers stay as the runtime's prepare left them. The runtime must pass fp32
  * tensors. */

@@ -82,6 +82,17 @@ UPZ_DEV float base_at(const UpzCudaConv *p, int c, int x, int y)
     return dev_low(dev_load2(at));
 }
 
+/* Two 8-bit numbers, the first in the low byte. */
+UPZ_DEV uint32_t eight2(int kind, float first, float second)
+{
+#ifdef UPZ_FP8
+    if (kind == UPZ_EIGHT_FP8) return dev_fp8x2(first, second);
+#else
+    (void)kind;
+#endif
+    return dev_int8x2(first, second);
+}
+
 /* Two neighbouring channels from c on of a source pixel, one by one: any factor. */
 UPZ_DEV void shuffle_any(const UpzCudaConv *p, int c, int x, int y, float v0, float v1)
 {
@@ -99,7 +110,9 @@ UPZ_DEV void shuffle_any(const UpzCudaConv *p, int c, int x, int y, float v0, fl
 }
 
 /* Blocks a multiprocessor: what its shared memory (sm_80, sm_90, sm_100: two with 32 outputs) and
- * its registers (without tensor cores, shuffles want more) hold. */
+ * its registers (without tensor cores, shuffles want more) hold.
+ * Forms: halves to halves; halves to 8 bits (and halves); 8 bits to either or both. */
+#define NAME conv_mma_m16
 #define OUTPUTS 16
 #ifdef UPZ_NO_MMA
 #define BLOCKS 1
@@ -107,6 +120,7 @@ UPZ_DEV void shuffle_any(const UpzCudaConv *p, int c, int x, int y, float v0, fl
 #define BLOCKS 2
 #endif
 #include "conv_mma_tmpl.h"
+#define NAME conv_mma_m32
 #define OUTPUTS 32
 #if defined(__CUDA_ARCH__) && \
     (__CUDA_ARCH__ == 800 || (__CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200))
@@ -115,6 +129,52 @@ UPZ_DEV void shuffle_any(const UpzCudaConv *p, int c, int x, int y, float v0, fl
 #define BLOCKS 1
 #endif
 #include "conv_mma_tmpl.h"
+#define NAME conv_mma_m64
 #define OUTPUTS 64
 #define BLOCKS 1
 #include "conv_mma_tmpl.h"
+
+#ifndef UPZ_NO_MMA
+#define NAME conv_quant_m32
+#define OUTPUTS 32
+#define BLOCKS 1
+#define TO_EIGHT 1
+#include "conv_mma_tmpl.h"
+#define NAME conv_quant_m64
+#define OUTPUTS 64
+#define BLOCKS 1
+#define TO_EIGHT 1
+#include "conv_mma_tmpl.h"
+#define NAME conv_int8_m32
+#define OUTPUTS 32
+#define BLOCKS 1
+#define TO_EIGHT 1
+#define FROM_EIGHT 1
+#define SUM int32_t
+#define PRODUCT dev_mma_int8
+#include "conv_mma_tmpl.h"
+#define NAME conv_int8_m64
+#define OUTPUTS 64
+#define BLOCKS 1
+#define TO_EIGHT 1
+#define FROM_EIGHT 1
+#define SUM int32_t
+#define PRODUCT dev_mma_int8
+#include "conv_mma_tmpl.h"
+#ifdef UPZ_FP8_MMA
+#define NAME conv_fp8_m32
+#define OUTPUTS 32
+#define BLOCKS 1
+#define TO_EIGHT 1
+#define FROM_EIGHT 1
+#define PRODUCT dev_mma_fp8
+#include "conv_mma_tmpl.h"
+#define NAME conv_fp8_m64
+#define OUTPUTS 64
+#define BLOCKS 1
+#define TO_EIGHT 1
+#define FROM_EIGHT 1
+#define PRODUCT dev_mma_fp8
+#include "conv_mma_tmpl.h"
+#endif
+#endif

@@ -1,10 +1,24 @@
-/* conv_mma for OUTPUTS outputs a block, BLOCKS blocks a multiprocessor; included by conv_mma.cu. */
-#define MMA_CAT_(a, b) a##b
+/* One form of conv_mma, NAME, for OUTPUTS outputs a block, BLOCKS blocks a multiprocessor; included by
+ * conv_mma.cu. TO_EIGHT: may write 8-bit maps; FROM_EIGHT: reads one, with sums of the type SUM by PRODUCT. A
+ * stage is as many bytes either way: 16 halves or 32 numbers of 8 bits. */
+#define MMA_CAT_(a, b) a##_##b
 #define MMA_CAT(a, b) MMA_CAT_(a, b)
-#define MMA(name) MMA_CAT(name, OUTPUTS)
+#define MMA(name) MMA_CAT(NAME, name)
+#ifndef TO_EIGHT
+#define TO_EIGHT 0
+#endif
+#ifndef FROM_EIGHT
+#define FROM_EIGHT 0
+#endif
+#ifndef SUM
+#define SUM float
+#endif
+#ifndef PRODUCT
+#define PRODUCT dev_mma
+#endif
 
 /* Weights of the stage: for each tap two times 8 inputs, each OUTPUTS x 16 bytes. */
-UPZ_DEV void MMA(copy_weights_)(const UpzCudaConv *p, const Work *w, int k, uint32_t to)
+UPZ_DEV void MMA(copy_weights)(const UpzCudaConv *p, const Work *w, int k, uint32_t to)
 {
     int taps = tap_count(p), depth = p->src.chunks / 2, blocks = (p->out + 63) / 64;
     uint64_t from = p->weights +
@@ -17,15 +31,15 @@ UPZ_DEV void MMA(copy_weights_)(const UpzCudaConv *p, const Work *w, int k, uint
     }
 }
 
-UPZ_DEV void MMA(stage_)(const UpzCudaConv *p, int item, int k, uint32_t to)
+UPZ_DEV void MMA(stage)(const UpzCudaConv *p, int item, int k, uint32_t to)
 {
     Work w = work_at(p, item);
     copy_pixels(p, &w, k, to);
-    MMA(copy_weights_)(p, &w, k, to + UPZ_MMA_PIXEL_BYTES);
+    MMA(copy_weights)(p, &w, k, to + UPZ_MMA_PIXEL_BYTES);
 }
 
 /* One tap's fragments: 64 pixels, OUTPUTS outputs. */
-UPZ_DEV void MMA(fetch_)(uint32_t a[4][4], uint32_t b[OUTPUTS / 16][4], uint32_t pixels,
+UPZ_DEV void MMA(fetch)(uint32_t a[4][4], uint32_t b[OUTPUTS / 16][4], uint32_t pixels,
                          uint32_t weights)
 {
     UPZ_UNROLL
@@ -37,15 +51,15 @@ UPZ_DEV void MMA(fetch_)(uint32_t a[4][4], uint32_t b[OUTPUTS / 16][4], uint32_t
 /* All taps of a stage, `across` x `across`; the next tap's fragments are read while this one's are
  * multiplied. */
 #define MMA_TAPS(name, ACROSS) \
-    UPZ_DEV void name(float sum[4][OUTPUTS / 8][4], uint32_t pixels, uint32_t weights) \
+    UPZ_DEV void name(SUM sum[4][OUTPUTS / 8][4], uint32_t pixels, uint32_t weights) \
     { \
         uint32_t a[2][4][4], b[2][OUTPUTS / 16][4]; \
-        MMA(fetch_)(a[0], b[0], pixels, weights); \
+        MMA(fetch)(a[0], b[0], pixels, weights); \
         UPZ_UNROLL \
         for (int t = 0; t < (ACROSS) * (ACROSS); t++) { \
             int now = t % 2, then = t + 1; \
             if (then < (ACROSS) * (ACROSS)) \
-                MMA(fetch_)(a[1 - now], b[1 - now], \
+                MMA(fetch)(a[1 - now], b[1 - now], \
                             pixels + (uint32_t)(then / (ACROSS) * UPZ_MMA_ROW_BYTES + \
                                                 then % (ACROSS) * 16), \
                             weights + (uint32_t)(then * OUTPUTS * 32)); \
@@ -53,32 +67,32 @@ UPZ_DEV void MMA(fetch_)(uint32_t a[4][4], uint32_t b[OUTPUTS / 16][4], uint32_t
             for (int j = 0; j < OUTPUTS / 8; j++) { \
                 UPZ_UNROLL \
                 for (int i = 0; i < 4; i++) \
-                    dev_mma(sum[i][j], a[now][i], b[now][j / 2] + j % 2 * 2); \
+                    PRODUCT(sum[i][j], a[now][i], b[now][j / 2] + j % 2 * 2); \
             } \
         } \
     }
 #ifndef UPZ_NO_MMA
-MMA_TAPS(MMA(taps3_), 3)
-MMA_TAPS(MMA(taps2_), 2)
-MMA_TAPS(MMA(taps1_), 1)
+MMA_TAPS(MMA(taps3), 3)
+MMA_TAPS(MMA(taps2), 2)
+MMA_TAPS(MMA(taps1), 1)
 #endif
 #undef MMA_TAPS
 
 /* The same with the number of taps known when it runs, and less code. */
 #ifdef UPZ_NO_MMA
-UPZ_DEV void MMA(taps_)(float sum[4][OUTPUTS / 8][4], uint32_t pixels, uint32_t weights, int across)
+UPZ_DEV void MMA(taps)(SUM sum[4][OUTPUTS / 8][4], uint32_t pixels, uint32_t weights, int across)
 {
     uint32_t a[4][4], b[OUTPUTS / 16][4];
 #ifdef __CUDACC__
 #pragma unroll 1 /* an mma is long here: not nine times the code */
 #endif
     for (int t = 0; t < across * across; t++) {
-        MMA(fetch_)(a, b, pixels + (uint32_t)(t / across * UPZ_MMA_ROW_BYTES + t % across * 16),
+        MMA(fetch)(a, b, pixels + (uint32_t)(t / across * UPZ_MMA_ROW_BYTES + t % across * 16),
                     weights + (uint32_t)(t * OUTPUTS * 32));
         UPZ_UNROLL
         for (int j = 0; j < OUTPUTS / 8; j++) {
             UPZ_UNROLL
-            for (int i = 0; i < 4; i++) dev_mma(sum[i][j], a[i], b[j / 2] + j % 2 * 2);
+            for (int i = 0; i < 4; i++) PRODUCT(sum[i][j], a[i], b[j / 2] + j % 2 * 2);
         }
     }
 }
@@ -86,7 +100,7 @@ UPZ_DEV void MMA(taps_)(float sum[4][OUTPUTS / 8][4], uint32_t pixels, uint32_t 
 
 /* From sums to the result. Lane 4 * g + t holds channels 2 * t and 2 * t + 1 of 8, of pixels g and
  * g + 8 of 16. */
-UPZ_DEV void MMA(finish_)(const UpzCudaConv *p, int item, float sum[4][OUTPUTS / 8][4])
+UPZ_DEV void MMA(finish)(const UpzCudaConv *p, int item, SUM sum[4][OUTPUTS / 8][4])
 {
     Work w = work_at(p, item);
     int warp = (int)dev_thread() / 32, lane = (int)dev_thread() % 32, g = lane / 4, t = lane % 4;
@@ -99,15 +113,26 @@ UPZ_DEV void MMA(finish_)(const UpzCudaConv *p, int item, float sum[4][OUTPUTS /
     for (int j = 0; j < OUTPUTS / 8; j++) {
         int c = w.block * 64 + j * 8 + t * 2;
         uint64_t chunk = (uint64_t)(w.block * 8 + j);
-        if (p->dst.data ? w.block * 8 + j >= p->dst.chunks : w.block * 64 + j * 8 >= p->out)
-            continue;
+        bool maps = p->dst.data || (TO_EIGHT && p->dst8.data);
+        bool half = p->dst.data && w.block * 8 + j < p->dst.chunks;
+        bool eight = TO_EIGHT && p->dst8.data && w.block * 4 + j / 2 < p->dst8.chunks;
+        if (maps ? !half && !eight : w.block * 64 + j * 8 >= p->out) continue;
         float bias0 = dev_load_float(p->bias + (uint64_t)c * 4);
         float bias1 = dev_load_float(p->bias + (uint64_t)c * 4 + 4);
         float v[8][2];
+#if FROM_EIGHT
+        float scale0 = dev_load_float(p->scale + (uint64_t)c * 4);
+        float scale1 = dev_load_float(p->scale + (uint64_t)c * 4 + 4);
+#endif
         UPZ_UNROLL
         for (int i = 0; i < 8; i++) {
+#if FROM_EIGHT
+            v[i][0] = (float)sum[i / 2][j][i % 2 * 2] * scale0 + bias0;
+            v[i][1] = (float)sum[i / 2][j][i % 2 * 2 + 1] * scale1 + bias1;
+#else
             v[i][0] = sum[i / 2][j][i % 2 * 2] + bias0;
             v[i][1] = sum[i / 2][j][i % 2 * 2 + 1] + bias1;
+#endif
         }
         if (p->slope) {
             float slope0 = dev_load_float(p->slope + (uint64_t)c * 4);
@@ -125,7 +150,7 @@ UPZ_DEV void MMA(finish_)(const UpzCudaConv *p, int item, float sum[4][OUTPUTS /
         }
         UPZ_UNROLL
         for (int k = 0; k < 2; k++) {
-            if (!p->add[k].data) continue;
+            if (!p->add[k].data || (TO_EIGHT && (int)chunk >= p->add[k].chunks)) continue;
             uint64_t from = p->add[k].data + chunk * p->add[k].chunk + line * p->add[k].row + place;
             uint32_t add[8];
             UPZ_UNROLL
@@ -139,7 +164,21 @@ UPZ_DEV void MMA(finish_)(const UpzCudaConv *p, int item, float sum[4][OUTPUTS /
                 v[i][1] = dev_fma(p->beta[k], dev_high(add[i]), v[i][1]);
             }
         }
-        if (p->dst.data) {
+#if TO_EIGHT
+        if (eight) {
+            float inverse0 = dev_load_float(p->inverse + (uint64_t)c * 4);
+            float inverse1 = dev_load_float(p->inverse + (uint64_t)c * 4 + 4);
+            uint64_t to = p->dst8.data + (uint64_t)(c / 16) * p->dst8.chunk + line * p->dst8.row +
+                          (uint64_t)x * pixel + (uint64_t)(w.dx * 16 + c % 16);
+            UPZ_UNROLL
+            for (int i = 0; i < 8; i++)
+                if (x + i * 8 < width)
+                    dev_store2(to + (uint64_t)(i * 8) * pixel,
+                               (uint16_t)eight2(p->eight, v[i][0] * inverse0, v[i][1] * inverse1));
+        }
+        if (eight && !half) continue;
+#endif
+        if (half) {
             uint64_t to = p->dst.data + chunk * p->dst.chunk + line * p->dst.row + place;
             UPZ_UNROLL
             for (int i = 0; i < 8; i++)
@@ -184,7 +223,7 @@ UPZ_DEV void MMA(finish_)(const UpzCudaConv *p, int item, float sum[4][OUTPUTS /
     }
 }
 
-UPZ_KERNEL(MMA(conv_mma_m), UpzCudaConv, UPZ_MMA_THREADS, BLOCKS)
+UPZ_KERNEL(NAME, UpzCudaConv, UPZ_MMA_THREADS, BLOCKS)
 {
     int lane = (int)dev_thread() % 32, warp = (int)dev_thread() / 32;
     int items = work_count(&p), depth = p.src.chunks / 2, across = p.up == 2 ? 2 : p.kernel;
@@ -205,10 +244,10 @@ UPZ_KERNEL(MMA(conv_mma_m), UpzCudaConv, UPZ_MMA_THREADS, BLOCKS)
     dev_grid_wait();
 #endif
     if (item >= items) return;
-    MMA(stage_)(&p, item, 0, now);
+    MMA(stage)(&p, item, 0, now);
     dev_copy_commit();
     for (; item < items; item += (int)dev_blocks()) {
-        float sum[4][OUTPUTS / 8][4];
+        SUM sum[4][OUTPUTS / 8][4];
         UPZ_UNROLL
         for (int i = 0; i < 4; i++) {
             UPZ_UNROLL
@@ -225,34 +264,39 @@ UPZ_KERNEL(MMA(conv_mma_m), UpzCudaConv, UPZ_MMA_THREADS, BLOCKS)
             dev_copy_wait(0);
             dev_sync(); /* this stage is here, and nobody reads the one before any more */
 #ifndef UPZ_NO_ASYNC
-            if (next_item < items) MMA(stage_)(&p, next_item, next, then);
+            if (next_item < items) MMA(stage)(&p, next_item, next, then);
             dev_copy_commit();
 #endif
 #ifdef UPZ_NO_MMA
-            MMA(taps_)(sum, now + pixels + shift, now + weights, across);
+            MMA(taps)(sum, now + pixels + shift, now + weights, across);
 #else
             if (across == 3)
-                MMA(taps3_)(sum, now + pixels, now + weights);
+                MMA(taps3)(sum, now + pixels, now + weights);
             else if (across == 2)
-                MMA(taps2_)(sum, now + pixels + shift, now + weights);
+                MMA(taps2)(sum, now + pixels + shift, now + weights);
             else
-                MMA(taps1_)(sum, now + pixels, now + weights);
+                MMA(taps1)(sum, now + pixels, now + weights);
 #endif
 #ifdef UPZ_NO_ASYNC
             dev_sync();
-            if (next_item < items) MMA(stage_)(&p, next_item, next, now);
+            if (next_item < items) MMA(stage)(&p, next_item, next, now);
 #else
             uint32_t swap = now;
             now = then;
             then = swap;
 #endif
         }
-        MMA(finish_)(&p, item, sum);
+        MMA(finish)(&p, item, sum);
     }
 }
 
+#undef NAME
 #undef OUTPUTS
 #undef BLOCKS
+#undef TO_EIGHT
+#undef FROM_EIGHT
+#undef SUM
+#undef PRODUCT
 #undef MMA
 #undef MMA_CAT
 #undef MMA_CAT_

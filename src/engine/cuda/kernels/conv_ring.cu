@@ -133,7 +133,7 @@ UPZ_DEV void ring_compute(const UpzCudaConv *p, uint32_t shared, int group)
     uint32_t mine = shared + RING_TURN + (uint32_t)group * 8;
     uint32_t other = shared + RING_TURN + (uint32_t)(1 - group) * 8;
     uint32_t q = 0, seen = 0, n = 0; /* slot row of y - 1; rows waited for; output rows */
-    Channels c = out_channels(p, warp * 16 + lane / 4);
+    Channels c = out_channels(p, warp * 16 + lane / 4, UPZ_EIGHT_NONE);
     float d[64];
     if (group == 1 && lane == 0)
         dev_mbar_arrive(other);

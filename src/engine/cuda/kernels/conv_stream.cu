@@ -38,4 +38,68 @@ typedef struct StreamTile {
 #define FORM UPZ_STREAM_PAIR
 #include "conv_stream_tmpl.h"
 
+#define NAME conv_stream_fp8
+#define FORM UPZ_STREAM_3X3
+#define KIND UPZ_EIGHT_FP8
+#define SUM float
+#define PRODUCT dev_wgmma128_fp8
+#define OWN dev_wgmma_own
+#include "conv_stream_tmpl.h"
+
+#define NAME conv_stream_one_fp8
+#define FORM UPZ_STREAM_1X1
+#define KIND UPZ_EIGHT_FP8
+#define SUM float
+#define PRODUCT dev_wgmma128_fp8
+#define OWN dev_wgmma_own
+#include "conv_stream_tmpl.h"
+
+#define NAME conv_stream_up_fp8
+#define FORM UPZ_STREAM_UP
+#define KIND UPZ_EIGHT_FP8
+#define SUM float
+#define PRODUCT dev_wgmma128_fp8
+#define OWN dev_wgmma_own
+#include "conv_stream_tmpl.h"
+
+#define NAME conv_stream_pair_fp8
+#define FORM UPZ_STREAM_PAIR
+#define KIND UPZ_EIGHT_FP8
+#define SUM float
+#define PRODUCT dev_wgmma128_fp8
+#define OWN dev_wgmma_own
+#include "conv_stream_tmpl.h"
+
+#define NAME conv_stream_int8
+#define FORM UPZ_STREAM_3X3
+#define KIND UPZ_EIGHT_INT8
+#define SUM int32_t
+#define PRODUCT dev_wgmma128_int8
+#define OWN dev_wgmma_own_int
+#include "conv_stream_tmpl.h"
+
+#define NAME conv_stream_one_int8
+#define FORM UPZ_STREAM_1X1
+#define KIND UPZ_EIGHT_INT8
+#define SUM int32_t
+#define PRODUCT dev_wgmma128_int8
+#define OWN dev_wgmma_own_int
+#include "conv_stream_tmpl.h"
+
+#define NAME conv_stream_up_int8
+#define FORM UPZ_STREAM_UP
+#define KIND UPZ_EIGHT_INT8
+#define SUM int32_t
+#define PRODUCT dev_wgmma128_int8
+#define OWN dev_wgmma_own_int
+#include "conv_stream_tmpl.h"
+
+#define NAME conv_stream_pair_int8
+#define FORM UPZ_STREAM_PAIR
+#define KIND UPZ_EIGHT_INT8
+#define SUM int32_t
+#define PRODUCT dev_wgmma128_int8
+#define OWN dev_wgmma_own_int
+#include "conv_stream_tmpl.h"
+
 #endif

@@ -1,4 +1,11 @@
-/* One form of conv_stream: the includer defines FORM (UPZ_STREAM_…) and NAME, the kernel's. */
+/* One form of conv_stream: the includer defines FORM (UPZ_STREAM_…) and NAME, the kernel's. KIND: UPZ_EIGHT_…
+ * of its source, with sums of the type SUM by PRODUCT; a stage is as many bytes then, of twice the channels. */
+#ifndef KIND
+#define KIND UPZ_EIGHT_NONE
+#define SUM float
+#define PRODUCT dev_wgmma128
+#define OWN dev_wgmma_own
+#endif
 
 #define STREAM_JOIN_(a, b) a##b
 #define STREAM_JOIN(a, b) STREAM_JOIN_(a, b)
@@ -86,7 +93,7 @@ UPZ_DEV void FN(copy)(const UpzCudaConv *p, uint32_t shared)
 }
 
 /* The products of a stage for one set of a group's sums. */
-UPZ_DEV void FN(stage)(float d[64], uint32_t stage, int group, int set)
+UPZ_DEV void FN(stage)(SUM d[64], uint32_t stage, int group, int set)
 {
     const uint32_t rows = (uint32_t)SHAPE.rows;
     const int n = FORM == UPZ_STREAM_UP ? 4 : SHAPE.tiles;
@@ -99,9 +106,8 @@ UPZ_DEV void FN(stage)(float d[64], uint32_t stage, int group, int set)
                           rows * UPZ_HOPPER_ROW, 128);
     UPZ_UNROLL
     for (int i = 0; i < n; i++)
-        dev_wgmma128(d,
-                     a + (uint64_t)((FORM == UPZ_STREAM_UP ? set * 4 + i : i) * UPZ_HOPPER_TILE / 16),
-                     b + (uint64_t)(i / columns * (UPZ_HOPPER_ROW / 16) + i % columns));
+        PRODUCT(d, a + (uint64_t)((FORM == UPZ_STREAM_UP ? set * 4 + i : i) * UPZ_HOPPER_TILE / 16),
+                b + (uint64_t)(i / columns * (UPZ_HOPPER_ROW / 16) + i % columns));
 }
 
 UPZ_DEV void FN(compute)(const UpzCudaConv *p, uint32_t shared, int group)
@@ -112,24 +118,25 @@ UPZ_DEV void FN(compute)(const UpzCudaConv *p, uint32_t shared, int group)
     uint32_t out = shared + (uint32_t)STREAM_OUT + (uint32_t)(group * upz_stream_out(SHAPE));
     uint32_t mine = out + (uint32_t)(warp * SHAPE.span * 32);
     int m = (FORM == UPZ_STREAM_PAIR ? warp % 2 : warp) * 16 + lane / 4, block = -1;
-    Channels c = {{0, 0}, {0, 0}};
-    float d[2][64];
+    Channels c = {{0, 0}, {0, 0}, {0, 0}, {0, 0}};
+    SUM d[2][64];
     dev_grid_wait();
     for (uint32_t i = dev_block(); i < total; i += dev_blocks()) {
         StreamTile t = FN(tile)(p, i);
         uint32_t before = 0;
         if (t.block != block)
-            c = out_channels(p, t.block * 64 + m);
+            c = out_channels(p, t.block * 64 + m, KIND);
         block = t.block;
-        out_begin(d[0], &c);
-        out_begin(d[1], &c);
+        UPZ_UNROLL
+        for (int j = 0; j < 128; j++) /* the bias; in 8 bits it comes later */
+            d[j / 64][j % 64] = KIND ? (SUM)0 : (SUM)c.bias[j / 2 % 2];
         if (group == 1 && i == dev_block())
             dev_mbar_wait(STREAM_BEGUN, 0);
         for (uint32_t k = 0; k < n_k; k++) {
             uint32_t stage = shared + slot * stage_bytes;
             dev_mbar_wait(STREAM_FULL(slot), (int)(round & 1));
-            dev_wgmma_own(d[0]);
-            dev_wgmma_own(d[1]);
+            OWN(d[0]);
+            OWN(d[1]);
             dev_wgmma_fence();
             FN(stage)(d[0], stage, group, 0);
             FN(stage)(d[1], stage, group, 1);
@@ -158,22 +165,27 @@ UPZ_DEV void FN(compute)(const UpzCudaConv *p, uint32_t shared, int group)
         dev_wgmma_wait(0);
         if (lane == 0)
             dev_mbar_arrive(STREAM_EMPTY(before));
-        dev_wgmma_own(d[0]);
-        dev_wgmma_own(d[1]);
+        OWN(d[0]);
+        OWN(d[1]);
+        float v[2][64];
+        UPZ_UNROLL
+        for (int j = 0; j < 128; j++)
+            v[j / 64][j % 64] = KIND ? (float)d[j / 64][j % 64] * c.scale[j / 2 % 2] + c.bias[j / 2 % 2]
+                                     : (float)d[j / 64][j % 64];
         if (p->slope || p->alpha != 1.0f) { /* the branch also keeps the arrival in front of it */
-            out_act(d[0], &c, p->alpha);
-            out_act(d[1], &c, p->alpha);
+            out_act(v[0], &c, p->alpha);
+            out_act(v[1], &c, p->alpha);
         }
         if (FORM == UPZ_STREAM_UP) {
             if (t.y0 + group < p->src.height)
-                out_map_up(d[0], d[1], p, first, 2 * (t.y0 + group) + t.dy, 2 * t.x0, mine, lane);
-        } else if (FORM == UPZ_STREAM_PAIR || p->dst.data) {
-            out_rows(d, added, p, first, row, t.x0, mine, SHAPE.span, lane);
+                out_map_up(v[0], v[1], p, &c, KIND, first, 2 * (t.y0 + group) + t.dy, 2 * t.x0, mine, lane);
+        } else if (FORM == UPZ_STREAM_PAIR || KIND || p->dst.data) {
+            out_rows(v, added, p, &c, KIND, first, row, t.x0, mine, SHAPE.span, lane);
         } else {
             UPZ_UNROLL
             for (int set = 0; set < 2; set++)
                 if (row[set] < p->src.height)
-                    out_image(d[set], p, t.block * 64, row[set], t.x0, out, 1 + group, tid);
+                    out_image(v[set], p, t.block * 64, row[set], t.x0, out, 1 + group, tid);
         }
     }
 }
@@ -213,3 +225,7 @@ UPZ_KERNEL(NAME, UpzCudaConv, UPZ_HOPPER_THREADS, 1)
 #undef STREAM_JOIN_
 #undef NAME
 #undef FORM
+#undef KIND
+#undef SUM
+#undef PRODUCT
+#undef OWN

@@ -34,6 +34,10 @@
  *   halves: two in a word, the first in the low 16 bits
  *   uint32_t dev_half2(float first, float second)         rounded to nearest even; too large: inf
  *   float dev_low(uint32_t h2), dev_high(uint32_t h2)
+ *   8-bit numbers: two in 16 bits, the first in the low 8; rounded to nearest even, the largest where
+ *   it is larger, NaN to int8: 0
+ *   uint32_t dev_int8x2(float first, float second)        -127 … 127 only
+ *   uint32_t dev_fp8x2(float first, float second)         E4M3; UPZ_FP8 defined (sm_89 and up)
  *   float dev_fma(float a, float b, float c); plain * and + are never contracted
  *
  *   copies of 16 bytes, global to shared, by the thread itself (sm_75 copies at once):
@@ -45,6 +49,10 @@
  *                                                             of matrix l / 8
  *   void dev_mma(float d[4], const uint32_t a[4], const uint32_t b[2])   m16n8k16, half x half, float
  *                                                             sums (sm_75: two m16n8k8)
+ *
+ *   void dev_mma_int8(int32_t d[4], const uint32_t a[4], const uint32_t b[2])   m16n8k32, four numbers a
+ *   void dev_mma_fp8(float d[4], …)                           register (sm_75: four m8n8k16);
+ *                                                             fp8 where UPZ_FP8_MMA is defined
  *
  *   Hopper only (UPZ_WGMMA defined):
  *   void dev_stmatrix4_trans(uint32_t shared, const uint32_t r[4]), void dev_ldmatrix4_trans(uint32_t
@@ -67,6 +75,8 @@
  *                         shared memory; a and b the same in all threads of the warpgroup
  *   void dev_wgmma128_regs(float d[64], const uint32_t a[4], uint64_t b)   a from registers: warp w has
  *                         rows 16 w … in the layout of dev_mma's; unchanged until waited for
+ *   void dev_wgmma128_fp8(float d[64], uint64_t a, uint64_t b), dev_wgmma128_int8(int32_t d[64], …)
+ *                         m64n128k32; dev_wgmma_own_int(int32_t d[64])
  *   void dev_regs_more(int n), dev_regs_less(int n)  setmaxnreg of the warpgroup
  *   void dev_grid_wait(void), dev_grid_go(void)      griddepcontrol: what the kernel before wrote is
  *                                                    visible after wait; go lets the next one start

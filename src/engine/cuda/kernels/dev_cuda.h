@@ -26,6 +26,13 @@
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 750
 #define UPZ_NO_MMA 1
 #endif
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+#define UPZ_FP8 1
+#endif
+/* where a warp's tensor cores multiply them: sm_90 has wgmma alone, sm_100 another instruction */
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200)
+#define UPZ_FP8_MMA 1
+#endif
 
 typedef struct UpzVec4 {
     uint32_t x, y, z, w;
@@ -216,6 +223,25 @@ UPZ_DEV float dev_high(uint32_t h2)
 
 UPZ_DEV float dev_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 
+UPZ_DEV uint32_t dev_int8(float v)
+{
+    return v == v ? (uint32_t)__float2int_rn(fminf(fmaxf(v, -127.0f), 127.0f)) & 255 : 0;
+}
+
+UPZ_DEV uint32_t dev_int8x2(float first, float second)
+{
+    return dev_int8(first) | dev_int8(second) << 8;
+}
+
+#ifdef UPZ_FP8
+UPZ_DEV uint32_t dev_fp8x2(float first, float second)
+{
+    uint16_t v;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(v) : "f"(second), "f"(first));
+    return v;
+}
+#endif
+
 /* ---- copies by the thread ---- */
 
 UPZ_DEV void dev_copy16(uint32_t shared, uint64_t global)
@@ -284,6 +310,37 @@ UPZ_DEV void dev_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
+
+#ifndef UPZ_NO_MMA
+UPZ_DEV void dev_mma_int8(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+    UPZ_UNROLL
+    for (int k = 0; k < 2; k++) {
+        UPZ_UNROLL
+        for (int m = 0; m < 2; m++)
+            asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                : "+r"(d[2 * m]), "+r"(d[2 * m + 1])
+                : "r"(a[2 * k + m]), "r"(b[k]));
+    }
+#else
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+#endif
+
+#ifdef UPZ_FP8_MMA
+UPZ_DEV void dev_mma_fp8(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+#endif
 
 #ifdef UPZ_WGMMA
 #include "dev_hopper.h"

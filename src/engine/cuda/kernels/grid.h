@@ -40,10 +40,21 @@ typedef struct UpzCudaGrid {
 #define UPZ_MMA_STAGE_BYTES(outputs, taps) (UPZ_MMA_PIXEL_BYTES + (taps) * (outputs) * 32)
 
 #ifndef __CUDACC__
-/* Outputs of a block: which of conv_mma_m16, conv_mma_m32 and conv_mma_m64 it is. */
+/* Outputs of a block: which of conv_mma_m16, conv_mma_m32 and conv_mma_m64 it is; in 8 bits 32 or 64. */
 static inline int upz_conv_mma_outputs(const UpzCudaConv *p)
 {
-    return p->out <= 16 ? 16 : p->out <= 32 ? 32 : 64;
+    return p->out <= 16 && !p->eight ? 16 : p->out <= 32 ? 32 : 64;
+}
+
+/* from_eight: src is in 8 bits. */
+static inline const char *upz_conv_mma_name(const UpzCudaConv *p, int from_eight)
+{
+    static const char *const half[] = {"conv_mma_m16", "conv_mma_m32", "conv_mma_m64"};
+    static const char *const eight[][2] = {{"conv_quant_m32", "conv_quant_m64"},
+                                           {"conv_fp8_m32", "conv_fp8_m64"},
+                                           {"conv_int8_m32", "conv_int8_m64"}};
+    const int outputs = upz_conv_mma_outputs(p);
+    return p->eight ? eight[from_eight ? p->eight : 0][outputs == 64] : half[outputs / 16 / 2];
 }
 
 /* Fills tiles_x and tiles_y. Blocks stay for several tiles, loading ahead from one to the next.
@@ -156,6 +167,19 @@ static inline UpzCudaGrid upz_frame_grid(const UpzCudaMap *m)
 {
     UpzCudaGrid g = {1, 1, UPZ_FRAME_THREADS, 0};
     g.x = (unsigned)upz_grid_up(upz_frame_pixels(m) * m->chunks, UPZ_FRAME_THREADS);
+    return g;
+}
+#endif
+
+/* ---- range_map: a block a row of a chunk ---- */
+
+#define UPZ_RANGE_THREADS 128
+
+#ifndef __CUDACC__
+static inline UpzCudaGrid upz_range_grid(const UpzCudaRange *p)
+{
+    UpzCudaGrid g = {1, 1, UPZ_RANGE_THREADS, 0};
+    g.x = (unsigned)(p->map.height * p->map.chunks);
     return g;
 }
 #endif

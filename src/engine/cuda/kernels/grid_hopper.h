@@ -58,17 +58,19 @@ UPZ_GRID int upz_stream_shared(UpzStreamShape s)
 
 #ifndef __CUDACC__
 
-/* What the kernels here can do; else conv_mma does it. */
-static inline int upz_conv_hopper_can(const UpzCudaConv *p)
+/* What the kernels here can do; else conv_mma does it. from_eight: src is in 8 bits. */
+static inline int upz_conv_hopper_can(const UpzCudaConv *p, int from_eight)
 {
     int adds = p->add[0].data || p->add[1].data, f = p->factor;
     if (p->add[1].data && !p->add[0].data)
         return 0;
+    if (p->eight && (!from_eight || (!p->dst.data && !p->dst8.data)))
+        return 0; /* from halves to 8 bits: the first layer */
     if (p->src.chunks < 2 || p->src.chunks % 2 || (p->kernel != 1 && p->kernel != 3))
         return 0;
     if (p->up == 2)
-        return p->kernel == 3 && p->dst.data && !adds;
-    if (p->dst.data)
+        return p->kernel == 3 && (p->dst.data || p->dst8.data) && !adds;
+    if (p->dst.data || p->dst8.data)
         return 1;
     return !adds && f >= 1 && p->out % (f * f) == 0 && (p->out <= 64 || (f <= 8 && 64 % f == 0));
 }
@@ -76,12 +78,12 @@ static inline int upz_conv_hopper_can(const UpzCudaConv *p)
 /* Layers whose weights are packed for pairs of rows (`pair`). */
 static inline int upz_conv_stream_pairs(const UpzCudaConv *p)
 {
-    return p->kernel == 3 && p->up == 1 && p->out <= 32 && p->dst.data != 0;
+    return p->kernel == 3 && p->up == 1 && p->out <= 32 && (p->dst.data || p->dst8.data);
 }
 
 static inline int upz_conv_is_ring(const UpzCudaConv *p)
 {
-    return p->kernel == 3 && p->up == 1 && p->src.chunks == 8 && p->out <= 64 && !p->pair;
+    return p->kernel == 3 && p->up == 1 && p->src.chunks == 8 && p->out <= 64 && !p->pair && !p->eight;
 }
 
 static inline int upz_conv_stream_form(const UpzCudaConv *p)
@@ -92,9 +94,11 @@ static inline int upz_conv_stream_form(const UpzCudaConv *p)
 
 static inline const char *upz_conv_hopper_name(const UpzCudaConv *p)
 {
-    static const char *const form[] = {"conv_stream", "conv_stream_one", "conv_stream_up",
-                                       "conv_stream_pair"};
-    return upz_conv_is_ring(p) ? "conv_ring" : form[upz_conv_stream_form(p)];
+    static const char *const form[][4] = {
+        {"conv_stream", "conv_stream_one", "conv_stream_up", "conv_stream_pair"},
+        {"conv_stream_fp8", "conv_stream_one_fp8", "conv_stream_up_fp8", "conv_stream_pair_fp8"},
+        {"conv_stream_int8", "conv_stream_one_int8", "conv_stream_up_int8", "conv_stream_pair_int8"}};
+    return upz_conv_is_ring(p) ? "conv_ring" : form[p->eight][upz_conv_stream_form(p)];
 }
 
 /* Fills tiles_x and tiles_y. `blocks`: how many run at once, one a multiprocessor. */

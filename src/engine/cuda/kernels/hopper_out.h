@@ -12,12 +12,12 @@
 #include "dev.h"
 #include "grid.h"
 
-/* Per-channel values of a thread's two rows. */
+/* Per-channel values of a thread's two rows; scale and inverse in 8 bits (kind). */
 typedef struct Channels {
-    float bias[2], slope[2];
+    float bias[2], slope[2], scale[2], inverse[2];
 } Channels;
 
-UPZ_DEV Channels out_channels(const UpzCudaConv *p, int channel)
+UPZ_DEV Channels out_channels(const UpzCudaConv *p, int channel, int kind)
 {
     Channels c;
     UPZ_UNROLL
@@ -25,6 +25,8 @@ UPZ_DEV Channels out_channels(const UpzCudaConv *p, int channel)
         uint64_t at = (uint64_t)(channel + 8 * i) * 4;
         c.bias[i] = p->bias ? dev_load_float(p->bias + at) : 0.0f;
         c.slope[i] = p->slope ? dev_load_float(p->slope + at) : 1.0f;
+        c.scale[i] = kind ? dev_load_float(p->scale + at) : 1.0f;
+        c.inverse[i] = kind && p->dst8.data ? dev_load_float(p->inverse + at) : 0.0f;
     }
     return c;
 }
@@ -163,26 +165,76 @@ UPZ_DEV void out_map(float d[64], const UpzCudaConv *p, int first, int row, int 
              p->dst.chunk, stage, p->dst.width - x0, lane);
 }
 
+/* ---- 8 bits: a warp's 16 rows are one chunk ---- */
+
+UPZ_DEV uint32_t eight_pair(int kind, float first, float second)
+{
+    return kind == UPZ_EIGHT_FP8 ? dev_fp8x2(first, second) : dev_int8x2(first, second);
+}
+
+/* As out_put, in 8 bits: rows r and r + 1 of a pixel stand side by side, so lanes of neighbouring rows
+ * exchange what they have; the one of the even row keeps even columns. */
+UPZ_DEV void out_put8(const float d[64], const Channels *c, int kind, int j, int n, uint32_t stage, int px,
+                      int step, int lane)
+{
+    int odd = lane / 4 % 2, row = lane / 4 - odd;
+    UPZ_UNROLL
+    for (int i = 0; i < 2 * n; i++) { /* 8 columns a time */
+        const float *v = d + (2 * j + i) * 4;
+        uint32_t mine = eight_pair(kind, v[0] * c->inverse[0], v[1] * c->inverse[0]) |
+                        eight_pair(kind, v[2] * c->inverse[1], v[3] * c->inverse[1]) << 16;
+        uint32_t other = dev_shfl_xor(mine, 4);
+        /* bytes: column 0 and 1 of row r, then of row r + 8 */
+        uint32_t low = odd ? (other >> 8 & 0xff) | (mine & 0xff00) : (mine & 0xff) | (other & 0xff) << 8;
+        uint32_t high = odd ? other >> 24 | (mine >> 16 & 0xff00)
+                            : (mine >> 16 & 0xff) | (other >> 8 & 0xff00);
+        uint32_t at = stage + (uint32_t)((px + (i * 8 + lane % 4 * 2 + odd) * step) * 16 + row);
+        dev_put2(at, (uint16_t)low);
+        dev_put2(at + 8, (uint16_t)high);
+    }
+}
+
+/* span pixels of the stage to a chunk's row, as out_store. */
+UPZ_DEV void out_store8(uint64_t to, uint32_t stage, int span, int valid, int lane)
+{
+    dev_warp_sync();
+    UPZ_UNROLL
+    for (int i = 0; i < span / 32; i++) {
+        int px = i * 32 + lane;
+        if (px < valid) dev_store16(to + (uint32_t)px * 16, dev_get16(stage + (uint32_t)px * 16));
+    }
+    dev_warp_sync();
+}
+
+UPZ_DEV uint64_t eight_row(const UpzCudaConv *p, int first, int row, int x)
+{
+    return p->dst8.data + (uint64_t)(first / 2) * p->dst8.chunk + (uint64_t)row * p->dst8.row +
+           (uint64_t)x * 16;
+}
+
 /* Two rows of a map, of sums d[0] and d[1], in pieces of `span`. What is added is read one piece ahead:
  * out_ahead for the first, before the sums are there. */
 UPZ_DEV void out_ahead(UpzVec4 v[UPZ_TILE_W / 16], const UpzCudaConv *p, int first, int row, int x0,
                        int span, int lane)
 {
-    if (p->add[0].data && first < p->dst.chunks)
+    if (p->add[0].data && first < p->add[0].chunks)
         out_load(v, &p->add[0], first, row, x0, span, lane);
 }
 
-UPZ_DEV void out_rows(float d[2][64], UpzVec4 v[UPZ_TILE_W / 16], const UpzCudaConv *p, int first,
-                      const int row[2], int x0, uint32_t stage, int span, int lane)
+UPZ_DEV void out_rows(float d[2][64], UpzVec4 v[UPZ_TILE_W / 16], const UpzCudaConv *p, const Channels *c,
+                      int kind, int first, const int row[2], int x0, uint32_t stage, int span, int lane)
 {
     const int pieces = UPZ_TILE_W / span, n = span / 16;
-    if (first >= p->dst.chunks)
+    bool half = !kind || (p->dst.data && first < p->dst.chunks);
+    bool eight = kind && p->dst8.data && first / 2 < p->dst8.chunks;
+    bool adds = p->add[0].data && first < p->add[0].chunks;
+    if (kind ? !half && !eight : first >= p->dst.chunks)
         return;
     UPZ_UNROLL
     for (int i = 0; i < 2 * pieces; i++) {
         int set = i / pieces, piece = i % pieces, x = x0 + piece * span;
         int next = (i + 1) / pieces % 2, x_next = x0 + (i + 1) % pieces * span;
-        if (p->add[0].data) {
+        if (adds) {
             out_lay(v, stage, span, lane);
             if (p->add[1].data)
                 out_load(v, &p->add[1], first, row[set], x, span, lane);
@@ -198,22 +250,35 @@ UPZ_DEV void out_rows(float d[2][64], UpzVec4 v[UPZ_TILE_W / 16], const UpzCudaC
                 dev_warp_sync();
             }
         }
-        out_put(d[set], piece * n, n, stage, span, 0, 1, lane);
-        out_store(p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row[set] * p->dst.row +
-                      (uint64_t)x * 16,
-                  p->dst.chunk, stage, span, row[set] < p->dst.height ? p->dst.width - x : 0, lane);
+        if (half) {
+            out_put(d[set], piece * n, n, stage, span, 0, 1, lane);
+            out_store(p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row[set] * p->dst.row +
+                          (uint64_t)x * 16,
+                      p->dst.chunk, stage, span, row[set] < p->dst.height ? p->dst.width - x : 0, lane);
+        }
+        if (eight) {
+            out_put8(d[set], c, kind, piece * n, n, stage, 0, 1, lane);
+            out_store8(eight_row(p, first, row[set], x), stage, span,
+                       row[set] < p->dst8.height ? p->dst8.width - x : 0, lane);
+        }
     }
 }
 
 /* A row of a map from two sets of sums, of its even and of its odd pixels. */
-UPZ_DEV void out_map_up(float even[64], float odd[64], const UpzCudaConv *p, int first, int row, int x0,
-                        uint32_t stage, int lane)
+UPZ_DEV void out_map_up(float even[64], float odd[64], const UpzCudaConv *p, const Channels *c, int kind,
+                        int first, int row, int x0, uint32_t stage, int lane)
 {
-    if (first >= p->dst.chunks)
-        return;
+    bool half = kind ? p->dst.data && first < p->dst.chunks : first < p->dst.chunks;
     UPZ_UNROLL
     for (int piece = 0; piece < 2; piece++) {
         int x = x0 + piece * UPZ_TILE_W;
+        if (kind && p->dst8.data && first / 2 < p->dst8.chunks) {
+            out_put8(even, c, kind, piece * 4, 4, stage, 0, 2, lane);
+            out_put8(odd, c, kind, piece * 4, 4, stage, 1, 2, lane);
+            out_store8(eight_row(p, first, row, x), stage, UPZ_TILE_W, p->dst8.width - x, lane);
+        }
+        if (!half)
+            continue;
         out_put(even, piece * 4, 4, stage, UPZ_TILE_W, 0, 2, lane);
         out_put(odd, piece * 4, 4, stage, UPZ_TILE_W, 1, 2, lane);
         out_store(p->dst.data + (uint64_t)first * p->dst.chunk + (uint64_t)row * p->dst.row +

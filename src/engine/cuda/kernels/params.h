@@ -9,13 +9,19 @@
  * of a tile, plus one. The border is zeroed when memory is planned and kernels never write there:
  * rows -1 and height, columns -1 and width are what convolutions see outside the picture. Further
  * out lies memory that may be read and means nothing. Channel counts are multiples of 16; channels
- * that the network does not have are zero. */
+ * that the network does not have are zero.
+ *
+ * Maps of 8-bit numbers (fp8: E4M3, or signed integers) have chunks of 16 channels, again 16 bytes a
+ * pixel: byte c % 16 of it is channel c. Channel counts are multiples of 32. Each channel has a factor of
+ * its own: value = number * factor. */
 #ifndef UPZ_CUDA_PARAMS_H
 #define UPZ_CUDA_PARAMS_H
 
 #ifndef UPZ_KERNEL_CODE /* the kernels' own compilation has these types from dev.h */
 #include <stdint.h>
 #endif
+
+enum { UPZ_EIGHT_NONE, UPZ_EIGHT_FP8, UPZ_EIGHT_INT8 };
 
 #define UPZ_MAP_LEFT 8     /* px: rows start at a multiple of 128 bytes */
 #define UPZ_MAP_TOP 1      /* rows */
@@ -56,13 +62,20 @@ typedef struct UpzCudaImage {
  * tile's m is 32 * (row of a pair) + channel, so that one row of the source serves both rows. Tiles
  * in the order [16 inputs][source row y - 1 + r, r = 0 … 3][dx = 0 … 2], y the pair's upper row; half
  * (m, k) of tile (r, dx) is the weight of output channel m % 32, tap row r - m / 32, tap column dx,
- * zero where that row is not 0 … 2. (12 tiles for 18.) */
+ * zero where that row is not 0 … 2. (12 tiles for 18.)
+ *
+ * 8-bit (conv_fp8, conv_int8): tiles of 64 outputs by 32 inputs, byte (k / 16) * 1024 + m * 16 + k % 16;
+ * the factors of the source's channels are in the weights, those of weights in `scale`. dst8
+ * (conv_quant too): numbers are results times `inverse`, rounded to nearest, and the largest where
+ * they are larger. */
 typedef struct UpzCudaConv {
-    UpzCudaMap src, dst;         /* dst.data 0: the result goes to `image` */
+    UpzCudaMap src, dst;         /* neither dst.data nor dst8.data: the result goes to `image` */
+    UpzCudaMap dst8;             /* an 8-bit map, instead of dst or beside it; data 0: none */
     UpzCudaMap add[2];           /* data 0: none; chunks as dst's */
     UpzCudaImage image;          /* result by pixel shuffle: channel c * f * f + dy * f + dx */
     UpzCudaMap base;             /* data 0: none; else its channel c at the source pixel is added */
     uint64_t weights, bias, slope; /* floats, a multiple of 64 each; slope 0: no activation */
+    uint64_t scale, inverse;     /* floats likewise; of 8-bit sums and for dst8 */
     float alpha, beta[2];
     int32_t out;                 /* output channels of the network */
     int32_t kernel;              /* 1 or 3 */
@@ -70,6 +83,7 @@ typedef struct UpzCudaConv {
     int32_t factor;              /* pixel shuffle; 1 with an image: none */
     int32_t tiles_x, tiles_y;    /* of UPZ_TILE_W x the kernel's rows, filled by upz_conv_grid */
     int32_t pair;                /* weights are in the order of pairs, see above */
+    int32_t eight;               /* which 8-bit numbers: UPZ_EIGHT_… */
 } UpzCudaConv;
 
 /* ---- pictures ---- */
@@ -136,6 +150,12 @@ typedef struct UpzCudaResize {
     int32_t clip, pad;
     UpzCudaWindow window; /* of dst; begins at a multiple of 8 px of a row */
 } UpzCudaResize;
+
+/* The largest magnitude of each channel of a map: the bits of a float a channel, raised. */
+typedef struct UpzCudaRange {
+    UpzCudaMap map;
+    uint64_t range;
+} UpzCudaRange;
 
 /* Which cells of two pictures of one layout differ: the 32-bit word of a cell is raised to 1. A cell is
  * cell_bytes x cell_rows of each plane, `across` of them side by side. Addresses, strides and cell_bytes are

@@ -1,5 +1,5 @@
-/* What parts of pictures need: which cells of two pictures differ, and the zero frame around a part of a
- * network's maps. */
+/* Kernels beside a network's own: which cells of two pictures differ, the zero frame around a part of its
+ * maps, and how large its values are. */
 #include "dev.h"
 #include "grid.h"
 
@@ -20,7 +20,7 @@ UPZ_DEV bool compare_bytes(uint64_t a, uint64_t b, int n, int unit)
     return differs;
 }
 
-UPZ_KERNEL(compare_pictures, UpzCudaCompare, UPZ_COMPARE_THREADS, 8)
+UPZ_KERNEL(compare_pictures, UpzCudaCompare, UPZ_COMPARE_THREADS, 6)
 {
     int64_t i = (int64_t)dev_block() * UPZ_COMPARE_THREADS + (int64_t)dev_thread();
     UPZ_UNROLL
@@ -62,4 +62,35 @@ UPZ_KERNEL(clear_frame, UpzCudaMap, UPZ_FRAME_THREADS, 8)
         x = i % 2 ? p.width : -1;
     }
     dev_store16(p.data + (uint64_t)chunk * p.chunk + (uint64_t)((int64_t)y * p.row + (int64_t)x * 16), zero);
+}
+
+/* A block a row of a chunk: a thread looks at every 128th pixel. */
+UPZ_KERNEL(range_map, UpzCudaRange, UPZ_RANGE_THREADS, 4)
+{
+    int block = (int)dev_block(), chunk = block / p.map.height, y = block - chunk * p.map.height;
+    uint64_t line = p.map.data + (uint64_t)chunk * p.map.chunk + (uint64_t)y * p.map.row;
+    float most[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+#ifdef UPZ_WGMMA
+    dev_grid_wait();
+#endif
+    for (int x = (int)dev_thread(); x < p.map.width; x += UPZ_RANGE_THREADS) {
+        UpzVec4 v = dev_load16(line + (uint64_t)x * 16);
+        uint32_t word[4] = {v.x, v.y, v.z, v.w};
+        UPZ_UNROLL
+        for (int i = 0; i < 4; i++) {
+            float a = dev_low(word[i]), b = dev_high(word[i]);
+            a = a < 0 ? -a : a;
+            b = b < 0 ? -b : b;
+            most[2 * i] = most[2 * i] < a ? a : most[2 * i];
+            most[2 * i + 1] = most[2 * i + 1] < b ? b : most[2 * i + 1];
+        }
+    }
+    UPZ_UNROLL
+    for (int i = 0; i < 8; i++) {
+        union {
+            float number;
+            uint32_t bits; /* in the order of the numbers, as none is negative */
+        } word = {most[i]};
+        dev_max4(p.range + (uint64_t)(chunk * 8 + i) * 4, word.bits);
+    }
 }
