@@ -11,9 +11,9 @@
     X(conv_ring) X(conv_stream) X(conv_stream_one) X(conv_stream_up) X(conv_stream_pair)           \
     X(conv_stream_fp8) X(conv_stream_one_fp8) X(conv_stream_up_fp8) X(conv_stream_pair_fp8)        \
     X(conv_stream_int8) X(conv_stream_one_int8) X(conv_stream_up_int8) X(conv_stream_pair_int8)
-#define PROBES(X) X(probe_half) X(probe_copy) X(probe_mma) X(probe_threads)
+#define PROBES(X) X(probe_half) X(probe_copy) X(probe_mma) X(probe_eight) X(probe_threads)
 #define HOPPER_PROBES(X)                                                                           \
-    X(probe_matrices) X(probe_bulk_load) X(probe_bulk_store) X(probe_wgmma) X(probe_wgmma_regs)    \
+    X(probe_matrices) X(probe_bulk_load) X(probe_bulk_store) X(probe_wgmma) X(probe_wgmma_regs) X(probe_wgmma_eight) \
     X(probe_regs) X(probe_ring) X(probe_grid) X(rate_shared) X(rate_regs) X(rate_bulk)
 
 #define DECLARE(name) extern const SimtKernel simt_kernel_##name __attribute__((weak));

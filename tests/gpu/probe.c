@@ -216,6 +216,58 @@ static int probe_mma(Host *h)
     return same_floats(h, "m16n8k16", h->hout, want, 256);
 }
 
+/* 8-bit numbers of -3 … 3. */
+static const uint8_t eights[2][7] = {{0xfd, 0xfe, 0xff, 0, 1, 2, 3}, {0xc4, 0xc0, 0xb8, 0, 0x38, 0x40, 0x44}};
+
+static void small_eights(uint8_t *at, size_t n, int fp8, uint32_t seed)
+{
+    for (size_t i = 0; i < n; i++) at[i] = eights[fp8][(next(&seed) >> 16) % 7];
+}
+
+static float eight_at(const uint8_t *at, int fp8)
+{
+    for (int i = 0; i < 7; i++)
+        if (*at == eights[fp8][i]) return (float)(i - 3);
+    return NAN;
+}
+
+static int eight_numbers(Host *h, int fp8)
+{
+    static const float v[] = {0, 1, -2.5f, 2.5f, 127.4f, 128, -1e9f, -127.5f, 0.5f, 1.5f, 17, 19, 448, 500, 0.0625f, 3};
+    static const uint8_t code[2][16] = {
+        {0, 1, 0xfe, 2, 127, 127, 0x81, 0x81, 0, 2, 17, 19, 127, 127, 0, 3},
+        {0, 0x38, 0xc2, 0x42, 0x70, 0x70, 0xfe, 0xf0, 0x30, 0x3c, 0x58, 0x5a, 0x7e, 0x7e, 0x18, 0x44}};
+    uint32_t want[8];
+    memcpy(h->ha, v, sizeof(v));
+    put(h);
+    launch(h, "probe_eight", 1, 32, 1024, 0, params(h, 8, 0, 0, fp8));
+    get(h);
+    for (int i = 0; i < 8; i++) want[i] = code[fp8][2 * i] | (uint32_t)code[fp8][2 * i + 1] << 8;
+    return same_words(h, "rounded to 8 bits", h->hout, (const uint8_t *)want, 8);
+}
+
+static int eight_products(Host *h, int fp8)
+{
+    float want[256];
+    small_eights(h->ha, 512, fp8, 12);
+    small_eights(h->hb, 512, fp8, 13);
+    put(h);
+    launch(h, "probe_eight", 1, 32, 1024, 0, params(h, 0, 0, 0, fp8));
+    get(h);
+    for (int m = 0; m < 16; m++)
+        for (int n = 0; n < 16; n++) {
+            want[m * 16 + n] = 1;
+            for (int k = 0; k < 32; k++)
+                want[m * 16 + n] += eight_at(h->ha + k / 16 * 256 + m * 16 + k % 16, fp8) *
+                                    eight_at(h->hb + k / 16 * 256 + n * 16 + k % 16, fp8);
+        }
+    return same_floats(h, "m16n8k32", h->hout, want, 256);
+}
+
+static int probe_int8(Host *h) { return eight_numbers(h, 0) && eight_products(h, 0); }
+static int probe_fp8(Host *h) { return eight_numbers(h, 1) && eight_products(h, 1); }
+static int probe_fp8_numbers(Host *h) { return eight_numbers(h, 1); }
+
 static int probe_threads(Host *h)
 {
     uint32_t v[256], want[256 + 1 + 8], most = 0;
@@ -347,6 +399,35 @@ static int probe_wgmma_many(Host *h)
     return wgmma(h, 36, 7, PROBE_ROW, 0);
 }
 
+static int wgmma_eight(Host *h, int fp8)
+{
+    static const int shape[][2] = {{1, 0}, {1, 5}, {4, 7}};
+    small_eights(h->ha, BYTES, fp8, 14);
+    small_eights(h->hb, BYTES, fp8, 15);
+    for (int s = 0; s < 3; s++) {
+        put(h);
+        launch(h, "probe_wgmma_eight", 1, 128, PROBE_SHARED, 0, params(h, shape[s][0], shape[s][1], 0, fp8));
+        get(h);
+        begin(sums[0]);
+        for (int i = 0; i < shape[s][0]; i++) {
+            const uint8_t *tile = h->ha + i * PROBE_TILE;
+            const uint8_t *b = h->hb + i % 12 * 2 * PROBE_ROW + (shape[s][1] + i % 3) * 16;
+            for (int m = 0; m < 64; m++)
+                for (int k = 0; k < 32; k++)
+                    for (int n = 0; n < 128; n++)
+                        sums[0][m * 128 + n] += eight_at(tile + k / 16 * 1024 + m * 16 + k % 16, fp8) *
+                                                eight_at(b + k / 16 * PROBE_ROW + n * 16 + k % 16, fp8);
+        }
+        if (!same_floats(h, s ? s == 1 ? "one product, shifted" : "four products" : "one product", h->hout,
+                         sums[0], 64 * 128))
+            return 0;
+    }
+    return 1;
+}
+
+static int probe_wgmma_int8(Host *h) { return wgmma_eight(h, 0); }
+static int probe_wgmma_fp8(Host *h) { return wgmma_eight(h, 1); }
+
 static int probe_wgmma_regs(Host *h)
 {
     static const int shape[][2] = {{0, 0}, {5, 7}};
@@ -439,7 +520,7 @@ static int probe_grid_bulk(Host *h) { return chain(h, 1) && chain(h, 2); }
 typedef struct Probe {
     const char *name;
     int (*run)(Host *h);
-    int hopper;
+    int only; /* 90: compute capability 9.0; 89: where a warp multiplies fp8; 0: all */
 } Probe;
 
 static const Probe probes[] = {
@@ -447,17 +528,22 @@ static const Probe probes[] = {
     {"cp.async", probe_copy, 0},
     {"ldmatrix+mma", probe_mma, 0},
     {"threads", probe_threads, 0},
-    {"matrices.trans", probe_matrices, 1},
-    {"bulk-load", probe_bulk_load, 1},
-    {"bulk-store", probe_bulk_store, 1},
-    {"mbarrier-ring", probe_ring, 1},
-    {"wgmma", probe_wgmma, 1},
-    {"wgmma-shifted", probe_wgmma_shifted, 1},
-    {"wgmma-many", probe_wgmma_many, 1},
-    {"wgmma-registers", probe_wgmma_regs, 1},
-    {"setmaxnreg", probe_regs, 1},
-    {"griddepcontrol", probe_grid, 1},
-    {"griddepcontrol-bulk", probe_grid_bulk, 1},
+    {"int8", probe_int8, 0},
+    {"fp8", probe_fp8, 89},
+    {"matrices.trans", probe_matrices, 90},
+    {"bulk-load", probe_bulk_load, 90},
+    {"bulk-store", probe_bulk_store, 90},
+    {"mbarrier-ring", probe_ring, 90},
+    {"wgmma", probe_wgmma, 90},
+    {"wgmma-shifted", probe_wgmma_shifted, 90},
+    {"wgmma-many", probe_wgmma_many, 90},
+    {"wgmma-registers", probe_wgmma_regs, 90},
+    {"wgmma-int8", probe_wgmma_int8, 90},
+    {"fp8-numbers", probe_fp8_numbers, 90},
+    {"wgmma-fp8", probe_wgmma_fp8, 90},
+    {"setmaxnreg", probe_regs, 90},
+    {"griddepcontrol", probe_grid, 90},
+    {"griddepcontrol-bulk", probe_grid_bulk, 90},
 };
 enum { N_PROBES = sizeof(probes) / sizeof(*probes) };
 
@@ -514,7 +600,8 @@ static int child(const char *fatbin, Progress *progress)
         progress->said = 0;
         h.name = p->name;
         h.why[0] = 0;
-        if (p->hopper && h.capability != 90) {
+        if ((p->only == 90 && h.capability != 90) ||
+            (p->only == 89 && h.capability != 89 && h.capability < 120)) {
             say(p->name, "skipped", "not of this card");
             continue;
         }

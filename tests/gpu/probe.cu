@@ -70,6 +70,42 @@ UPZ_KERNEL(probe_mma, ProbeParams, 32, 1)
 }
 
 /* Named barriers of two groups that are not together, lanes' words exchanged, an atomic maximum. */
+/* 8-bit numbers: 16 x 32 times 32 x 16, and conversions of n pairs of floats. z 1: fp8. */
+UPZ_KERNEL(probe_eight, ProbeParams, 32, 1)
+{
+    uint32_t shared = dev_shared(), lane = dev_thread(), a[4], b[4];
+    if (p.n) {
+        for (int i = (int)lane; i < p.n; i += 32) {
+            float x = dev_load_float(p.a + (uint64_t)i * 8), y = dev_load_float(p.a + (uint64_t)i * 8 + 4);
+            uint32_t v = dev_int8x2(x, y);
+#ifdef UPZ_FP8
+            if (p.z) v = dev_fp8x2(x, y);
+#endif
+            dev_store4(p.out + (uint64_t)i * 4, v);
+        }
+        return;
+    }
+    dev_put16(shared + lane * 16, dev_load16(p.a + lane * 16));
+    dev_put16(shared + 512 + lane * 16, dev_load16(p.b + lane * 16));
+    dev_sync();
+    dev_ldmatrix4(a, shared + lane / 16 * 256 + lane % 16 * 16);
+    dev_ldmatrix4(b, shared + 512 + lane / 8 % 2 * 256 + (lane / 16 * 8 + lane % 8) * 16);
+    UPZ_UNROLL
+    for (int j = 0; j < 2; j++) {
+        int32_t whole[4] = {1, 1, 1, 1};
+        float d[4] = {1, 1, 1, 1};
+        if (!p.z) dev_mma_int8(whole, a, b + 2 * j);
+#ifdef UPZ_FP8_MMA
+        if (p.z) dev_mma_fp8(d, a, b + 2 * j);
+#endif
+        UPZ_UNROLL
+        for (int i = 0; i < 4; i++)
+            probe_put_float(p.out + (uint64_t)((lane / 4 + (uint32_t)(i / 2) * 8) * 16 +
+                                               (uint32_t)(j * 8) + lane % 4 * 2 + (uint32_t)(i % 2)) * 4,
+                            p.z ? d[i] : (float)whole[i]);
+    }
+}
+
 UPZ_KERNEL(probe_threads, ProbeParams, 256, 1)
 {
     uint32_t shared = dev_shared(), t = dev_thread(), group = t / 128, v = dev_load4(p.a + t * 4);
@@ -227,6 +263,36 @@ UPZ_DEV void probe_row(float d[64], const uint32_t a[PROBE_TILES][4], uint64_t b
 }
 
 /* One product of tile n, from registers. */
+/* The same of 8-bit numbers. z 1: fp8. */
+UPZ_KERNEL(probe_wgmma_eight, ProbeParams, 128, 1)
+{
+    uint32_t shared = dev_shared();
+    int32_t whole[64];
+    float d[64];
+    probe_fill(&p, shared, shared + PROBE_A + PROBE_B);
+    probe_begin(d);
+    UPZ_UNROLL
+    for (int i = 0; i < 64; i++) whole[i] = i % 3;
+    uint64_t a = dev_desc(shared, 1024, 128);
+    uint64_t b = dev_desc(shared + PROBE_A + (uint32_t)p.x * 16, PROBE_ROW, 128);
+    dev_wgmma_own(d);
+    dev_wgmma_own_int(whole);
+    dev_wgmma_fence();
+    for (int i = 0; i < p.n; i++) {
+        uint64_t ta = a + (uint64_t)(i * PROBE_TILE / 16);
+        uint64_t tb = b + (uint64_t)(i % 12 * 2 * (PROBE_ROW / 16) + i % 3);
+        if (p.z) dev_wgmma128_fp8(d, ta, tb);
+        else dev_wgmma128_int8(whole, ta, tb);
+    }
+    dev_wgmma_commit();
+    dev_wgmma_wait(0);
+    dev_wgmma_own(d);
+    dev_wgmma_own_int(whole);
+    UPZ_UNROLL
+    for (int i = 0; i < 64; i++) d[i] = p.z ? d[i] : (float)whole[i];
+    probe_sums(d, p.out);
+}
+
 UPZ_KERNEL(probe_wgmma_regs, ProbeParams, 128, 1)
 {
     uint32_t shared = dev_shared(), t = dev_thread(), lane = t % 32, a[4];
