@@ -3,7 +3,7 @@
 
 Fails on a missing kernel, and from sm_75 on, where there are tensor cores, on spills, on local memory
 and on a convolution that does not use them. Exit 77 without a fatbin or without cuobjdump (which is looked for
-in PATH, beside nvcc and in Python packages).
+in PATH, beside nvcc, in Python packages and where tools/runtimes.sh puts them).
 
 usage: cuda_code.py kernels.fatbin [--markdown FILE]
 --markdown: puts the table into FILE, between the lines <!-- cuda_code --> and <!-- /cuda_code -->
@@ -25,7 +25,7 @@ HOPPER = {"conv_ring"} | {"conv_stream" + form + kind for form in ("", "_one", "
 WIDTH = {"": 4, "U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16}
 
 
-def find_cuobjdump():
+def find_cuobjdump(fatbin):
     nvcc = shutil.which(os.environ.get("CUDACXX", "nvcc"))
     places = [os.path.dirname(os.path.realpath(nvcc))] if nvcc else []
     places += [os.path.join(os.environ[v], "bin") for v in ("CUDA_HOME", "CUDA_PATH") if v in os.environ]
@@ -33,6 +33,8 @@ def find_cuobjdump():
     for base in sorted(set(site.getsitepackages() + [site.getusersitepackages()] + sys.path)):
         places += [os.path.join(base, "triton/backends/nvidia/bin")]
         places += glob.glob(os.path.join(base, "nvidia/cu*/bin"))
+    build = os.path.realpath(fatbin).split("/src/engine/")[0]
+    places += glob.glob(os.path.join(build, "runtimes/lib/python*/site-packages/nvidia/cu*/bin"))
     found = shutil.which("cuobjdump")
     for place in places:
         found = found or shutil.which("cuobjdump", path=place)
@@ -138,9 +140,9 @@ def main():
     if not os.path.exists(args[0]):
         print(f"skipped: {args[0]} is not there (built without nvcc)")
         sys.exit(77)
-    tool = find_cuobjdump()
+    tool = find_cuobjdump(args[0])
     if not tool:
-        print("skipped: no cuobjdump (of the CUDA toolkit, or of the Python package triton)")
+        print("skipped: no cuobjdump (of the CUDA toolkit, or PyPI's nvidia-cuda-cuobjdump and -nvdisasm)")
         sys.exit(77)
     table = measure(tool, args[0])
     print(f"{'target':8} {'kernel':18} {'registers':>9} {'spilled':>8} {'local':>6}  tensor cores")

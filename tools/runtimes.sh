@@ -10,6 +10,8 @@ set -eu
 cd "$(dirname "$0")/.."
 dir=${1:-build/runtimes}
 wanted='onnxruntime openvino numpy onnx'
+# what reads compiled kernels, where nvcc made some (15 MB)
+[ ! -f build/src/engine/cuda/kernels/kernels.fatbin ] || wanted="$wanted nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm"
 [ "$(cat "$dir/made" 2>/dev/null)" = "$wanted" ] && exit 0
 
 leave() {
