@@ -179,7 +179,7 @@ falls_back "no kernels for this card" FAKE_CUDA_FAIL=cuModuleLoadData:0:209
 falls_back "busy" FAKE_CUDA_FAIL=cuDevicePrimaryCtxRetain:0:46
 falls_back "self-test" FAKE_CUDA_SKIP=2
 falls_back "self-test" FAKE_CUDA_SKIP=4
-falls_back "the context is lost" FAKE_CUDA_FAIL=cuLaunchKernelEx:2:719
+falls_back "the context is lost" FAKE_CUDA_FAIL=cuGraphLaunch:1:719
 expect 5 gpu -y -d cuda:1 -m "$net" "$tmp/a.mkv" "$tmp/b.mkv"
 said "no device 'cuda:1'"
 if grep -q '^libtorch' <(gpu devices); then # which lists the card too, and is tried
@@ -187,7 +187,7 @@ if grep -q '^libtorch' <(gpu devices); then # which lists the card too, and is t
     said "compute capability 3.5"; said "engine libtorch instead"; one_error
 fi
 # later, in the middle: the run ends, nothing is called done
-expect 5 gpu FAKE_CUDA_FAIL=cuLaunchKernelEx:30 -y -d cuda -m "$net" "$tmp/a.mkv" "$tmp/never.mkv"
+expect 5 gpu FAKE_CUDA_FAIL=cuGraphLaunch:4 -y --no-reuse -d cuda -m "$net" "$tmp/a.mkv" "$tmp/never.mkv"
 said "cannot enqueue"
 [ -e "$tmp/never.mkv" ] && bad "a run that failed left its output"
 

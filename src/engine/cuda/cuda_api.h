@@ -58,6 +58,7 @@ enum { /* CUdevice_attribute and CUfunction_attribute */
 };
 enum { /* flags */
     UPZ_CUDA_STREAM_NON_BLOCKING = 1,
+    UPZ_CUDA_CAPTURE_THREAD = 1, /* other threads may do what they like meanwhile */
     UPZ_CUDA_URGENT = -16, /* priority: lower is more urgent; beyond the range: its end */
     UPZ_CUDA_EVENT_BLOCKING = 1,
     UPZ_CUDA_EVENT_NO_TIMING = 2,

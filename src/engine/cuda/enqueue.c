@@ -68,12 +68,16 @@ static int measure_range(const UpzCudaRun *run, int i)
 static int run_layers(const UpzCudaRun *run, const UpzCudaPart *part)
 {
     int status = 0;
+    if (run->graph && !part && !run->range)
+        return run->home->cu.graph_launch(run->graph, run->home->stream);
     for (int i = 0; i < run->net.n_layers && !status; i++) {
         if (!run->net.layers[i].load) status = launch_layer(run, i, part);
         if (run->range) TRY(status, measure_range(run, i));
     }
     return status;
 }
+
+int upz_cuda_run_layers(const UpzCudaRun *run) { return run_layers(run, NULL); }
 
 /* The picture from px (x, y) on into the network's input, or into a part of it. */
 static int load(const UpzCudaRun *run, const UpzCudaPicture *src, int x, int y, const UpzCudaPart *part)

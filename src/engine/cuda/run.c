@@ -199,6 +199,8 @@ static void unplan(UpzCudaRun *run)
 {
     const UpzCuda *cu = &run->home->cu;
     if (run->arena || run->pinned) upz_cuda_finish_streams(run);
+    if (run->graph) cu->graph_release(run->graph);
+    run->graph = NULL;
     if (run->arena) cu->release(run->arena);
     if (run->pinned) cu->host_release(run->pinned);
     run->arena = 0;
@@ -354,6 +356,23 @@ static UpzCudaImage result_image(const UpzCudaRun *run)
     return m;
 }
 
+/* The layers' launches are the same for every picture: one call of the driver for all of them. Without, they
+ * are launched one by one, so nothing here is an error. */
+static void record_graph(UpzCudaRun *run)
+{
+    const UpzCuda *cu = &run->home->cu;
+    void *graph = NULL, *exec = NULL;
+    if (!cu->capture_begin || !cu->capture_end || !cu->graph_make || !cu->graph_launch ||
+        !cu->graph_release || !cu->graph_forget)
+        return;
+    if (cu->capture_begin(run->home->stream, UPZ_CUDA_CAPTURE_THREAD)) return;
+    int status = upz_cuda_run_layers(run);
+    if (cu->capture_end(run->home->stream, &graph) || !graph) return;
+    TRY(status, cu->graph_make(&exec, graph, 0));
+    cu->graph_forget(graph);
+    if (!status) run->graph = exec;
+}
+
 static int place_passes(UpzCudaRun *run, UprezError *err)
 {
     const UpzCudaImage image = result_image(run);
@@ -459,6 +478,7 @@ int upz_cuda_run_plan(UpzCudaRun *run, const UpzShape *shape, size_t mem_limit, 
     if (r >= 0) r = place_steps(run, err);
     if (r >= 0) r = place_passes(run, err);
     if (r >= 0) r = convert_steps(run, err);
+    if (r >= 0) record_graph(run);
     if (r < 0) unplan(run);
     upz_cuda_leave(run->home);
     return r;

@@ -69,6 +69,7 @@ typedef struct UpzCudaRun {
     uint8_t *pinned;
     int dst_w, dst_h;
     UpzCudaPasses passes;
+    void *graph;                  /* the layers' launches as one; NULL: one by one */
     UpzCudaLoad load;             /* but for the picture's addresses and the layer's map */
     UpzCudaStore store;
     int load_spread[2], store_spread[2]; /* px: of chroma, source and result */
@@ -107,5 +108,6 @@ int upz_cuda_launch(const UpzCudaRun *run, int function, const UpzCudaGrid *grid
 UpzCudaGrid upz_cuda_conv_grid(const UpzCudaRun *run, const UpzCudaStep *step, UpzCudaConv *conv);
 UpzCudaImage upz_cuda_at(const UpzCudaRun *run, UpzCudaImage image); /* an offset becomes an address */
 void upz_cuda_finish_streams(const UpzCudaRun *run);
+int upz_cuda_run_layers(const UpzCudaRun *run); /* enqueues all layers, one by one */
 
 #endif

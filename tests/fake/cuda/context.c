@@ -40,7 +40,7 @@ static void write_log(FILE *f)
             (unsigned long long)c->allocated, (unsigned long long)c->peak,
             (unsigned long long)c->mistakes);
     fprintf(f, "requests %llu\n", (unsigned long long)c->requests);
-    fprintf(f, "launches %llu\n", (unsigned long long)c->launches);
+    fprintf(f, "launches %llu\ngraphs %llu\n", (unsigned long long)c->launches, (unsigned long long)c->graphs);
     for (int i = 0; i < c->n_kernels; i++)
         fprintf(f, "launch_%s %llu\n", c->kernels[i].name, (unsigned long long)c->kernels[i].n);
 }

@@ -88,6 +88,7 @@ typedef struct Stream {
     unsigned flags;        /* 1: does not wait for the null stream */
     bool dead;
     Work last_work;        /* of what was enqueued last */
+    void *capture;         /* a graph that launches go into, or NULL */
     Op *first, *last;
     struct Stream *next;
 } Stream;
@@ -108,7 +109,7 @@ typedef struct Module {
 
 typedef struct Counters {
     uint64_t host_to_device, device_to_host, device_to_device, filled;
-    uint64_t allocated, peak, allocations, requests, host_allocations, launches, mistakes;
+    uint64_t allocated, peak, allocations, requests, host_allocations, launches, graphs, mistakes;
     struct { const char *name; uint64_t n; } kernels[32];
     int n_kernels;
 } Counters;
@@ -135,6 +136,9 @@ void fake_run_stream(Stream *s);
 void fake_run_context(Context *c);
 void fake_run_event(Event *e, uint64_t version);
 Stream *fake_new_stream(Context *c, unsigned flags);
+void fake_enqueue_launch(Stream *s, Op launch); /* takes its params */
+/* graph.c: true when the launch goes into a graph that is being captured */
+bool fake_captured(Stream *s, Op *launch);
 /* memory.c */
 void fake_free_context_memory(Context *c);
 void fake_release_now(uint64_t device);

@@ -378,9 +378,8 @@ static int launch(Function *f, const unsigned grid[3], const unsigned block[3], 
                   void *stream, void **params, bool overlap)
 {
     Context *c = fake_current();
-    Counters *n = &fake_counters;
     Stream *s = NULL;
-    int r = fake_stream(stream, &s), i = 0;
+    int r = fake_stream(stream, &s);
     if (r) return r;
     if (!f || f->kind != KIND_FUNCTION) return INVALID_HANDLE;
     if (f->context != c) return INVALID_CONTEXT;
@@ -398,14 +397,23 @@ static int launch(Function *f, const unsigned grid[3], const unsigned block[3], 
     op.launch = (SimtLaunch){.kernel = f->kernel, .params = op.params, .grid_x = grid[0],
                              .grid_y = grid[1], .threads = block[0], .shared = shared,
                              .seed = (unsigned)fake_number("FAKE_CUDA_SEED", 0),
-                             .overlap = overlap && s->last_work == LAUNCH, .owner = c};
+                             .overlap = overlap && (s->capture || s->last_work == LAUNCH), .owner = c};
+    if (fake_captured(s, &op)) return OK;
+    fake_enqueue_launch(s, op);
+    return OK;
+}
+
+void fake_enqueue_launch(Stream *s, Op op)
+{
+    int i = 0;
+    Counters *n = &fake_counters;
+    const SimtKernel *kernel = op.launch.kernel;
     if (op.launch.seed > 1) op.launch.seed += draw(1000);
-    while (i < n->n_kernels && strcmp(n->kernels[i].name, f->kernel->name)) i++;
-    if (i == n->n_kernels && i < 32) n->kernels[n->n_kernels++].name = f->kernel->name;
+    while (i < n->n_kernels && strcmp(n->kernels[i].name, kernel->name)) i++;
+    if (i == n->n_kernels && i < 32) n->kernels[n->n_kernels++].name = kernel->name;
     if (i < 32) n->kernels[i].n++;
     n->launches++;
     enqueue(s, op);
-    return OK;
 }
 
 static bool skipped(void)
