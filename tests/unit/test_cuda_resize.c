@@ -414,7 +414,9 @@ static void launched_as_one(void **state)
         assert_int_equal(count("launches") - launches, 3 * 5); /* load, three layers, store */
         uprez_destroy(&u);
     }
-    UprezPicture *dst = empty("nv12", 120, 40);
+    uprez_picture_unref(&src);
+    src = picture("nv12", 150, 50, 1);
+    UprezPicture *dst = empty("nv12", 300, 100);
     const UpzDevice device = {.kind = "cuda"};
     const UpzEngineParams ep = {.runtime_path = fake_path};
     UpzEngine *e;
