@@ -91,6 +91,21 @@ fi
 # ---- pictures ----
 python3 "$SOURCE_ROOT/tests/gpu/make_models.py" "$tmp" tiny2 || bad "make_models.py"
 net=$tmp/tiny2.safetensors
+# what a model needs: as planned when it runs, in tiles where it does not fit, or why not
+expect 0 gpu devices -m "$net" --size 640x360
+grep -A4 '^cuda ' "$tmp/out" | grep -q 'needs .* MiB .* for 640x360 to 1280x720, fp16, 3 at once' || bad "devices -m: $(cat "$tmp/out")"
+expect 0 gpu FAKE_CUDA_MEMORY=14000000 devices -m "$net" --size 640x360 --precision int8
+grep -A5 '^cuda ' "$tmp/out" | tr -s ' \n' ' ' | grep -q 'needs .* int8, 3 at once; GPU memory for .* tiles of ' || bad "devices -m in tiles: $(cat "$tmp/out")"
+expect 0 gpu FAKE_CUDA_MEMORY=2000000 devices -m "$net" --size 640x360 --json
+python3 - "$tmp/out" <<'P' || bad "devices -m --json: $(cat "$tmp/out")"
+import json, sys
+e = {x["engine"]: x["devices"] for x in json.load(open(sys.argv[1]))}
+assert "MiB of GPU memory" in e["cuda"][0]["refuses"] and "needs" not in e["cuda"][0]
+c = e["cpu"][0]
+assert c["needs"] > 1e6 and (c["width"], c["height"], c["precision"]) == (1280, 720, "fp32")
+assert "needs" not in e["resample"][0]
+P
+expect 4 gpu devices -m "$tmp/none.pth"; said "none.pth"; one_error
 ffmpeg -v error -f lavfi -i testsrc2=size=64x36:rate=10:duration=0.8 -f lavfi -i sine=duration=0.8 -c:v libx264 -bf 2 \
     -pix_fmt yuv420p -colorspace bt709 -color_range tv -c:a aac "$tmp/a.mkv" || bad "the clip cannot be made"
 make() { out=$1; shift; expect 0 "$@" -y -m "$net" -c ffv1 "$tmp/a.mkv" "$tmp/$out.mkv"; }
