@@ -5,63 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <dlfcn.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "cuda_nets.h"
-#include "engine/cuda/cuda_api.h"
-#include "engine/engine.h"
-#include "picture/convert.h"
-#include "picture/format.h"
-#include "uprez/uprez.h"
+#include "cuda_fake.h"
 
-extern const UpzEngineOps upz_engine_cpu, upz_engine_cuda;
-
-static UprezContext *ctx;
-static UprezError err;
-static char fake_path[4096], lines[4096];
-static UpzCuda cu;
-static uint64_t (*count)(const char *name);
-static int (*context_create)(void **context, unsigned flags, int device);
-static int (*context_destroy)(void *context);
-static int (*context_current)(void **context);
-
-#define OK(call) \
-    do { \
-        int r_ = (call); \
-        if (r_ < 0) fail_msg("%s: %d %s", #call, r_, err.text); \
-    } while (0)
-#define CU(call) assert_int_equal((call), 0)
-
-/* ---- pictures ---- */
-
-static UprezPicture *picture(const char *format, int w, int h, int n)
-{
-    UprezFormat f;
-    UprezPicture *p;
-    uint32_t s = 99u + (uint32_t)n;
-    OK(uprez_format_from_name(&f, format));
-    OK(uprez_picture_alloc(&p, &f, w, h, &err));
-    for (int c = 0; c < f.n_comp; c++)
-        for (int y = 0; y < upz_component_height(&f, c, h); y++)
-            for (int x = 0; x < upz_component_width(&f, c, w); x++) {
-                s = s * 1664525u + 1013904223u;
-                const double v = 0.5 + 0.3 * sin((x + n) * 0.4 + c) * cos(y * 0.3 - c) +
-                                 ((double)(s >> 24) / 255 - 0.5) * 0.15;
-                uint8_t *at = (uint8_t *)p->plane[f.comp[c].plane] +
-                              p->stride[f.comp[c].plane] * y + f.comp[c].offset + x * f.comp[c].step;
-                if (f.depth == 32) *(float *)(void *)at = (float)v;
-                else if (f.depth == 8) *at = (uint8_t)(16 + v * 200);
-                else *(uint16_t *)(void *)at = (uint16_t)((unsigned)(v * ((1 << f.depth) - 1)) << f.shift);
-            }
-    p->color.matrix = f.model == UPREZ_YUV ? 1 : 0;
-    upz_color_resolve(&p->color, &f, w, h);
-    p->pts = n;
-    return p;
-}
+extern const UpzEngineOps upz_engine_cpu;
 
 static UprezPicture *result_for(const UprezModel *m, const UprezPicture *src, const char *format)
 {
@@ -75,45 +22,6 @@ static UprezPicture *result_for(const UprezModel *m, const UprezPicture *src, co
     for (int i = 0; i < f.n_plane; i++)
         memset(p->plane[i], 0x5a, (size_t)p->stride[i] * (size_t)upz_plane_height(&f, i, p->height));
     return p;
-}
-
-static double code(const UprezPicture *p, int c, int x, int y)
-{
-    const UprezComponent *k = &p->format.comp[c];
-    const uint8_t *at = (const uint8_t *)p->plane[k->plane] + p->stride[k->plane] * y + k->offset +
-                        x * k->step;
-    if (p->format.depth == 8) return *at;
-    if (p->format.depth == 32) return *(const float *)(const void *)at * 255;
-    return *(const uint16_t *)(const void *)at >> p->format.shift;
-}
-
-static void near(const UprezPicture *got, const UprezPicture *want, const char *what)
-{
-    const UprezFormat *f = &got->format;
-    const double full = f->depth == 32 ? 255 : (1 << f->depth) - 1;
-    double sum = 0, most = 0, low = 1e9, high = 0, n = 0;
-    for (int c = 0; c < f->n_comp; c++)
-        for (int y = 0; y < upz_component_height(f, c, got->height); y++)
-            for (int x = 0; x < upz_component_width(f, c, got->width); x++, n++) {
-                const double a = code(got, c, x, y), b = code(want, c, x, y);
-                sum += (a - b) * (a - b) / full / full;
-                most = fmax(most, fabs(a - b));
-                low = fmin(low, b), high = fmax(high, b);
-            }
-    const double psnr = sum > 0 ? 10 * log10(n / sum) : 999;
-    assert_true(high - low > full / 20); /* there is something to see */
-    if (psnr < 50 || most > 2 * full / 255)
-        fail_msg("%s: %.1f dB, %.1f codes of %.0f", what, psnr, most, full);
-}
-
-static void same(const UprezPicture *a, const UprezPicture *b)
-{
-    for (int c = 0; c < a->format.n_comp; c++)
-        for (int y = 0; y < upz_component_height(&a->format, c, a->height); y++)
-            for (int x = 0; x < upz_component_width(&a->format, c, a->width); x++)
-                if (code(a, c, x, y) != code(b, c, x, y))
-                    fail_msg("component %d (%d, %d): %g and %g", c, x, y, code(a, c, x, y),
-                             code(b, c, x, y));
 }
 
 /* ---- engines ---- */
@@ -184,13 +92,6 @@ static const struct {
     {"dense, 2x", rrdb2, 3, "rgb48le", "gbrp16le", 33, 15},
     {"dense, 1x", rrdb1, 3, "gbrpf32le", "gbrpf32le", 35, 18},
 };
-
-static void capability(int cc)
-{
-    char text[16];
-    snprintf(text, sizeof(text), "%d", cc);
-    setenv("FAKE_CUDA_CC", text, 1);
-}
 
 static void networks_equal_the_cpu(void **state)
 {
@@ -270,52 +171,6 @@ static void gpu_leave(Gpu *g)
     CU(context_destroy(g->context));
 }
 
-static void free_device(void *cookie)
-{
-    CU(cu.release((uint64_t)(uintptr_t)cookie));
-}
-
-/* Rows with odd pitches, as decoders have them. */
-static UprezPicture *on_device(const UprezPicture *like, bool filled, void *stream)
-{
-    UprezPicture desc = *like, *p;
-    uint64_t at, bytes = 0, offset[4];
-    for (int i = 0; i < like->format.n_plane; i++) {
-        desc.stride[i] = (ptrdiff_t)(upz_plane_row_bytes(&like->format, i, like->width) + 94) / 4 * 4;
-        offset[i] = bytes;
-        bytes += (uint64_t)desc.stride[i] * (uint64_t)upz_plane_height(&like->format, i, like->height);
-    }
-    CU(cu.alloc(&at, bytes));
-    desc.memory = UPREZ_MEM_CUDA;
-    desc.device = 0;
-    desc.stream = stream;
-    for (int i = 0; i < like->format.n_plane; i++) {
-        desc.plane[i] = (void *)(uintptr_t)(at + offset[i]);
-        UpzCudaCopy c = {.src_memory = UPZ_CUDA_HOST, .dst_memory = UPZ_CUDA_DEVICE,
-                         .src_host = like->plane[i], .src_pitch = (size_t)like->stride[i],
-                         .dst_device = at + offset[i], .dst_pitch = (size_t)desc.stride[i],
-                         .width_bytes = upz_plane_row_bytes(&like->format, i, like->width),
-                         .height = (size_t)upz_plane_height(&like->format, i, like->height)};
-        if (filled) CU(cu.copy_rows(&c, stream));
-    }
-    OK(uprez_picture_wrap(&p, &desc, free_device, (void *)(uintptr_t)at, &err));
-    return p;
-}
-
-static void to_host(UprezPicture *dst, const UprezPicture *p)
-{
-    for (int i = 0; i < p->format.n_plane; i++) {
-        UpzCudaCopy c = {.src_memory = UPZ_CUDA_DEVICE, .dst_memory = UPZ_CUDA_HOST,
-                         .src_device = (uint64_t)(uintptr_t)p->plane[i],
-                         .src_pitch = (size_t)p->stride[i], .dst_host = dst->plane[i],
-                         .dst_pitch = (size_t)dst->stride[i],
-                         .width_bytes = upz_plane_row_bytes(&p->format, i, p->width),
-                         .height = (size_t)upz_plane_height(&p->format, i, p->height)};
-        CU(cu.copy_rows(&c, p->stream));
-    }
-    CU(cu.stream_finish(p->stream));
-}
-
 /* All four pairs of memory, three pictures in flight, each with a stream of its own; the source is
  * freed and overwritten in the order of its stream at once. */
 static void all_kinds_of_memory(void **state)
@@ -336,8 +191,8 @@ static void all_kinds_of_memory(void **state)
             host[i] = picture("nv12", 38, 12, i);
             want[i] = by_cpu(m, host[i], "nv12");
             got = result_for(m, host[i], "nv12");
-            src[i] = up ? on_device(host[i], true, streams[2 * i]) : uprez_picture_ref(host[i]);
-            dst[i] = down ? on_device(got, false, streams[2 * i + 1]) : uprez_picture_ref(got);
+            src[i] = up ? on_device(host[i], streams[2 * i]) : uprez_picture_ref(host[i]);
+            dst[i] = down ? room_on_device(got, streams[2 * i + 1]) : uprez_picture_ref(got);
             uprez_picture_unref(&got);
         }
         plan_for(e, src[0], dst[0], 0);
@@ -364,9 +219,8 @@ static void all_kinds_of_memory(void **state)
         assert_int_equal(count("device_to_host") - down_before,
                          N * 4 + (down ? 0 : N * 128 * (24 + 12)));
         for (int i = 0; i < N; i++) {
-            UprezPicture *back = result_for(m, host[i], "nv12");
-            if (down) to_host(back, dst[i]);
-            near(down ? back : dst[i], want[i], "memory");
+            UprezPicture *back = down ? to_host(dst[i]) : uprez_picture_ref(dst[i]);
+            near(back, want[i], "memory");
             uprez_picture_unref(&back);
             uprez_picture_unref(&host[i]);
             uprez_picture_unref(&want[i]);
@@ -390,7 +244,7 @@ static void results_outlive_the_engine(void **state)
     const uint64_t before = count("allocated");
     UpzEngine *e = open_cuda(m, g.context);
     UprezPicture *host = picture("nv12", 38, 12, 1), *want = by_cpu(m, host, "nv12"), *one, *two;
-    UprezPicture *src = on_device(host, true, NULL), like = *want;
+    UprezPicture *src = on_device(host, NULL), like = *want;
     like.memory = UPREZ_MEM_CUDA;
     plan_for(e, src, &like, 0);
     OK(upz_engine_cuda.picture(e, &one, &like, &err));
@@ -405,7 +259,7 @@ static void results_outlive_the_engine(void **state)
     run_one(e, src, one);
     uprez_picture_unref(&src);
     upz_engine_cuda.close(&e);
-    to_host(host = result_for(m, host, "nv12"), one);
+    host = to_host(one);
     near(host, want, "after the engine");
     uprez_picture_unref(&one);
     uprez_picture_unref(&two);
@@ -423,7 +277,7 @@ static void wrong_pictures_are_refused(void **state)
     Gpu g = gpu_enter();
     UpzEngine *e = open_cuda(m, g.context);
     UprezPicture *host = picture("p010le", 38, 12, 1), *to = result_for(m, host, "p010le");
-    UprezPicture *src = on_device(host, true, NULL);
+    UprezPicture *src = on_device(host, NULL);
     UpzTask t = {.src = src, .dst = to};
     assert_int_equal(upz_engine_cuda.submit(e, &t), UPREZ_ERR_BUG); /* no plan */
     plan_for(e, src, to, 0);
@@ -453,7 +307,7 @@ static size_t run_tiled(UpzEngine *e, UprezModel *m, const UprezPicture *src,
     const UpzPlan p = plan_for(e, src, got, limit);
     assert_true(!limit || p.need <= limit);
     run_one(e, src, got);
-    same(got, want);
+    assert_true(equal(got, want));
     uprez_picture_unref(&got);
     return p.need;
 }
@@ -630,17 +484,6 @@ static int overflowing(UpzGraph *g, int in)
     return v;
 }
 
-static Uprez *upscaler(UprezModel *m, UprezParams p)
-{
-    Uprez *u;
-    p.size = sizeof(p);
-    p.models = &m;
-    p.n_models = 1;
-    p.runtime_path = fake_path;
-    OK(uprez_create(&u, ctx, &p, &err));
-    return u;
-}
-
 static void auto_takes_the_gpu_that_is_right(void **state)
 {
     (void)state;
@@ -737,9 +580,9 @@ static void upscaler_with_cuda_pictures(void **state)
     while (received < N) {
         int r = 0;
         while (sent < N && r != UPREZ_AGAIN) {
-            src = on_device(host[sent], true, stream);
+            src = on_device(host[sent], stream);
             src->pts = sent;
-            if (sent == 2) own = on_device(want[0], false, stream);
+            if (sent == 2) own = room_on_device(want[0], stream);
             r = uprez_send_to(u, src, sent == 2 ? own : NULL, &err);
             uprez_picture_unref(&src);
             if (r != UPREZ_AGAIN) OK(r);
@@ -750,8 +593,7 @@ static void upscaler_with_cuda_pictures(void **state)
         assert_int_equal(out->pts, received);
         assert_int_equal(out->memory, UPREZ_MEM_CUDA);
         if (received == 2) assert_ptr_equal(out->plane[0], own->plane[0]);
-        UprezPicture *back = result_for(m, host[received], "nv12");
-        to_host(back, out);
+        UprezPicture *back = to_host(out);
         near(back, want[received], "upscaler");
         uprez_picture_unref(&back);
         uprez_picture_unref(&out);
@@ -763,7 +605,7 @@ static void upscaler_with_cuda_pictures(void **state)
     assert_int_equal(out->memory, UPREZ_MEM_HOST);
     near(out, want[0], "host between");
     uprez_picture_unref(&out);
-    src = on_device(host[1], true, stream);
+    src = on_device(host[1], stream);
     OK(uprez_run(u, src, &out, &err));
     uprez_picture_unref(&src);
     uprez_destroy(&u);
@@ -778,7 +620,7 @@ static void upscaler_with_cuda_pictures(void **state)
         UprezParams p = cases[i].p;
         p.cuda_context = g.context;
         u = upscaler(m, p);
-        src = on_device(host[0], true, stream);
+        src = on_device(host[0], stream);
         assert_int_equal(uprez_run(u, src, &out, &err), UPREZ_ERR_DEVICE);
         if (!strstr(err.text, cases[i].says)) fail_msg("'%s' not in: %s", cases[i].says, err.text);
         uprez_picture_unref(&src);
@@ -792,58 +634,6 @@ static void upscaler_with_cuda_pictures(void **state)
     gpu_leave(&g);
     graph_model_free(m);
     assert_int_equal(count("mistakes"), 0);
-}
-
-/* ---- setting up ---- */
-
-static void keep_line(void *cookie, int level, const char *line)
-{
-    (void)cookie;
-    if (level > UPREZ_LOG_WARNING) return;
-    const size_t n = strlen(lines);
-    snprintf(lines + n, sizeof(lines) - n, "%s\n", line);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    const char *build = getenv("BUILD_ROOT");
-    const UprezContextParams params = {.size = sizeof(params), .threads = 2, .log = keep_line};
-    OK(uprez_context_create(&ctx, &params, &err));
-    snprintf(fake_path, sizeof(fake_path), "%s/tests/fake/cuda", build ? build : ".");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    uprez_context_destroy(&ctx);
-    return 0;
-}
-
-static bool find_driver(void)
-{
-    char path[4200];
-    capability(90);
-    snprintf(path, sizeof(path), "%s/libcuda.so.1", fake_path);
-    void *handle = dlopen(path, RTLD_NOW);
-    if (!handle || upz_cuda_open(&cu, fake_path, &err) < 0) {
-        printf("no driver to try: %s\n", handle ? err.text : dlerror());
-        return false;
-    }
-    const struct {
-        void *to;
-        const char *name;
-    } extra[] = {{&count, "fakeCudaCount"},
-                 {&context_create, "cuCtxCreate_v2"},
-                 {&context_destroy, "cuCtxDestroy_v2"},
-                 {&context_current, "cuCtxGetCurrent"}};
-    for (int i = 0; i < UPZ_COUNT(extra); i++) {
-        void *f = dlsym(handle, extra[i].name);
-        assert_non_null(f);
-        memcpy(extra[i].to, &f, sizeof(f));
-    }
-    return true;
 }
 
 int main(void)
@@ -862,12 +652,5 @@ int main(void)
         cmocka_unit_test(cards_are_listed),
         cmocka_unit_test(upscaler_with_cuda_pictures),
     };
-    if (upz_engine_cuda.missing) {
-        printf("%s\n", upz_engine_cuda.missing);
-        return 77;
-    }
-    setup(NULL);
-    const bool there = find_driver();
-    teardown(NULL);
-    return there ? cmocka_run_group_tests(tests, setup, teardown) : 77;
+    return fake_driver() ? cmocka_run_group_tests(tests, fake_setup, fake_teardown) : 77;
 }
