@@ -136,7 +136,8 @@ int upz_graph_concat(UpzGraph *g, const int *src, int n, UprezError *err);
 int upz_graph_finish(UpzGraph *g, int output, UprezModelFacts *facts, UprezError *err);
 
 /* Rows and columns of its source that a node's output needs: output row y (in the node's own size)
- * needs source rows first..last, before clipping to the picture. Exact. */
+ * needs source rows first..last, before clipping to the picture. Neither end goes back as y grows, so that
+ * rows a..b need a's first to b's last; no range is longer than that asks for. */
 void upz_node_rows(const UpzGraph *g, int node, int y, int *first, int *last);
 void upz_node_cols(const UpzGraph *g, int node, int x, int *first, int *last);
 

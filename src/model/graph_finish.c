@@ -43,8 +43,13 @@ static void node_range(const UpzNode *n, int kernel, int pad, int at, int *first
         }
         int64_t pos = centre - n->resize_num;
         *first = *last = floor_div(pos, den);
-        if (pos % den == 0) break; /* falls on a source pixel: the other taps are zero */
         bool cubic = n->filter == UPZ_FILTER_BICUBIC;
+        if (pos % den == 0) { /* on a source pixel, the other taps are zero; of more pixels than sources … */
+            bool between = cubic && n->resize_num > n->resize_den; /* … the neighbours reach beyond it */
+            *first -= between;
+            *last += between;
+            break;
+        }
         *first -= cubic;
         *last += cubic ? 2 : 1;
         break;

@@ -228,6 +228,12 @@ static int resized(UpzGraph *g, int in)
     return last(g, activation(g, x, UPZ_ACT_CLIP), 3, 3);
 }
 
+/* Every third row falls on one of its source, and needs no other. */
+static int tripled(UpzGraph *g, int in)
+{
+    return last(g, resize(g, in, 3, 1, UPZ_FILTER_BICUBIC), 3, 3);
+}
+
 static int skip_only(UpzGraph *g, int in)
 {
     int x = conv(g, in, 16, 3, UPZ_ACT_NONE);
@@ -260,7 +266,8 @@ static int clipped(UpzGraph *g, int in)
 
 static const Net nets[] = {{"srvgg", srvgg}, {"rrdb", rrdb}, {"unshuffled", unshuffled},
                            {"fsrcnn", fsrcnn}, {"deconvs", deconvs}, {"grouped", grouped},
-                           {"resized", resized}, {"skip", skip_only}, {"wide", wide}, {"clipped", clipped}};
+                           {"resized", resized}, {"tripled", tripled}, {"skip", skip_only}, {"wide", wide},
+                           {"clipped", clipped}};
 
 static UprezModel *make_model(const Net *net)
 {
