@@ -66,7 +66,8 @@ typedef struct UprezPicture {
     int64_t pts, duration; /* in units the caller chooses; carried from input to output */
     void *opaque;          /* the caller's; carried from input to output, never touched */
     void *stream;          /* CUDA: the CUstream in whose order the memory is valid (source) or may be
-                              written (result); NULL = the context's default stream */
+                              written (result), which outlives the picture; NULL = the context's default
+                              stream; CU_STREAM_PER_THREAD is refused */
     UprezBuffer *buffer;   /* NULL: the memory is the caller's and outlives the picture */
 } UprezPicture;
 

@@ -103,9 +103,9 @@ struct UpzEngineOps {
     int (*wait)(UpzEngine *e, UpzTask *task, int64_t timeout_ns); /* 0 or UPREZ_AGAIN */
     void (*close)(UpzEngine **e); /* accepts pointer to NULL; waits for tasks in flight */
     /* NULL for engines that know host memory only. Else pictures of either memory kind may be
-     * submitted, and this makes one in the device's memory, in stream order on its .stream (the
-     * engine's own when like->stream is NULL). `like`: format, colour, size, device, stream. The
-     * picture may outlive the engine. */
+     * submitted, and this makes one in the device's memory, in the order of like->stream (NULL: the
+     * default stream), which lives as long as the picture. `like`: format, colour, size, device, stream.
+     * The picture may outlive the engine. */
     int (*picture)(UpzEngine *e, UprezPicture **out, const UprezPicture *like, UprezError *err);
     /* Both NULL for engines that know host memory only; then nothing in a GPU's memory is reused.
      * compare: which cells of two pictures in the device's memory, both of the planned source shape,

@@ -248,7 +248,7 @@ static void results_outlive_the_engine(void **state)
     like.memory = UPREZ_MEM_CUDA;
     plan_for(e, src, &like, 0);
     OK(upz_engine_cuda.picture(e, &one, &like, &err));
-    assert_non_null(one->stream);
+    assert_null(one->stream); /* as asked: the default stream */
     const void *at = one->plane[0];
     run_one(e, src, one);
     uprez_picture_unref(&one);
@@ -288,6 +288,10 @@ static void wrong_pictures_are_refused(void **state)
     odd = *src;
     odd.plane[1] = (uint8_t *)odd.plane[1] + 1;
     assert_int_equal(upz_engine_cuda.submit(e, &t), UPREZ_ERR_USAGE);
+    odd = *src;
+    odd.stream = UPZ_CUDA_STREAM_OF_THREAD;
+    assert_int_equal(upz_engine_cuda.submit(e, &t), UPREZ_ERR_USAGE);
+    assert_non_null(strstr(t.err.text, "name a stream"));
     t.src = host; /* planned for the other kind */
     assert_int_equal(upz_engine_cuda.submit(e, &t), UPREZ_ERR_BUG);
     upz_engine_cuda.close(&e);

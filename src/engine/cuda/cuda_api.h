@@ -65,6 +65,8 @@ enum { /* flags */
     UPZ_CUDA_LAUNCH_OVERLAP = 6 /* launch attribute: programmatic stream serialization */
 };
 
+#define UPZ_CUDA_STREAM_OF_THREAD ((void *)(uintptr_t)2) /* CU_STREAM_PER_THREAD */
+
 typedef struct UpzCuda {
 #define UPZ_CUDA(need, field, symbol, args) int (*field) args;
 #include "engine/cuda/cuda_api.def"

@@ -33,10 +33,10 @@ static UprezPicture staged(const UprezPicture *p, uint64_t at)
 }
 
 /* Layer i's launch, in a part of its maps; NULL: in all of them. */
-static int launch_layer(const UpzCudaRun *run, int i, const UpzCudaPart *part)
+static int launch_layer(const UpzCudaRun *run, int i, const UpzCudaPart *part, void *stream)
 {
     const UpzCudaStep *s = &run->steps[i];
-    if (!part) return upz_cuda_launch(run, s->function, &s->grid, &s->conv);
+    if (!part) return upz_cuda_launch(run, s->function, &s->grid, &s->conv, stream);
     const UpzCudaLayer *l = &run->net.layers[i];
     const UpzCudaLayout *layout = &run->layout;
     const int *size = layout->size_of;
@@ -54,7 +54,7 @@ static int launch_layer(const UpzCudaRun *run, int i, const UpzCudaPart *part)
         c.image.height = (int)(part->h * num / den);
     }
     const UpzCudaGrid g = upz_cuda_conv_grid(run, s, &c);
-    return upz_cuda_launch(run, s->function, &g, &c);
+    return upz_cuda_launch(run, s->function, &g, &c, stream);
 }
 
 static int measure_range(const UpzCudaRun *run, int i)
@@ -62,7 +62,7 @@ static int measure_range(const UpzCudaRun *run, int i)
     const UpzCudaRange p = {.map = run->steps[i].conv.dst,
                             .range = run->range + run->ranges->at[i] * sizeof(float)};
     const UpzCudaGrid g = upz_range_grid(&p);
-    return p.map.data ? upz_cuda_launch(run, run->range_function, &g, &p) : 0;
+    return p.map.data ? upz_cuda_launch(run, run->range_function, &g, &p, run->home->stream) : 0;
 }
 
 static int run_layers(const UpzCudaRun *run, const UpzCudaPart *part)
@@ -71,13 +71,19 @@ static int run_layers(const UpzCudaRun *run, const UpzCudaPart *part)
     if (run->graph && !part && !run->range)
         return run->home->cu.graph_launch(run->graph, run->home->stream);
     for (int i = 0; i < run->net.n_layers && !status; i++) {
-        if (!run->net.layers[i].load) status = launch_layer(run, i, part);
+        if (!run->net.layers[i].load) status = launch_layer(run, i, part, run->home->stream);
         if (run->range) TRY(status, measure_range(run, i));
     }
     return status;
 }
 
-int upz_cuda_run_layers(const UpzCudaRun *run) { return run_layers(run, NULL); }
+int upz_cuda_run_layers(const UpzCudaRun *run, void *stream)
+{
+    int status = 0;
+    for (int i = 0; i < run->net.n_layers && !status; i++)
+        if (!run->net.layers[i].load) status = launch_layer(run, i, NULL, stream);
+    return status;
+}
 
 /* The picture from px (x, y) on into the network's input, or into a part of it. */
 static int load(const UpzCudaRun *run, const UpzCudaPicture *src, int x, int y, const UpzCudaPart *part)
@@ -94,7 +100,7 @@ static int load(const UpzCudaRun *run, const UpzCudaPicture *src, int x, int y, 
         p.x0 = x;
         p.y0 = y;
         const UpzCudaGrid g = upz_load_grid(&p);
-        status = upz_cuda_launch(run, run->load_function, &g, &p);
+        status = upz_cuda_launch(run, run->load_function, &g, &p, run->home->stream);
     }
     return status;
 }
@@ -154,7 +160,7 @@ static int resize(const UpzCudaRun *run, const UpzCudaWindow *windows)
         UpzCudaResize p = run->passes.pass[i];
         if (windows) p.window = windows[i];
         const UpzCudaGrid g = upz_resize_grid(&p);
-        status = upz_cuda_launch(run, run->resize_function, &g, &p);
+        status = upz_cuda_launch(run, run->resize_function, &g, &p, run->home->stream);
     }
     return status;
 }
@@ -164,7 +170,7 @@ static int store(const UpzCudaRun *run, const UpzCudaStore *whole, const UprezRe
     UpzCudaStore p = *whole;
     if (part) p.window = (UpzCudaWindow){part->x, part->y, part->x + part->w, part->y + part->h};
     const UpzCudaGrid g = upz_store_grid(&p);
-    return upz_cuda_launch(run, run->store_function, &g, &p);
+    return upz_cuda_launch(run, run->store_function, &g, &p, run->home->stream);
 }
 
 /* What of the network's result a rectangle of the picture is made of, and of the passes between. */
@@ -297,7 +303,7 @@ static int enqueue_parts(UpzCudaRun *run, UpzCudaSlot *s, const UpzCudaPicture *
             UpzCudaMap frame = upz_cuda_all_chunks(&run->layout, k, run->arena);
             upz_cuda_part_map(&run->layout, &part, k, &frame);
             const UpzCudaGrid g = upz_frame_grid(&frame);
-            status = upz_cuda_launch(run, run->frame_function, &g, &frame);
+            status = upz_cuda_launch(run, run->frame_function, &g, &frame, run->home->stream);
         }
         TRY(status, load(run, src, part.x, part.y, &part));
         if (i == s->task->n_todo - 1) TRY(status, leave_source(run, s));
@@ -328,6 +334,9 @@ static int check_picture(const UpzCudaRun *run, const UprezPicture *p, UprezErro
     if (p->device != run->home->index)
         return upz_fail(err, UPREZ_ERR_USAGE, "the picture is in the memory of GPU %d, and GPU %d "
                         "computes", p->device, run->home->index);
+    if (p->stream == UPZ_CUDA_STREAM_OF_THREAD)
+        return upz_fail(err, UPREZ_ERR_USAGE, "the picture's stream is the one that each thread has its "
+                        "own of; name a stream, or NULL");
     for (int i = 0; i < p->format.n_plane; i++)
         if (!p->plane[i] || (uintptr_t)p->plane[i] % bytes || p->stride[i] % (int)bytes)
             return upz_fail(err, UPREZ_ERR_USAGE, "plane %d of the CUDA picture does not begin at a "
@@ -462,12 +471,30 @@ int upz_cuda_run_compare(UpzCudaRun *run, const UprezPicture *a, const UprezPict
     return r;
 }
 
+/* One piece of plane k; where rows go upwards, row by row. */
+static int copy_piece(const UpzCuda *cu, const UprezPicture *from, const UprezPicture *to, int k,
+                      const UpzPiece *piece)
+{
+    const ptrdiff_t a = from->stride[k], b = to->stride[k];
+    const int rows = a < 0 || b < 0 ? 1 : piece->rows;
+    int status = 0;
+    for (int y = piece->row; y < piece->row + piece->rows && !status; y += rows) {
+        const UpzCudaCopy c = {.src_memory = UPZ_CUDA_DEVICE, .dst_memory = UPZ_CUDA_DEVICE,
+                               .src_device = (uint64_t)((intptr_t)from->plane[k] + a * y),
+                               .dst_device = (uint64_t)((intptr_t)to->plane[k] + b * y),
+                               .src_pitch = (size_t)(a < 0 ? -a : a), .dst_pitch = (size_t)(b < 0 ? -b : b),
+                               .src_x = piece->byte, .dst_x = piece->byte, .width_bytes = piece->bytes,
+                               .height = (size_t)rows};
+        status = cu->copy_rows(&c, to->stream);
+    }
+    return status;
+}
+
 int upz_cuda_run_copy(UpzCudaRun *run, const UprezPicture *from, UprezPicture *to,
                       const UprezRect *rects, int n, UprezError *err)
 {
     const UpzCuda *cu = &run->home->cu;
-    /* our own stream is no order that others could keep: it is waited for */
-    const bool own = to->stream == run->home->stream, other = from->stream != to->stream;
+    const bool other = from->stream != to->stream;
     int r = upz_cuda_enter(run->home, err), status = 0;
     if (r < 0) return r;
     if (other) {
@@ -475,21 +502,14 @@ int upz_cuda_run_copy(UpzCudaRun *run, const UprezPicture *from, UprezPicture *t
         TRY(status, cu->stream_wait(to->stream, run->seen, 0));
     }
     for (int i = 0; i < n; i++)
-        for (int k = 0; k < to->format.n_plane && !status; k++) {
+        for (int k = 0; k < to->format.n_plane; k++) {
             const UpzPiece piece = upz_picture_piece(to, k, &rects[i]);
-            const UpzCudaCopy c = {.src_memory = UPZ_CUDA_DEVICE, .dst_memory = UPZ_CUDA_DEVICE,
-                                   .src_device = (uint64_t)(uintptr_t)from->plane[k],
-                                   .dst_device = (uint64_t)(uintptr_t)to->plane[k],
-                                   .src_pitch = (size_t)from->stride[k],
-                                   .dst_pitch = (size_t)to->stride[k], .src_x = piece.byte,
-                                   .dst_x = piece.byte, .src_y = (size_t)piece.row,
-                                   .dst_y = (size_t)piece.row, .width_bytes = piece.bytes,
-                                   .height = (size_t)piece.rows};
-            status = cu->copy_rows(&c, to->stream);
+            TRY(status, copy_piece(cu, from, to, k, &piece));
         }
-    if (own || other) TRY(status, cu->event_record(run->seen, to->stream));
-    if (own) TRY(status, cu->event_finish(run->seen));
-    else if (other) TRY(status, cu->stream_wait(from->stream, run->seen, 0));
+    if (other) {
+        TRY(status, cu->event_record(run->seen, to->stream));
+        TRY(status, cu->stream_wait(from->stream, run->seen, 0));
+    }
     upz_cuda_leave(run->home);
     return status ? upz_cuda_fail(cu, status, "copy a part of a picture", err) : 0;
 }

@@ -209,7 +209,6 @@ int upz_cuda_picture(UpzCudaHome *h, UprezPicture **out, const UprezPicture *lik
     desc.memory = UPREZ_MEM_CUDA;
     desc.device = h->index;
     desc.buffer = NULL;
-    if (!desc.stream) desc.stream = h->stream;
     UpzCudaBlock *b = NULL;
     int r = upz_cuda_enter(h, err);
     if (r < 0) return r;

@@ -123,7 +123,6 @@ int upz_cuda_layout_make(UpzCudaLayout *l, const UpzCudaNet *net, const UpzCudaN
         s->at = put(&l->bytes, (size_t)s->chunk * (size_t)s->chunks +
                                    UPZ_MAP_SLACK * (s->row + UPZ_TILE_W * 16));
     }
-    l->zeroed = l->bytes;
     l->image = image(need, net->planes, l->x.padded, l->y.padded);
     l->image.data = put(&l->bytes, l->image.plane * (size_t)net->planes);
     l->tile = l->image;
@@ -131,6 +130,7 @@ int upz_cuda_layout_make(UpzCudaLayout *l, const UpzCudaNet *net, const UpzCudaN
         l->tile = image(need, net->planes, l->x.tile, l->y.tile);
         l->tile.data = put(&l->bytes, l->tile.plane * (size_t)net->planes);
     }
+    l->zeroed = l->bytes; /* images too: a store reads 8 pixels at a time, also across their edge */
     const size_t image_bytes = l->image.plane * (size_t)net->planes;
     if (need->passes[0]) l->passes[0] = put(&l->bytes, need->passes[0]);
     if (need->passes[1])

@@ -41,13 +41,13 @@ static int allow_shared(UpzCudaRun *run, int function, unsigned bytes, UprezErro
     return 0;
 }
 
-int upz_cuda_launch(const UpzCudaRun *run, int function, const UpzCudaGrid *g, const void *params)
+int upz_cuda_launch(const UpzCudaRun *run, int function, const UpzCudaGrid *g, const void *params,
+                    void *stream)
 {
     const UpzCuda *cu = &run->home->cu;
     void *args[] = {(void *)(uintptr_t)params};
-    void *f = run->functions[function].function, *stream = run->home->stream;
-    /* kernels of Hopper's wait by themselves for what they read */
-    if (run->hopper && cu->launch_ex) {
+    void *f = run->functions[function].function;
+    if (run->overlap) {
         UpzCudaLaunchAttribute overlap = {.id = UPZ_CUDA_LAUNCH_OVERLAP, .value = {.number = 1}};
         UpzCudaLaunch l = {.grid = {g->x, g->y, 1}, .block = {g->threads, 1, 1}, .shared = g->shared,
                            .stream = stream, .attributes = &overlap, .n_attributes = 1};
@@ -122,6 +122,8 @@ static int choose_kernels(UpzCudaRun *run, UprezError *err)
     if (run->range_function < 0) return run->range_function;
     run->hopper = run->home->capability == 90 && has_function(run, "conv_ring") &&
                   has_function(run, "conv_stream");
+    run->overlap = run->hopper && run->home->cu.launch_ex;
+    run->blocks = run->home->multiprocessors;
     for (int i = 0; i < run->net.n_layers; i++) {
         UpzCudaStep *s = &run->steps[i];
         if (run->net.layers[i].load) continue;
@@ -323,8 +325,8 @@ UpzCudaImage upz_cuda_at(const UpzCudaRun *run, UpzCudaImage image)
 
 UpzCudaGrid upz_cuda_conv_grid(const UpzCudaRun *run, const UpzCudaStep *s, UpzCudaConv *c)
 {
-    return s->hopper ? upz_conv_hopper_grid(c, run->home->multiprocessors)
-                     : upz_conv_mma_grid(c, run->home->multiprocessors, run->home->capability);
+    return s->hopper ? upz_conv_hopper_grid(c, run->blocks)
+                     : upz_conv_mma_grid(c, run->blocks, run->home->capability);
 }
 
 static int place_steps(UpzCudaRun *run, UprezError *err)
@@ -356,21 +358,40 @@ static UpzCudaImage result_image(const UpzCudaRun *run)
     return m;
 }
 
+static int capture(UpzCudaRun *run, void **exec)
+{
+    const UpzCuda *cu = &run->home->cu;
+    void *graph = NULL;
+    /* a stream that nobody else knows: pictures of ours are let go of in the order of theirs at any time */
+    int status = cu->capture_begin(run->up, UPZ_CUDA_CAPTURE_THREAD);
+    if (status) return status;
+    status = upz_cuda_run_layers(run, run->up);
+    const int end = cu->capture_end(run->up, &graph);
+    TRY(status, end);
+    TRY(status, cu->graph_make(exec, graph, 0));
+    if (!end && graph) cu->graph_forget(graph);
+    return status;
+}
+
 /* The layers' launches are the same for every picture: one call of the driver for all of them. Without, they
  * are launched one by one, so nothing here is an error. */
 static void record_graph(UpzCudaRun *run)
 {
     const UpzCuda *cu = &run->home->cu;
-    void *graph = NULL, *exec = NULL;
+    const bool overlap = run->overlap;
+    void *exec = NULL;
     if (!cu->capture_begin || !cu->capture_end || !cu->graph_make || !cu->graph_launch ||
         !cu->graph_release || !cu->graph_forget)
         return;
-    if (cu->capture_begin(run->home->stream, UPZ_CUDA_CAPTURE_THREAD)) return;
-    int status = upz_cuda_run_layers(run);
-    if (cu->capture_end(run->home->stream, &graph) || !graph) return;
-    TRY(status, cu->graph_make(&exec, graph, 0));
-    cu->graph_forget(graph);
-    if (!status) run->graph = exec;
+    int status = capture(run, &exec);
+    if (status && overlap) { /* some drivers capture launches without that only */
+        run->overlap = false;
+        status = capture(run, &exec);
+    }
+    if (status) upz_debug(run->ctx, "engine cuda: launches one by one, a CUDA graph fails (%d)", status);
+    else if (run->overlap != overlap) upz_debug(run->ctx, "engine cuda: a CUDA graph, without overlap");
+    run->overlap = overlap;
+    run->graph = status ? NULL : exec;
 }
 
 static int place_passes(UpzCudaRun *run, UprezError *err)

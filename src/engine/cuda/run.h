@@ -52,6 +52,8 @@ typedef struct UpzCudaRun {
     const UpzCudaRanges *ranges;  /* while they are measured */
     uint64_t range;               /* and their place on the GPU */
     bool hopper;
+    bool overlap;                 /* a kernel may begin while the one before ends: it waits by itself */
+    int blocks;                   /* convolutions are cut for so many multiprocessors */
     int target;                   /* 86: convolutions are code for sm_86 */
     uint64_t constants;
     size_t constant_bytes;
@@ -103,11 +105,12 @@ int upz_cuda_run_copy(UpzCudaRun *run, const UprezPicture *from, UprezPicture *t
 /* A driver's call in a row of calls: the first failure stays. */
 #define TRY(status, call) ((status) = (status) ? (status) : (call))
 
-int upz_cuda_launch(const UpzCudaRun *run, int function, const UpzCudaGrid *grid, const void *params);
+int upz_cuda_launch(const UpzCudaRun *run, int function, const UpzCudaGrid *grid, const void *params,
+                    void *stream);
 /* Fills tiles_x and tiles_y. */
 UpzCudaGrid upz_cuda_conv_grid(const UpzCudaRun *run, const UpzCudaStep *step, UpzCudaConv *conv);
 UpzCudaImage upz_cuda_at(const UpzCudaRun *run, UpzCudaImage image); /* an offset becomes an address */
 void upz_cuda_finish_streams(const UpzCudaRun *run);
-int upz_cuda_run_layers(const UpzCudaRun *run); /* enqueues all layers, one by one */
+int upz_cuda_run_layers(const UpzCudaRun *run, void *stream); /* enqueues all layers, one by one */
 
 #endif

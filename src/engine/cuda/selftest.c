@@ -14,7 +14,7 @@ enum { WIDTH = 24, HEIGHT = 16, LEAST = 8 };
 #define PSNR_LEAST 40.0
 
 typedef struct Test {
-    UprezPicture *src, *got, *want;
+    UprezPicture *src, *one, *got, *want;
     float *in, *out;
     UpzRows rows;
 } Test;
@@ -55,11 +55,12 @@ static int make(Test *t, const UprezModel *m, int w, int h, UprezError *err)
                                                : UPZ_ROWS_Y_STUDIO;
     int r = uprez_format_from_name(&format, t->rows == UPZ_ROWS_RGB ? "gbrp16le" : "gray16le");
     if (r >= 0) r = uprez_picture_alloc(&t->src, &format, w, h, err);
+    if (r >= 0) r = uprez_picture_alloc(&t->one, &format, ow, oh, err);
     if (r >= 0) r = uprez_picture_alloc(&t->got, &format, ow, oh, err);
     if (r >= 0) r = uprez_picture_alloc(&t->want, &format, ow, oh, err);
     if (r < 0) return r;
     upz_color_resolve(&t->src->color, &format, w, h);
-    t->got->color = t->want->color = t->src->color;
+    t->one->color = t->got->color = t->want->color = t->src->color;
     noise(t->src);
     /* a row more than the picture: loading may write that far */
     const size_t in = (size_t)w * (size_t)h * 3 + UPZ_LOAD_SLACK + (size_t)w;
@@ -121,31 +122,50 @@ static double psnr(const UprezPicture *a, const UprezPicture *b)
     return sum > 0 ? 10 * log10(n / sum) : 999;
 }
 
+/* What the GPU makes of it, cut for so many multiprocessors. */
+static int on_gpu(UpzCudaRun *run, const Test *t, int blocks, UprezPicture *dst, UprezError *err)
+{
+    const int all = run->blocks;
+    const UpzShape shape = {.width = t->src->width, .height = t->src->height, .src = t->src->format,
+                            .dst = dst->format, .src_color = t->src->color, .dst_color = dst->color};
+    run->blocks = blocks;
+    int r = upz_cuda_run_plan(run, &shape, 0, err);
+    run->blocks = all;
+    if (r < 0) return r;
+    UpzTask task = {.src = t->src, .dst = dst};
+    r = upz_cuda_run_submit(run, &task);
+    if (r < 0) return upz_fail(err, r, "%s", task.err.text);
+    upz_cuda_run_wait(run, &task, -1);
+    if (task.result == UPREZ_ERR_VERIFY)
+        return upz_fail(err, UPREZ_ERR_DEVICE, "the self-test on GPU %d gave values that are not "
+                        "numbers; the CPU engine is right: give -d cpu, and please report it",
+                        run->home->index);
+    return task.result < 0 ? upz_fail(err, task.result, "%s", task.err.text) : 0;
+}
+
+static bool equal(const UprezPicture *a, const UprezPicture *b)
+{
+    for (int i = 0; i < a->format.n_plane; i++)
+        for (int y = 0; y < a->height; y++)
+            if (memcmp((uint8_t *)a->plane[i] + a->stride[i] * y, (uint8_t *)b->plane[i] + b->stride[i] * y,
+                       (size_t)a->width * sizeof(uint16_t)) != 0)
+                return false;
+    return true;
+}
+
 int upz_cuda_selftest(UpzCudaRun *run, const UprezModel *m, UprezError *err)
 {
     Test t = {0};
     int w, h;
     size_of(m, &w, &h);
     int r = make(&t, m, w, h, err);
-    if (r >= 0) {
-        const UpzShape shape = {.width = w, .height = h, .src = t.src->format, .dst = t.got->format,
-                                .src_color = t.src->color, .dst_color = t.got->color};
-        r = upz_cuda_run_plan(run, &shape, 0, err);
-    }
-    UpzTask task = {.src = t.src, .dst = t.got};
-    if (r >= 0) {
-        r = upz_cuda_run_submit(run, &task);
-        if (r < 0) upz_fail(err, r, "%s", task.err.text);
-    }
-    if (r >= 0) {
-        upz_cuda_run_wait(run, &task, -1);
-        r = task.result;
-        if (r == UPREZ_ERR_VERIFY)
-            r = upz_fail(err, UPREZ_ERR_DEVICE, "the self-test on GPU %d gave values that are not "
-                         "numbers; the CPU engine is right: give -d cpu, and please report it",
-                         run->home->index);
-        else if (r < 0) upz_fail(err, r, "%s", task.err.text);
-    }
+    /* all rows by one block, which then goes round its buffers as in large pictures; then a block a row */
+    if (r >= 0) r = on_gpu(run, &t, 1, t.one, err);
+    if (r >= 0) r = on_gpu(run, &t, run->blocks, t.got, err);
+    if (r >= 0 && !equal(t.one, t.got))
+        r = upz_fail(err, UPREZ_ERR_DEVICE, "the self-test failed: GPU %d gives another result when one "
+                     "multiprocessor computes all of a picture; give -d cpu, and please report it",
+                     run->home->index);
     if (r >= 0) r = reference(&t, m, run->ctx->cpu, err);
     if (r >= 0) {
         const double db = psnr(t.got, t.want);
@@ -155,6 +175,7 @@ int upz_cuda_selftest(UpzCudaRun *run, const UprezModel *m, UprezError *err)
                          "please report it", run->home->index, db, PSNR_LEAST);
     }
     uprez_picture_unref(&t.src);
+    uprez_picture_unref(&t.one);
     uprez_picture_unref(&t.got);
     uprez_picture_unref(&t.want);
     upz_free_aligned(t.in);

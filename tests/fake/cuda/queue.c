@@ -161,6 +161,8 @@ void fake_run_event(Event *e, uint64_t version)
 
 static Op *enqueue(Stream *s, Op op)
 {
+    /* the driver would record it: nothing of the engine's is meant to be */
+    if (s->capture) fake_say("work other than a launch on a stream that is being captured");
     Op *p = malloc(sizeof *p);
     int seed = fake_number("FAKE_CUDA_SEED", 0);
     *p = op;
@@ -535,6 +537,7 @@ int cuStreamSynchronize(void *stream)
     Stream *s;
     ENTER_CONTEXT(c);
     if ((result = fake_stream(stream, &s))) LEAVE(result);
+    if (s->capture) LEAVE(900);
     if (s == c->null_stream)
         for (Stream *o = c->streams; o; o = o->next)
             if (!(o->flags & 1)) fake_run_stream(o);
@@ -588,7 +591,9 @@ SEEN int cuStreamIsCapturing(void *stream, int *status);
 int cuStreamIsCapturing(void *stream, int *status)
 {
     ENTER_CONTEXT(c);
-    *status = 0;
+    Stream *s;
+    if ((result = fake_stream(stream, &s))) LEAVE(result);
+    *status = s->capture != NULL;
     LEAVE(OK);
 }
 
