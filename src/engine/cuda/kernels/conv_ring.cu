@@ -137,7 +137,6 @@ UPZ_DEV void ring_compute(const UpzCudaConv *p, uint32_t shared, int group)
     float d[64];
     if (group == 1 && lane == 0)
         dev_mbar_arrive(other);
-    dev_grid_wait();
     if (at < end)
         dev_mbar_wait(shared + RING_WEIGHTS_IN, 0);
 #if RING_REGS
@@ -149,6 +148,7 @@ UPZ_DEV void ring_compute(const UpzCudaConv *p, uint32_t shared, int group)
 #else
     uint64_t a = dev_desc(shared, 1024, 128);
 #endif
+    dev_grid_wait(); /* the layer before may still read what rows are written over */
     while (at < end) {
         int strip = at / height, y0 = at % height;
         int y1 = end - at < height - y0 ? y0 + end - at : height;
