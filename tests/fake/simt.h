@@ -64,5 +64,6 @@ uint16_t simt_half(float v); /* nearest even; too large: inf */
 uint8_t simt_int8(float v);  /* nearest even, -127 … 127; NaN: 0 */
 uint8_t simt_fp8(float v);   /* E4M3, nearest even; too large: 448 */
 float simt_from_fp8(uint8_t v);
+extern int simt_fp8_bits; /* of the fraction that terms of fp8 products keep, from the largest on; 0: all */
 
 #endif

@@ -1,7 +1,10 @@
 /* Collectives on matrices. Products of halves are exact in float; one instruction's sums are made
  * in double and rounded to float once: the order inside is the hardware's own. */
 #include "simt_state.h"
+#include <math.h>
 #include <stdlib.h>
+
+int simt_fp8_bits = 13;
 
 float simt_float(uint16_t h)
 {
@@ -134,6 +137,46 @@ static void row_times(float *d, const float *a, const double *b, int k, int n)
     }
 }
 
+/* The largest not above v, and so many times 2; 1 for nothing that has one. */
+static double power_of_two(double v, int more)
+{
+    uint64_t bits;
+    if (!(v > 0x1p-900 && v < 0x1p900)) return 1;
+    memcpy(&bits, &v, 8);
+    bits = ((bits >> 52) + (uint64_t)more) << 52;
+    memcpy(&v, &bits, 8);
+    return v;
+}
+
+/* The same for fp8. Reported of sm_89 and sm_90: all terms of an instruction are cut to a multiple of 2^-13 of the
+ * largest one's power of two. */
+static void fp8_row_times(float *d, const float *a, const double *b, int k, int n)
+{
+    if (!simt_fp8_bits) {
+        row_times(d, a, b, k, n);
+        return;
+    }
+    for (int n0 = 0; n0 < n; n0 += 8) {
+        double term[33][8], most[8] = {0}, plain[8] = {0}, cut[8] = {0}, over[8], unit[8];
+        for (int i = 0; i < 8; i++) term[k][i] = (double)d[n0 + i];
+        for (int j = 0; j < k; j++)
+            for (int i = 0; i < 8; i++) term[j][i] = (double)a[j] * b[j * n + n0 + i];
+        for (int j = 0; j <= k; j++)
+            for (int i = 0; i < 8; i++) {
+                const double v = fabs(term[j][i]);
+                most[i] = v > most[i] ? v : most[i];
+                plain[i] += term[j][i];
+            }
+        for (int i = 0; i < 8; i++) unit[i] = power_of_two(most[i], -simt_fp8_bits), over[i] = 1 / unit[i];
+        for (int j = 0; j <= k; j++)
+            for (int i = 0; i < 8; i++) cut[i] += (double)(int)(term[j][i] * over[i]);
+        for (int i = 0; i < 8; i++) {
+            const bool number = most[i] > 0 && plain[i] - plain[i] == 0;
+            d[n0 + i] = (float)(number ? cut[i] * unit[i] : plain[i]);
+        }
+    }
+}
+
 void dev_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
 {
     SimtWarp *w = simt_now->warp;
@@ -193,6 +236,11 @@ void dev_mma_int8(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
     simt_part(&w->meeting);
 }
 
+static float *fp8_sum(const SimtWarp *w, int m, int n)
+{
+    return (float *)w->threads[m % 8 * 4 + n / 2].args.out + m / 8 * 2 + n % 2;
+}
+
 void dev_mma_fp8(float d[4], const uint32_t a[4], const uint32_t b[2])
 {
     SimtWarp *w = simt_now->warp;
@@ -203,13 +251,11 @@ void dev_mma_fp8(float d[4], const uint32_t a[4], const uint32_t b[2])
     fill_eight(w, ea, eb);
     for (int i = 0; i < 512; i++) fa[i / 32][i % 32] = simt_from_fp8(ea[i / 32][i % 32]);
     for (int i = 0; i < 256; i++) fb[i / 8][i % 8] = (double)simt_from_fp8(eb[i / 8][i % 8]);
-    for (int l = 0; l < 32; l++) {
-        float *rd = w->threads[l].args.out;
-        for (int i = 0; i < 4; i++) {
-            double s = (double)rd[i];
-            for (int k = 0; k < 32; k++) s += (double)fa[l / 4 + i / 2 * 8][k] * fb[k][l % 4 * 2 + i % 2];
-            rd[i] = (float)s;
-        }
+    for (int m = 0; m < 16; m++) {
+        float row[8];
+        for (int n = 0; n < 8; n++) row[n] = *fp8_sum(w, m, n);
+        fp8_row_times(row, fa[m], fb[0], 32, 8);
+        for (int n = 0; n < 8; n++) *fp8_sum(w, m, n) = row[n];
     }
     simt_part(&w->meeting);
 }
@@ -394,7 +440,7 @@ static void multiply_eight(Sum *s, const Product *p)
     for (uint32_t m = 0; m < TILE_M; m++) {
         eight_row(p->a, m, a);
         for (int k = 0; k < 2 * TILE_K; k++) fa[k] = simt_from_fp8(a[k]);
-        if (p->numbers == FP8) row_times(s->value[m], fa, fb[0], 2 * TILE_K, TILE_N);
+        if (p->numbers == FP8) fp8_row_times(s->value[m], fa, fb[0], 2 * TILE_K, TILE_N);
         for (uint32_t n = 0; n < TILE_N && p->numbers == INT8; n++) {
             int32_t sum;
             memcpy(&sum, &s->value[m][n], 4);

@@ -107,7 +107,9 @@ if has_part 1; then
     done
     try "reuse" "$gpu" reuse "$made/light.safetensors" nv12 $side cuda 8
     if [ -z "$quick" ]; then
-        try "general 640x360" "$gpu" check "$general" nv12 640x360
+        try "general 640x360" "$gpu" check "$general" nv12 640x360 # many rows a block: rings go round
+        try "anime 640x360" "$gpu" check "$anime" nv12 640x360
+        try "wide 320x180" "$gpu" check "$made/wide.safetensors" nv12 320x180
         try "x4plus 320x180" "$gpu" check "$x4plus" nv12 320x180
     fi
 fi
