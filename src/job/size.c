@@ -3,16 +3,7 @@
 #include <math.h>
 
 #include "base/error.h"
-
-static int64_t gcd(int64_t a, int64_t b)
-{
-    while (b) {
-        int64_t t = a % b;
-        a = b;
-        b = t;
-    }
-    return a;
-}
+#include "base/integer.h"
 
 int upz_size_of(UpzSize *out, const UprezParams *params, double own_scale, int width, int height,
                 int sar_num, int sar_den, int rotation, UprezError *err)
@@ -29,7 +20,7 @@ int upz_size_of(UpzSize *out, const UprezParams *params, double own_scale, int w
         h = want_h;
         if (sar_num > 0 && sar_den > 0) {
             int64_t n = (int64_t)sar_num * width * want_h, d = (int64_t)sar_den * height * want_w;
-            int64_t g = gcd(n, d);
+            int64_t g = upz_gcd(n, d);
             n /= g;
             d /= g;
             while (n > 65535 || d > 65535) n = (n + 1) / 2, d = (d + 1) / 2;

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/integer.h"
 #include "model/model.h"
 
 #define MAX_KERNEL 63
@@ -129,16 +130,6 @@ static int per_channel(const UpzGraph *g, const UpzNode *n, int tensor, const ch
     char shape[96];
     return upz_fail(err, UPREZ_ERR_MODEL, "%s '%s' is %s, %d values are needed", what,
                     tensor_name(t), shape_text(t, shape, sizeof(shape)), n->channels);
-}
-
-static int gcd(int a, int b)
-{
-    while (b) {
-        int t = a % b;
-        a = b;
-        b = t;
-    }
-    return a;
 }
 
 /* The node's size becomes its source's times num / den. */
@@ -296,7 +287,7 @@ static int infer(const UpzGraph *g, UpzNode *n, UprezError *err)
         if (a < 1 || b < 1 || a > MAX_RATIO || b > MAX_RATIO ||
             (unsigned)n->filter > UPZ_FILTER_NEAREST)
             return upz_fail(err, UPREZ_ERR_MODEL, "a resize by %d/%d is not supported", a, b);
-        int c = gcd(a, b);
+        int c = (int)upz_gcd(a, b);
         n->resize_num = a / c, n->resize_den = b / c;
         return set_size(n, src, a / c, b / c, err);
     }

@@ -7,15 +7,10 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/integer.h"
 
 #define MAX_ALIGN 256
 #define PHASE_BUDGET 4000000 /* node visits spent on an exact reach */
-
-static int floor_div(int64_t a, int64_t b)
-{
-    int64_t q = a / b;
-    return (int)(a % b < 0 ? q - 1 : q);
-}
 
 static void node_range(const UpzNode *n, int kernel, int pad, int at, int *first, int *last)
 {
@@ -26,10 +21,10 @@ static void node_range(const UpzNode *n, int kernel, int pad, int at, int *first
         *last = *first + kernel - 1;
         break;
     case UPZ_OP_DECONV: /* source i writes i * stride - pad … + kernel - 1 */
-        *first = -floor_div(-((int64_t)at + pad - kernel + 1), n->stride);
-        *last = floor_div((int64_t)at + pad, n->stride);
+        *first = -upz_floor_div(-((int64_t)at + pad - kernel + 1), n->stride);
+        *last = upz_floor_div((int64_t)at + pad, n->stride);
         break;
-    case UPZ_OP_SHUFFLE: case UPZ_OP_NEAREST: *first = *last = floor_div(at, f); break;
+    case UPZ_OP_SHUFFLE: case UPZ_OP_NEAREST: *first = *last = upz_floor_div(at, f); break;
     case UPZ_OP_UNSHUFFLE:
         *first = at * f;
         *last = *first + f - 1;
@@ -38,11 +33,11 @@ static void node_range(const UpzNode *n, int kernel, int pad, int at, int *first
         int64_t den = 2 * (int64_t)n->resize_num;
         int64_t centre = (2 * (int64_t)at + 1) * n->resize_den; /* of the pixel, over den */
         if (n->filter == UPZ_FILTER_NEAREST) {
-            *first = *last = floor_div(centre, den);
+            *first = *last = upz_floor_div(centre, den);
             break;
         }
         int64_t pos = centre - n->resize_num;
-        *first = *last = floor_div(pos, den);
+        *first = *last = upz_floor_div(pos, den);
         bool cubic = n->filter == UPZ_FILTER_BICUBIC;
         if (pos % den == 0) { /* on a source pixel, the other taps are zero; of more pixels than sources … */
             bool between = cubic && n->resize_num > n->resize_den; /* … the neighbours reach beyond it */
@@ -186,16 +181,6 @@ static int check_finite(const UpzGraph *g, UprezError *err)
     return 0;
 }
 
-static int gcd(int a, int b)
-{
-    while (b) {
-        int t = a % b;
-        a = b;
-        b = t;
-    }
-    return a;
-}
-
 /* Rows (or columns) of the input that rows a … b of the output need. lo, hi: one int a node. */
 static void input_range(const UpzGraph *g, bool rows, int a, int b, int *lo, int *hi, int *first,
                         int *last)
@@ -253,7 +238,7 @@ static int fill_facts(const UpzGraph *g, UprezModelFacts *facts, int *scratch, U
     bool half = false;
     for (size_t i = 0; i < g->n_nodes; i++) {
         const UpzNode *n = &g->nodes[i];
-        align = align / gcd(align, n->den) * n->den;
+        align = upz_lcm(align, n->den);
         if (align > MAX_ALIGN)
             return upz_fail(err, UPREZ_ERR_MODEL,
                             "the network needs sizes that are multiples of more than %d",

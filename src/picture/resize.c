@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/integer.h"
 #include "picture/resize_dsp.h"
 
 enum {
@@ -64,16 +65,6 @@ static double kernel(UpzResizeKernel k, double x)
 
 /* ---- one direction ---- */
 
-static int gcd(int a, int b)
-{
-    while (b) {
-        int t = a % b;
-        a = b;
-        b = t;
-    }
-    return a;
-}
-
 static void free_axis(UpzAxis *a)
 {
     upz_free_aligned(a->pos);
@@ -97,7 +88,7 @@ static void to_fixed(int16_t *fixed, const double *w, int n, int one)
 static int plan_axis(UpzAxis *a, UpzResizeKernel k, int src, int dst, const int ratio[2],
                      double shift, int one, size_t *memory, UprezError *err)
 {
-    int num = ratio[0] ? ratio[0] : src, den = ratio[0] ? ratio[1] : dst, g = gcd(num, den);
+    int num = ratio[0] ? ratio[0] : src, den = ratio[0] ? ratio[1] : dst, g = (int)upz_gcd(num, den);
     num /= g;
     den /= g;
     a->period = UPZ_MIN(den, dst + 2 * UPZ_BLOCK); /* the last blocks end beyond the row */
@@ -175,7 +166,7 @@ static int plan_units(UpzAcross *t, const UpzAxis *a, int dst_w, int sample_byte
                       UprezError *err)
 {
     const int outputs = 2 * UPZ_BLOCK;
-    int repeat = outputs / gcd(a->period, outputs);
+    int repeat = outputs / (int)upz_gcd(a->period, outputs);
     int units = (int)UPZ_MIN((int64_t)a->period * repeat / outputs, (dst_w + outputs - 1) / outputs);
     units = UPZ_MAX(units, 1);
     if (units > UNITS_MAX / t->pairs) return 0;
@@ -211,7 +202,7 @@ static int plan_across(UpzAcross *t, const UpzAxis *a, int dst_w, int sample_byt
                        UprezError *err)
 {
     int total = (dst_w + UPZ_BLOCK - 1) / UPZ_BLOCK;
-    int repeat = UPZ_BLOCK / gcd(a->period, UPZ_BLOCK); /* periods until blocks line up */
+    int repeat = UPZ_BLOCK / (int)upz_gcd(a->period, UPZ_BLOCK); /* periods until blocks line up */
     t->n = a->n;
     t->pairs = (a->n + 1) / 2;
     t->blocks = (int)UPZ_MIN((int64_t)a->period * repeat / UPZ_BLOCK, total);

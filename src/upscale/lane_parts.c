@@ -1,6 +1,7 @@
 /* Parts of results: how a change of the source spreads through a lane's steps. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/integer.h"
 #include "picture/difference.h"
 #include "picture/format.h"
 #include "upscale/lane_steps.h"
@@ -82,13 +83,6 @@ int upz_lane_measure(UpzLane *l, UprezError *err)
     return l->changed ? 0 : upz_fail_memory(err, n, "the upscaler");
 }
 
-static int common_multiple(int a, int b)
-{
-    int m = a;
-    while (m % b) m += a;
-    return m;
-}
-
 /* px of a slot that are computed around a part, roughly: all that its engine reads */
 static void margin_of(const UpzLane *l, int slot, int margin[2])
 {
@@ -99,8 +93,8 @@ static void margin_of(const UpzLane *l, int slot, int margin[2])
 void upz_lane_todo(const UpzLane *l, const UpzLaneStep *s, const UpzParts *parts, UpzParts *todo)
 {
     const UprezPicture *to = upz_lane_shape(l, s->dst);
-    const int grain[2] = {common_multiple(UPZ_MAX(s->plan.grain_x, 1), GRAIN),
-                          common_multiple(UPZ_MAX(s->plan.grain_y, 1), GRAIN)};
+    const int grain[2] = {upz_lcm(UPZ_MAX(s->plan.grain_x, 1), GRAIN),
+                          upz_lcm(UPZ_MAX(s->plan.grain_y, 1), GRAIN)};
     int margin[2];
     *todo = (UpzParts){.all = true};
     if (parts->all || !s->plan.todo) return;

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/integer.h"
 #include "compat.h"
 #include "input.h"
 #include "picture/convert.h"
@@ -315,16 +316,6 @@ static int build_options(UpzEncoderPlan *p, const UpzEncoderParams *params, Upre
 
 /* ---- time, colour, size ---- */
 
-static int64_t gcd(int64_t a, int64_t b)
-{
-    while (b) {
-        int64_t t = a % b;
-        a = b;
-        b = t;
-    }
-    return a < 0 ? -a : a;
-}
-
 /* Some codecs and containers count frames instead of telling their time. */
 static bool counts_frames(const UpzEncoderPlan *p, enum AVCodecID id)
 {
@@ -344,7 +335,7 @@ static void plan_time(UpzEncoderPlan *p, enum AVCodecID id, const UpzSourceInfo 
         int64_t g = 0;
         p->origin = index->items[0].pts;
         for (size_t i = 1; i < index->n; i++) {
-            g = gcd(g, index->items[i].pts - index->items[0].pts);
+            g = upz_gcd(g, llabs(index->items[i].pts - index->items[0].pts));
             p->origin = UPZ_MIN(p->origin, index->items[i].pts);
         }
         if (g > 1 && g < INT32_MAX) {

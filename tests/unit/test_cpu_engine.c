@@ -472,6 +472,20 @@ static void same_bytes_any_parts(void **state)
     for (int n = 0; n < UPZ_COUNT(nets); n++) same_bytes(&nets[n], 397, 7);
 }
 
+static int thirds_then_halves(UpzGraph *g, int in)
+{
+    int x = conv_full(g, in, 16, 3, 3, 3, 1, UPZ_ACT_RELU);
+    return last(g, resize(g, resize(g, x, 3, 2, UPZ_FILTER_BICUBIC), 2, 1, UPZ_FILTER_BILINEAR), 3, 3);
+}
+
+/* Maps of a third and a half of the size: parts begin where both have whole pixels. */
+static void parts_of_odd_sizes(void **state)
+{
+    (void)state;
+    const Net net = {"thirds", thirds_then_halves};
+    same_bytes(&net, 444, 60);
+}
+
 /* A side branch so faint that its products are denormal, then made large again; level 0 of it is a
  * branch of nothing. */
 static int faint_branch(UpzGraph *g, int in, float level)
@@ -841,6 +855,7 @@ int main(void)
         cmocka_unit_test(every_op_as_the_reference),
         cmocka_unit_test(same_bytes_any_threads_and_level),
         cmocka_unit_test(same_bytes_any_parts),
+        cmocka_unit_test(parts_of_odd_sizes),
         cmocka_unit_test(denormals_are_zero),
         cmocka_unit_test(widest_results),
         cmocka_unit_test(wrong_submissions_say_why),

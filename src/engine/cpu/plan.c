@@ -377,7 +377,7 @@ int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int w
     }
     int unit = UPZ_WINO_TILE; /* parts begin where every map has a whole pixel and tile */
     for (int i = 0; i < p->n_stages; i++)
-        while (unit % (UPZ_WINO_TILE * p->stages[i].den)) unit += UPZ_WINO_TILE;
+        unit = upz_lcm(unit, UPZ_WINO_TILE * p->stages[i].den);
     f->parts = choose_parts(workers, p->n_stages, f->w);
     const int strip = choose_strip(f->w);
     for (int i = 0; i < p->n_stages && !r; i++)

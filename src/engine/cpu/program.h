@@ -12,6 +12,7 @@
 
 #include "engine/cpu/kernels.h"
 #include "base/compiler.h"
+#include "base/integer.h"
 #include "model/graph.h"
 
 #define UPZ_STAGE_VIEWS 32
@@ -98,12 +99,6 @@ float *upz_pack_channels(const float *values, int64_t have, int n, float otherwi
  * pad. upz_free_aligned by the caller. */
 float *upz_dense_deconv(UpzStage *s, const UpzNode *n, const float *weights);
 float *upz_dense_groups(const UpzStage *s, const UpzNode *n, const float *weights);
-
-static inline int upz_floor_div(int a, int b)
-{
-    int q = a / b;
-    return a % b < 0 ? q - 1 : q;
-}
 
 static inline int upz_pixel_pitch(int channels)
 {

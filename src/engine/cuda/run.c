@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/integer.h"
 #include "engine/cuda/staging.h"
 #include "picture/format.h"
 
@@ -456,10 +457,7 @@ static int convert_steps(UpzCudaRun *run, UprezError *err)
 
 static int source_unit(const UprezModelFacts *f)
 {
-    const int align = UPZ_MAX(f->align, 1);
-    int unit = align;
-    while (unit % f->scale_den) unit += align;
-    return unit;
+    return upz_lcm(UPZ_MAX(f->align, 1), f->scale_den);
 }
 
 int upz_cuda_run_plan(UpzCudaRun *run, const UpzShape *shape, size_t mem_limit, UprezError *err)

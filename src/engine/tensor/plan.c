@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/integer.h"
 #include "base/thread.h"
 #include "engine/tensor/inner.h"
 
@@ -100,10 +101,7 @@ static size_t sum_bytes(const UpzEngine *e)
 
 static int unit_of(const UprezModelFacts *f)
 {
-    int unit = UPZ_MAX(f->align, 1);
-    const int align = unit;
-    while (unit % f->scale_den) unit += align;
-    return unit;
+    return upz_lcm(UPZ_MAX(f->align, 1), f->scale_den);
 }
 
 typedef struct Side {
