@@ -106,9 +106,13 @@ static UpzStep step(void *arg, int worker)
         }
     }
     pthread_mutex_unlock(&e->lock);
-    for (int i = 0; i < n; i++)
-        nan += upz_flow_run(f, stage, frame->number, &boxes[i], frame->task->src, frame->task->dst,
-                            worker);
+    for (int i = 0; i < n; i++) {
+        int found = upz_flow_run(f, stage, frame->number, &boxes[i], frame->task->src, frame->task->dst,
+                                 worker);
+        if (found && frame->n_parts)
+            found = upz_flow_nan(f, stage, frame->number, &boxes[i], frame->parts, frame->n_parts);
+        nan += found;
+    }
     pthread_mutex_lock(&e->lock);
     finished(l, piece);
     frame->nan += nan;

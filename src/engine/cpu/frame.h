@@ -128,5 +128,8 @@ UpzTiles upz_stage_tiles(const UpzStage *s);
 /* run.c: computes a box that lies in one piece of a frame's stage. Returns the number of NaN met. */
 int upz_flow_run(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box,
                  const UprezPicture *src, UprezPicture *dst, int worker);
+/* The NaN in the rows of a STORE stage's box, among the columns that n parts needed: others still hold what an
+ * earlier picture left. */
+int upz_flow_nan(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box, const UpzBox *parts, int n);
 
 #endif

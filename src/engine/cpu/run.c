@@ -365,6 +365,22 @@ static int run_store(const Piece *p, UprezPicture *dst)
     return nan;
 }
 
+int upz_flow_nan(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box, const UpzBox *parts, int n)
+{
+    const int from = f->program->stages[stage].views[0].stage, channels = f->program->stages[stage].channels;
+    const UpzLane *l = &f->lanes[from];
+    int nan = 0;
+    for (int i = 0; i < n; i++) {
+        const UpzBox *b = &parts[stage * UPZ_TODO_MAX + i];
+        for (int y = UPZ_MAX(b->y0, box->y0); y < UPZ_MIN(b->y1, box->y1); y++)
+            for (int c = 0; c < channels; c++) {
+                const float *row = upz_lane_row(f, from, frame, y) + c * l->plane;
+                for (int x = b->x0; x < b->x1; x++) nan += row[x] != row[x];
+            }
+    }
+    return nan;
+}
+
 int upz_flow_run(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box,
                  const UprezPicture *src, UprezPicture *dst, int worker)
 {
