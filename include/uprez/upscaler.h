@@ -73,7 +73,9 @@ UPREZ_API int uprez_plan(Uprez *u, const UprezPicture *like, UprezInfo *info, Up
 /* Takes a reference of its own; NULL drains. AGAIN: receive first. A change of size or format
  * midstream is allowed: later pictures are fitted to the first output size. A picture that equals the one
  * before it, or mostly does, is not computed as a whole; for that the last source and result stay
- * referenced until the next one is received, the end, or uprez_destroy. */
+ * referenced until the next one is received, the end, or uprez_destroy. Compared are only pictures whose
+ * memory nobody can have changed since: wrapped ones with `free`, and those of uprez_picture_alloc that
+ * the caller has let go of. */
 UPREZ_API int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err);
 /* The same with memory of the caller's for the result, in a picture of the planned size and format
  * (uprez_plan tells them; another is the USAGE of that picture). A reference of its own is taken;
@@ -82,8 +84,10 @@ UPREZ_API int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err)
  * NULL: as uprez_send. */
 UPREZ_API int uprez_send_to(Uprez *u, const UprezPicture *picture, const UprezPicture *result,
                             UprezError *err);
-/* *out is a new reference with the source's pts, duration and opaque. timeout_ns < 0 waits. AGAIN,
- * EOF, or the error of that very picture (the next call goes on with the next picture). */
+/* *out is a new reference with the source's pts, duration and opaque. Its memory is read only, but with
+ * no_reuse or when it came by uprez_send_to: what a later picture has in common is taken from it.
+ * timeout_ns < 0 waits. AGAIN, EOF, or the error of that very picture (the next call goes on with the
+ * next picture). */
 UPREZ_API int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *err);
 /* One picture, blocking; *dst is a new picture, NULL on failure. USAGE while pictures sent before
  * have not been received. */

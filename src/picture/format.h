@@ -19,8 +19,11 @@ void upz_format_float_gray(UprezFormat *f);
 void upz_format_float_yuv(UprezFormat *f); /* 4:4:4 */
 bool upz_format_is_chroma(const UprezFormat *f, int comp);
 
-/* The memory stays as it is while a reference is held: not so where the caller never learns when that
- * ends. */
-bool upz_picture_held(const UprezPicture *p);
+/* The memory is the caller's, who never learns when the last reference goes. */
+bool upz_picture_borrowed(const UprezPicture *p);
+/* Its owner promises not to change the memory while a reference is held: there is a `free` to say when. */
+bool upz_picture_promised(const UprezPicture *p);
+/* Memory of uprez_picture_alloc that nobody else can change: all references are those `ours`. */
+bool upz_picture_untouchable(const UprezPicture *p, int ours);
 
 #endif

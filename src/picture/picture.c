@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "picture/format.h"
 
-
 struct UprezBuffer {
     atomic_int refs;
     void *memory; /* own, or NULL */
@@ -89,9 +88,16 @@ UprezPicture *uprez_picture_ref(const UprezPicture *picture)
     return p;
 }
 
-bool upz_picture_held(const UprezPicture *p)
+bool upz_picture_borrowed(const UprezPicture *p)
 {
-    return p->buffer && (p->buffer->memory || p->buffer->free);
+    return !p->buffer || !(p->buffer->memory || p->buffer->free);
+}
+
+bool upz_picture_promised(const UprezPicture *p) { return p->buffer && p->buffer->free; }
+
+bool upz_picture_untouchable(const UprezPicture *p, int ours)
+{
+    return p->buffer && p->buffer->memory && atomic_load(&p->buffer->refs) == ours;
 }
 
 void uprez_picture_unref(UprezPicture **picture)

@@ -88,7 +88,16 @@ int upz_upscaler_plan(Uprez *u, const UprezPicture *picture, int memory, UprezEr
 
 bool upz_upscaler_keeps(const Uprez *u, const UprezPicture *p)
 {
-    return !u->params.no_reuse && p && upz_picture_held(p);
+    return !u->params.no_reuse && p && upz_picture_promised(p);
+}
+
+/* The source is what it was when it was sent, nobody else can have written it. The lock is held. */
+static bool unchanged(Uprez *u, const UprezPicture *src)
+{
+    if (upz_picture_promised(src)) return true;
+    int ours = u->kept_src && u->kept_src->buffer == src->buffer;
+    for (int i = 0; i < u->n; i++) ours += upz_slot_at(u, i)->src->buffer == src->buffer;
+    return upz_picture_untouchable(src, ours);
 }
 
 /* The slot before, NULL when that is the picture received last. The lock is held. */
@@ -109,7 +118,11 @@ static const UprezPicture *source_before(Uprez *u, const UpzSlot *s)
     bool result = b ? b->keep : u->kept_dst;
     if (b && b->state == UPZ_SLOT_STARTED)
         result = b->dst ? upz_upscaler_keeps(u, b->dst) : repeats(b); /* then of another's that is kept */
-    return result && !u->fresh && !s->whole && upz_upscaler_keeps(u, src) ? src : NULL;
+    if (!result || !src || u->params.no_reuse || u->fresh || s->whole) return NULL;
+    /* a picture sent once more, or given for a result once more, was written in between */
+    const UprezPicture *to = b ? b->dst ? b->dst : b->keep : u->kept_dst;
+    if (src->buffer == s->src->buffer || (s->dst && to && s->dst->buffer == to->buffer)) return NULL;
+    return unchanged(u, src) ? src : NULL;
 }
 
 static const UprezPicture *result_before(Uprez *u, const UpzSlot *s)

@@ -81,7 +81,7 @@ static inline void upz_upscaler_limit(Uprez *u)
     if (u->params.depth <= 0) u->max = UPZ_MIN(upz_lane_depth(u->color) + 1, UPZ_SLOTS);
 }
 /* A result may be kept and copied from later: its memory stays as it is while a reference is held. */
-bool upz_upscaler_keeps(const Uprez *u, const UprezPicture *picture);
+bool upz_upscaler_keeps(const Uprez *u, const UprezPicture *result);
 /* The thread's function; arg: the Uprez. */
 void *upz_upscaler_driver(void *arg);
 

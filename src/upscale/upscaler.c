@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/queue.h"
 #include "base/thread.h"
+#include "picture/format.h"
 #include "upscale/state.h"
 
 static const struct {
@@ -255,7 +256,7 @@ int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *
         const UpzSlot *next = u->n > 1 ? upz_slot_at(u, 1) : NULL;
         const bool decided = next && (next->state == UPZ_SLOT_READY ||
                                       (next->state == UPZ_SLOT_STARTED && !next->follows));
-        const bool keep = !decided && s->keep && upz_upscaler_keeps(u, s->src);
+        const bool keep = !decided && s->keep && !upz_picture_borrowed(s->src);
         gone[1] = u->kept_src;
         gone[2] = u->kept_dst;
         u->kept_src = keep ? s->src : NULL;

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "picture/convert.h"
 #include "picture/format.h"
+#include "steady.h"
 #include "uprez/uprez.h"
 
 extern const UpzEngineOps upz_engine_cuda;
@@ -55,7 +56,7 @@ static inline UprezPicture *picture(const char *format, int w, int h, int n)
     UprezPicture *p;
     uint32_t s = 7u + (uint32_t)n;
     OK(uprez_format_from_name(&f, format));
-    OK(uprez_picture_alloc(&p, &f, w, h, &err));
+    p = steady(&f, w, h);
     for (int c = 0; c < f.n_comp; c++)
         for (int y = 0; y < upz_component_height(&f, c, h); y++)
             for (int x = 0; x < upz_component_width(&f, c, w); x++) {

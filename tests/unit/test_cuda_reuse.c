@@ -28,18 +28,6 @@ static void poke(UprezPicture *p, int c, int x, int y)
     else *(uint16_t *)(void *)at ^= (uint16_t)((1 + draw(200)) << p->format.shift);
 }
 
-static UprezPicture *copy_of(const UprezPicture *p)
-{
-    UprezPicture *c;
-    OK(uprez_picture_alloc(&c, &p->format, p->width, p->height, &err));
-    c->color = p->color;
-    for (int i = 0; i < p->format.n_plane; i++)
-        for (int y = 0; y < upz_plane_height(&p->format, i, p->height); y++)
-            memcpy((char *)c->plane[i] + y * c->stride[i], (char *)p->plane[i] + y * p->stride[i],
-                   upz_plane_row_bytes(&p->format, i, p->width));
-    return c;
-}
-
 static void same_bytes(const UprezPicture *a, const UprezPicture *b, const char *what, int frame)
 {
     assert_int_equal(a->width, b->width);
