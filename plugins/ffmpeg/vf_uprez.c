@@ -238,7 +238,19 @@ static av_cold int init(AVFilterContext *avctx)
     return r < 0 ? failed(avctx, r, &err) : 0;
 }
 
-/** The network and its upscaler, for results of w x h (0: as the options say). */
+/** What was not computed, because the frame before had it already. */
+static void tell_reuse(AVFilterContext *avctx)
+{
+    UprezFilter *s = avctx->priv;
+    UprezCounts counts = {.size = sizeof(counts)};
+    UprezError err;
+
+    if (s->up && uprez_counts(s->up, &counts, &err) >= 0 && counts.pictures)
+        av_log(avctx, AV_LOG_VERBOSE, "%"PRId64" frames, %"PRId64" repeated, %.1f frames' worth in all taken from the one before\n",
+               counts.pictures, counts.repeated, counts.reused);
+}
+
+/** The network and its upscaler, for results of w x h (0: as the options say). Those before stay when it fails. */
 static int make(AVFilterContext *avctx, int w, int h)
 {
     UprezFilter *s = avctx->priv;
@@ -250,17 +262,26 @@ static int make(AVFilterContext *avctx, int w, int h)
                      .blend = s->blend, .tta = s->tta, .depth = s->async ? s->nireq : 1,
                      .tile = s->tile, .batch = s->batch, .no_reuse = !s->reuse, .runtime_path = s->runtime_path,
                      .cuda_context = s->where.context};
+    UprezModel *net = NULL;
+    Uprez *up = NULL;
     UprezError err;
     int r;
 
+    r = uprez_model_load(&net, s->ctx, s->model, &mp, &err);
+    if (r >= 0) {
+        p.models = &net;
+        r = uprez_create(&up, s->ctx, &p, &err);
+    }
+    if (r < 0) {
+        uprez_model_unref(&net);
+        return failed(avctx, r, &err);
+    }
+    tell_reuse(avctx);
     uprez_destroy(&s->up);
     uprez_model_unref(&s->net);
-    r = uprez_model_load(&s->net, s->ctx, s->model, &mp, &err);
-    if (r >= 0) {
-        p.models = &s->net;
-        r = uprez_create(&s->up, s->ctx, &p, &err);
-    }
-    return r < 0 ? failed(avctx, r, &err) : 0;
+    s->up = up;
+    s->net = net;
+    return 0;
 }
 
 /** Plans for pictures like this one, and says with what. */
@@ -485,7 +506,7 @@ static int filter_frame(AVFilterContext *avctx, AVFrame *in)
         r = drain(avctx);
     if (r >= 0 && s->stale) {
         r = make(avctx, outlink->w, outlink->h);
-        s->stale = 0;
+        s->stale = r < 0; // tried again at the next frame, if there is one
     }
     if (r < 0) {
         av_frame_free(&in);
@@ -569,6 +590,7 @@ static av_cold void uninit(AVFilterContext *avctx)
 {
     UprezFilter *s = avctx->priv;
 
+    tell_reuse(avctx);
     uprez_destroy(&s->up); // waits for what is in work
     for (; s->in_flight > 0; s->in_flight--, s->first++)
         free_flight(&s->flight[s->first % MAX_FLIGHT]);

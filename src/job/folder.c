@@ -148,6 +148,28 @@ static bool promises_media(const char *name)
     return *upz_extension(name) && upz_container_find(&container, name, &e) >= 0;
 }
 
+/* What describes a file is the last one's that has a size. */
+static void add(UpzJobResult *sum, const UpzJobResult *one, bool failed)
+{
+    const UpzJobResult before = *sum;
+    if (one->width) *sum = *one;
+    sum->files = before.files + 1;
+    sum->failed = before.failed + failed;
+    sum->skipped = before.skipped;
+    if (!one->width) return;
+    sum->frames_in += before.frames_in;
+    sum->frames_out += before.frames_out;
+    sum->damaged += before.damaged;
+    sum->held += before.held;
+    sum->frames_resumed += before.frames_resumed;
+    sum->reused += before.reused;
+    sum->seconds += before.seconds;
+    sum->decode_s += before.decode_s;
+    sum->upscale_s += before.upscale_s;
+    sum->encode_s += before.encode_s;
+    sum->warnings += before.warnings;
+}
+
 static int one_file(UpzSession *s, const UpzJobParams *params, const char *name, UpzJobResult *sum,
                     bool *skipped, UprezError *err)
 {
@@ -174,28 +196,7 @@ static int one_file(UpzSession *s, const UpzJobParams *params, const char *name,
             r = 0;
         }
     }
-    if (!*skipped) {
-        int files = sum->files + 1, failed = sum->failed + (r < 0), skip = sum->skipped;
-        int64_t in = sum->frames_in, out = sum->frames_out, damaged = sum->damaged,
-                held = sum->held, resumed = sum->frames_resumed;
-        double sec = sum->seconds, d = sum->decode_s, u = sum->upscale_s, e = sum->encode_s;
-        int warnings = sum->warnings;
-        if (one.width) *sum = one;
-        else one = (UpzJobResult){0};
-        sum->files = files;
-        sum->failed = failed;
-        sum->skipped = skip;
-        sum->frames_in = in + one.frames_in;
-        sum->frames_out = out + one.frames_out;
-        sum->damaged = damaged + one.damaged;
-        sum->held = held + one.held;
-        sum->frames_resumed = resumed + one.frames_resumed;
-        sum->seconds = sec + one.seconds;
-        sum->decode_s = d + one.decode_s;
-        sum->upscale_s = u + one.upscale_s;
-        sum->encode_s = e + one.encode_s;
-        sum->warnings = warnings + one.warnings;
-    }
+    if (!*skipped) add(sum, &one, r < 0);
     upz_free(input);
     upz_free(output);
     return r;

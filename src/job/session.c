@@ -104,6 +104,7 @@ int upz_session_team(UpzSession *s, bool several, const UprezPicture *like, cons
     key.in_h = like->height;
     key.out_w = width;
     key.out_h = height;
+    key.several = several;
     if (s->team.n && !memcmp(&key, &s->key, sizeof(key))) return 0;
     upz_session_drop_team(s);
     UprezParams p = s->params->upscale;

@@ -19,7 +19,7 @@ typedef struct UpzSession {
     struct UpzSessionKey {
         UprezFormat in, out;
         UprezColor in_color, out_color;
-        int in_w, in_h, out_w, out_h;
+        int in_w, in_h, out_w, out_h, several;
     } key;
 } UpzSession;
 

@@ -29,6 +29,12 @@ done
 expect 0 "$UPREZ" -y -m "$net" -c ffv1 --progress json "$tmp/a.mkv" "$tmp/with.mkv"
 said "frames' worth as in the frame before"
 grep '^{' "$tmp/err" | tail -1 | python3 -c 'import json,sys; assert json.load(sys.stdin)["reused"] >= 10' || bad "progress does not count"
+# a folder's count is that of all its files
+mkdir "$tmp/in"
+ln -s "$tmp/a.mkv" "$tmp/in/a.mkv"
+ffmpeg -v error -f lavfi -i testsrc2=size=64x36:rate=12:duration=0.25 -pix_fmt yuv420p -c:v ffv1 "$tmp/in/b.mkv"
+expect 0 "$UPREZ" -y --json -m "$net" -c ffv1 "$tmp/in" "$tmp/out.d"
+python3 -c 'import json,sys; d = json.load(open(sys.argv[1])); assert d["files"] == 2 and d["reused"] >= 10, d' "$tmp/out" || bad "a folder's count"
 # interrupted and gone on: what a segment begins with is never taken from elsewhere
 ffmpeg -v error -stream_loop 4 -i "$tmp/a.mkv" -c copy "$tmp/long.mkv"
 expect 0 "$UPREZ" -y -m "$net" -c ffv1 "$tmp/long.mkv" "$tmp/whole.mkv"

@@ -146,6 +146,28 @@ else
     skip "commands: this ffmpeg has no sendcmd"
 fi
 
+# a program that goes on after a command that failed
+prefix=$(cd "$(dirname "$ffmpeg")/.." && pwd)
+export PKG_CONFIG_PATH="$prefix/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
+if pkg-config --exists libavfilter && [ "$(pkg-config --variable=prefix libavfilter)" = "$prefix" ]; then
+    # shellcheck disable=SC2046
+    if ${CC:-cc} -o "$tmp/host" "$root/tests/ffmpeg/host.c" $(pkg-config --cflags --libs libavfilter libavutil) "-Wl,-rpath,$prefix/lib" 2>"$tmp/err"; then
+        "$tmp/host" >"$tmp/out" 2>"$tmp/err"
+        [ "$(cat "$tmp/out")" = "4 refused, 8 out" ] && ok "a command that fails, a host that goes on" ||
+            bad "a command that fails, a host that goes on: $(tail -1 "$tmp/out") $(tail -1 "$tmp/err")"
+    else
+        bad "tests/ffmpeg/host.c: $(tail -1 "$tmp/err")"
+    fi
+else
+    skip "a host of libavfilter's: its headers are not beside this ffmpeg"
+fi
+
+# frames that repeat: half of them, but for the ends
+md5s all -f lavfi -i "$(src 64x48)" -vf "fps=20,uprez=model=lanczos:scale=2:reuse=0"
+md5s twice -f lavfi -i "$(src 64x48)" -vf "fps=20,uprez=model=lanczos:scale=2" -v verbose
+grep -qE ' (9|10|11) repeated' "$tmp/err" && ok "repeated frames are counted" || bad "repeated frames are counted"
+same "frames that repeat" all twice
+
 # dnn_processing's command line with only the name changed
 md5s names -f lavfi -i "$(src 64x48)" -vf "format=rgb24,uprez=model=lanczos:input=x:output=y:async=1:nireq=2:backend_configs=nireq=2"
 [ "$(wc -l <"$tmp/names")" = 10 ] && ok "dnn_processing's options are taken" || bad "dnn_processing's options"
