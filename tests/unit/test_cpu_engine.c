@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/context.h"
+#include "engine/cpu/frame.h"
 #include "engine/engine.h"
 #include "model/graph.h"
 #include "picture/convert.h"
@@ -486,6 +487,65 @@ static void parts_of_odd_sizes(void **state)
     same_bytes(&net, 444, 60);
 }
 
+static int rows_left_out(UpzGraph *g, int in)
+{
+    int x = resize(g, deconv(g, conv(g, in, 8, 3, UPZ_ACT_RELU), 4, 4, 2, 2, 1, UPZ_ACT_NONE), 1, 2,
+                   UPZ_FILTER_NEAREST);
+    x = conv_full(g, x, 8, 3, 1, 3, 1, UPZ_ACT_RELU);
+    return last(g, simple(g, UPZ_OP_NEAREST, x, 3), 3, 3);
+}
+
+/* The last strip of the source that is done when the reader's strip `at` is. */
+static int64_t written_before(const UpzFlow *f, const UpzEdge *e, int at)
+{
+    const int n = f->lanes[e->to].n_strips, frame = upz_floor_div(at, n);
+    int last_strip = -1;
+    for (int s = 0; s <= at - frame * n; s++) last_strip = UPZ_MAX(last_strip, e->need[s]);
+    return (int64_t)frame * f->lanes[e->from].n_strips + last_strip;
+}
+
+/* A place in a ring is written again only when the strip that wrote it before is done, also where nobody
+ * reads that row: a slow worker would write the older row over the newer one. */
+static void no_place_written_twice_at_a_time(void **state)
+{
+    (void)state;
+    UprezFormat rgb;
+    const Net net = {"left out", rows_left_out};
+    upz_format_float_rgb(&rgb);
+    seed = 3;
+    UprezModel *m = make_model(&net);
+    for (int h = 3; h < 200; h += 3) {
+        UpzProgram p;
+        UpzFlow f = {0};
+        UprezError err = {0};
+        const UpzShape shape = {.width = 141, .height = h, .src = rgb, .dst = rgb,
+                                .src_color = {.matrix = 0, .range = UPREZ_RANGE_FULL},
+                                .dst_color = {.matrix = 0, .range = UPREZ_RANGE_FULL}};
+        assert_int_equal(upz_program_build(&p, &m->graph, &err), 0);
+        if (upz_flow_plan(&f, &p, upz_cpu_kernels(UPZ_CPU_C), 1 + h % 4, 3, UPZ_ROWS_RGB, UPZ_CPU_C, &shape,
+                          141, h, 0, &err))
+            fail_msg("%s", err.text);
+        for (int i = 0; i < p.n_stages - 1; i++) /* the last one has no ring */
+            for (int s = 0; s < f.lanes[i].n_strips; s++) {
+                const UpzLane *l = &f.lanes[i];
+                int y0, y1;
+                upz_lane_rows(l, s, &y0, &y1);
+                const int old = y1 - 1 - l->depth, frame = upz_floor_div(old, l->h);
+                const int64_t wrote = (int64_t)frame * l->n_strips + (old - frame * l->h - l->first) / l->strip;
+                int64_t done = INT64_MIN;
+                for (int k = 0; k < l->n_out; k++) {
+                    const UpzEdge *e = &f.edges[l->out[k]];
+                    done = UPZ_MAX(done, written_before(&f, e, e->release[s]));
+                }
+                if (done < wrote)
+                    fail_msg("%d rows: strip %d of stage %d writes over one that may not be done", h, s, i);
+            }
+        upz_flow_free(&f);
+        upz_program_free(&p);
+    }
+    free_model(m);
+}
+
 /* A side branch so faint that its products are denormal, then made large again; level 0 of it is a
  * branch of nothing. */
 static int faint_branch(UpzGraph *g, int in, float level)
@@ -856,6 +916,7 @@ int main(void)
         cmocka_unit_test(same_bytes_any_threads_and_level),
         cmocka_unit_test(same_bytes_any_parts),
         cmocka_unit_test(parts_of_odd_sizes),
+        cmocka_unit_test(no_place_written_twice_at_a_time),
         cmocka_unit_test(denormals_are_zero),
         cmocka_unit_test(widest_results),
         cmocka_unit_test(wrong_submissions_say_why),

@@ -26,7 +26,7 @@
  * same frame; negative ones belong to the frame before. */
 typedef struct UpzEdge {
     int from, to;
-    int *need;    /* [strips of to]: last strip of `from` it reads */
+    int *need;    /* [strips of to]: last strip of `from` it waits for: all that it reads, and before */
     int *release; /* [strips of from]: last strip of `to` that reads what it overwrites */
     int back;     /* parts of `to` behind a part of `from` that still look into it */
 } UpzEdge;

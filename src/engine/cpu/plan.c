@@ -96,8 +96,8 @@ static int parts_back(const UpzFlow *f, const UpzEdge *e, int view)
     return back;
 }
 
-/* Edges, in the order of stages and views, and for every strip of the reader the first row it needs
- * (kept in `release` until the rings' depths are known). */
+/* Edges, in the order of stages and views, and for every strip of the reader the first row it needs: its ring
+ * place is written anew only after that strip, so that two strips never write one place at a time. */
 static int make_edges(UpzFlow *f, int **firsts, UprezError *err)
 {
     const UpzProgram *p = f->program;
@@ -135,14 +135,17 @@ static int make_edges(UpzFlow *f, int **firsts, UprezError *err)
         UpzLane *from = &f->lanes[e->from], *to = &f->lanes[e->to];
         from->out[from->n_out++] = i;
         e->back = parts_back(f, e, i - to->in0);
+        int unread = 0; /* rows that no strip reads belong to the next: it waits until they are written */
         for (int s = 0; s < to->n_strips; s++, at++) {
-            int first = 0, last = -1;
+            int first, last;
             e->need[s] = -1;
-            if (strip_need(f, e, i - to->in0, s, &first, &last))
-                e->need[s] = (last - from->first) / from->strip;
-            else if (s) first = at[-1];
-            *at = first;
+            *at = s ? at[-1] : 0;
+            if (!strip_need(f, e, i - to->in0, s, &first, &last)) continue;
+            e->need[s] = (last - from->first) / from->strip;
+            *at = UPZ_MIN(first, unread);
+            unread = last + 1;
         }
+        e->need[to->n_strips - 1] = from->n_strips - 1;
     }
     return 0;
 }
