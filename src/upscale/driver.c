@@ -179,7 +179,29 @@ static int repeat(Uprez *u, UpzSlot *s, const UprezPicture *before)
     return 0;
 }
 
-static int finish_slot(Uprez *u, UpzSlot *s, const UprezPicture *before)
+/* Alpha in a plane of its own has parts of its own: of what its samples differ in from those before. */
+static int make_alpha(Uprez *u, UpzSlot *s, const UprezPicture *before, const UprezPicture *src_before)
+{
+    UprezPicture was, made;
+    UpzParts parts = {.all = true};
+    int r = 0;
+    upz_picture_component(&s->alpha_src, s->src, s->src->format.n_comp - 1);
+    upz_picture_component(&s->alpha_dst, s->dst, s->dst->format.n_comp - 1);
+    const UprezComponent *c = &s->alpha_dst.format.comp[0];
+    if (s->follows && !c->offset && c->step == (s->dst->format.depth + 7) / 8) {
+        upz_picture_component(&was, src_before, src_before->format.n_comp - 1);
+        upz_picture_component(&made, before, before->format.n_comp - 1);
+        r = upz_lane_compare(u->alpha, &was, &s->alpha_src, &parts, &s->err);
+    }
+    if (r >= 0 && (parts.all || parts.n)) {
+        r = upz_lane_start(u->alpha, &s->alpha_src, &s->alpha_dst, &parts, &s->err);
+        if (r >= 0) r = upz_lane_finish(u->alpha, &s->err);
+    }
+    if (r >= 0 && !parts.all) r = upz_lane_copy(u->alpha, &made, &s->alpha_dst, &parts, &s->err);
+    return r;
+}
+
+static int finish_slot(Uprez *u, UpzSlot *s, const UprezPicture *before, const UprezPicture *src_before)
 {
     if (repeats(s)) return repeat(u, s, before);
     int r = upz_lane_finish(u->color, &s->err);
@@ -189,10 +211,7 @@ static int finish_slot(Uprez *u, UpzSlot *s, const UprezPicture *before)
     if (u->fill_alpha || (u->alpha && upz_picture_alpha_constant(s->src, &value) && value == 1)) {
         upz_picture_fill_alpha(s->dst);
     } else if (u->alpha) {
-        upz_picture_component(&s->alpha_src, s->src, s->src->format.n_comp - 1);
-        upz_picture_component(&s->alpha_dst, s->dst, s->dst->format.n_comp - 1);
-        r = upz_lane_start(u->alpha, &s->alpha_src, &s->alpha_dst, NULL, &s->err);
-        if (r >= 0) r = upz_lane_finish(u->alpha, &s->err);
+        r = make_alpha(u, s, before, src_before);
     }
     return r;
 }
@@ -295,12 +314,14 @@ static void send_again(Uprez *u, UpzSlot *s)
 static void finish(Uprez *u, UpzSlot *s)
 {
     const UprezPicture *before = s->follows ? result_before(u, s) : NULL;
+    const UpzSlot *b = slot_before(u, s);
+    const UprezPicture *src_before = b ? b->src : u->kept_src;
     if (s->follows && !before) {
         send_again(u, s);
         return;
     }
     pthread_mutex_unlock(&u->lock);
-    int r = finish_slot(u, s, before);
+    int r = finish_slot(u, s, before, src_before);
     pthread_mutex_lock(&u->lock);
     mark(u, s, r);
 }
