@@ -102,7 +102,7 @@ void __wrap_upz_free_aligned(void *ptr)
 static char dir[64], clip[128];
 static const char *input = clip;
 
-/* A model from a file, an upscaler, a picture through it. */
+/* A model from a file, an upscaler, pictures through it: one, the same again, and one that differs in a corner. */
 static int upscale(const char *name, UprezError *err)
 {
     UprezContextParams cp = {.size = sizeof(cp), .threads = 2};
@@ -114,18 +114,26 @@ static int upscale(const char *name, UprezError *err)
     int r = uprez_context_create(&ctx, &cp, err);
     if (r >= 0) r = uprez_model_load(&model, ctx, name, NULL, err);
     if (r >= 0) r = uprez_format_from_name(&f, "yuv420p");
-    if (r >= 0) r = uprez_picture_alloc(&src, &f, 24, 18, err);
-    for (int i = 0; r >= 0 && i < 3; i++)
-        memset(src->plane[i], 90 + 20 * i, (size_t)src->stride[i] * (i ? 9 : 18));
     UprezModel *chain[] = {model};
-    UprezParams p = {.size = sizeof(p), .models = chain, .n_models = 1, .width = 50, .height = 38};
+    UprezParams p = {.size = sizeof(p), .models = chain, .n_models = 1, .width = 130, .height = 38};
     if (r >= 0) p.format = f;
     if (r >= 0) r = uprez_create(&u, ctx, &p, err);
-    if (r >= 0) r = uprez_plan(u, src, NULL, err);
-    if (r >= 0) r = uprez_run(u, src, &dst, err);
-    if (r >= 0) assert_int_equal(dst->width, 50);
-    uprez_picture_unref(&dst);
-    uprez_picture_unref(&src);
+    for (int k = 0; r >= 0 && k < 3; k++) {
+        r = uprez_picture_alloc(&src, &f, 64, 18, err);
+        for (int i = 0; r >= 0 && i < 3; i++)
+            memset(src->plane[i], 90 + 20 * i, (size_t)src->stride[i] * (i ? 9 : 18));
+        if (r >= 0 && k == 2) memset(src->plane[0], 7, 1);
+        if (r >= 0 && !k) r = uprez_plan(u, src, NULL, err);
+        if (r >= 0) r = uprez_send(u, src, err);
+        uprez_picture_unref(&src);
+        if (r >= 0) r = uprez_receive(u, &dst, -1, err);
+        if (r >= 0) assert_int_equal(dst->width, 130);
+        uprez_picture_unref(&dst);
+    }
+    UprezCounts counts = {.size = sizeof(counts)};
+    UprezError ignored;
+    if (r >= 0) assert_int_equal(uprez_counts(u, &counts, &ignored), 0);
+    if (r >= 0 && !atomic_load(&fail_at)) assert_int_equal(counts.repeated, 1); /* else it may be none */
     uprez_destroy(&u);
     uprez_model_unref(&model);
     uprez_context_destroy(&ctx);
