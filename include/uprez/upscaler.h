@@ -84,8 +84,8 @@ UPREZ_API int uprez_send(Uprez *u, const UprezPicture *picture, UprezError *err)
  * NULL: as uprez_send. */
 UPREZ_API int uprez_send_to(Uprez *u, const UprezPicture *picture, const UprezPicture *result,
                             UprezError *err);
-/* *out is a new reference with the source's pts, duration and opaque. Its memory is read only, but with
- * no_reuse or when it came by uprez_send_to: what a later picture has in common is taken from it.
+/* *out is a new reference with the source's pts, duration and opaque. Its memory is read only
+ * unless no_reuse is set: what a later picture has in common is taken from it.
  * timeout_ns < 0 waits. AGAIN, EOF, or the error of that very picture (the next call goes on with the
  * next picture). */
 UPREZ_API int uprez_receive(Uprez *u, UprezPicture **out, int64_t timeout_ns, UprezError *err);
