@@ -124,7 +124,7 @@ for path in walk("src", "cli", "include", "tests", "bench", "tools", "docs", "co
             if m:
                 bad(path, n, f"{m.group(1)}: do it or say why not")
 for path in list(walk("src", "cli", "include", "tests", "bench", "tools", "docs", "completions", "data")) + [
-        f for f in os.listdir(".") if os.path.isfile(f)]:
+        f for f in os.listdir(".") if os.path.isfile(f) and f != ".git"]:
     if path.startswith("tests/data/") or path == "tests/style.sh":
         continue
     try:
