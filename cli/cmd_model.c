@@ -56,10 +56,12 @@ static int cmd_list(int argc, char **argv, UprezError *err)
             cJSON_AddBoolToObject(o, "verified", e->sha256[0] != 0);
             cJSON_AddNumberToObject(o, "bytes", (double)e->bytes);
             cJSON_AddBoolToObject(o, "installed", installed);
-            if (installed) cJSON_AddStringToObject(o, "path", path);
+            cJSON_AddBoolToObject(o, "embedded", e->embedded != NULL);
+            if (installed && !e->embedded) cJSON_AddStringToObject(o, "path", path);
             cJSON_AddItemToArray(all, o);
         } else {
-            printf("%-30s %4dx  %-9s %-10s %s\n", e->name, e->scale, installed ? "installed" : "",
+            printf("%-30s %4dx  %-9s %-10s %s\n", e->name, e->scale,
+                   e->embedded ? "built in" : installed ? "installed" : "",
                    e->sha256[0] ? "" : "unverified", e->about);
         }
         upz_free(path);
@@ -68,8 +70,7 @@ static int cmd_list(int argc, char **argv, UprezError *err)
         print_json(all);
     } else {
         puts("\nlanczos, bicubic, spline36: no network, any scale, always there\n"
-             "Get one with 'uprez model pull NAME'. Without -m the program uses lanczos until it has a\n"
-             "trained model of its own.");
+             "Get one with 'uprez model pull NAME'. Without -m the built-in networks are used.");
     }
     return 0;
 }
@@ -174,6 +175,10 @@ static const char verify_usage[] = "usage: uprez model verify [NAME …]\n\n"
 static int verify_one(const UpzRegistryEntry *e, const char *path, UprezError *err)
 {
     char hex[UPZ_SHA256_HEX];
+    if (e->embedded) {
+        printf("%-30s built in    %s\n", e->name, e->sha256);
+        return 0;
+    }
     int r = upz_sha256_file(path, hex, UPREZ_ERR_MODEL, err);
     if (r < 0) return r;
     if (!e->sha256[0]) {
@@ -256,6 +261,10 @@ static int cmd_pull(UprezContext *ctx, int argc, char **argv, UprezError *err)
         if (!e)
             return upz_fail(err, UPREZ_ERR_MODEL, "there is no model '%s' to get; see 'uprez model "
                             "list'", names[i]);
+        if (e->embedded) {
+            if (!quiet) printf("%s is built in\n", e->name);
+            continue;
+        }
         if (hash && e->sha256[0] && strcasecmp(hash, e->sha256))
             return upz_fail(err, UPREZ_ERR_MODEL, "%s is published with SHA-256 %s, not %s", e->name,
                             e->sha256, hash);

@@ -22,8 +22,8 @@ enum UprezModelInput {
 
 /* What is known about a model. Strings live as long as the model. */
 typedef struct UprezModelFacts {
-    const char *architecture; /* "srvgg", "rrdbnet", "span", "espcn", "fsrcnn", "onnx", "ncnn",
-                                 "kernel" */
+    const char *architecture; /* "srvgg", "rrdbnet", "span", "espcn", "fsrcnn", "uprez", "onnx",
+                                 "ncnn", "kernel" */
     const char *container;    /* "torch zip", "torch legacy", "safetensors", "ncnn", "onnx", "" */
     const char *detail;       /* one line for people: widths, blocks, key style, how it was found */
     const char *path;         /* file it came from, or the kernel's name */
@@ -48,11 +48,18 @@ typedef struct UprezModelParams {
     int mix;        /* nonzero: deep network interpolation of the model and its twin */
 } UprezModelParams;
 
-/* Loads a file, or a model of the registry by its name when its file is in the search path, or makes
- * a kernel when `name` is "bicubic", "lanczos" or "spline36". params may be NULL. Fails with
- * MODEL (the sentence names the file, what was found and what was expected), USAGE or MEMORY. */
+/* Loads a file, or an embedded network by its name ("uprez-video-2x"), or a model of the registry by
+ * its name when its file is in the search path, or makes a kernel when `name` is "bicubic",
+ * "lanczos" or "spline36". params may be NULL. Fails with MODEL (the sentence names the file, what
+ * was found and what was expected), USAGE or MEMORY. */
 UPREZ_API int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,
                                const UprezModelParams *params, UprezError *err);
+/* The models to use where nobody asked for one: names for uprez_model_load, to be run one after
+ * another; the number of them, at least 1. video: nonzero for frames of a film, which have suffered
+ * more than pictures. scale: wanted size / source size, 0 for 2. The strings are static. */
+#define UPREZ_DEFAULT_MODELS 2
+UPREZ_API int uprez_default_models(int video, double scale,
+                                   const char *names[UPREZ_DEFAULT_MODELS]);
 /* Another reference to the same model; returns its argument. */
 UPREZ_API UprezModel *uprez_model_ref(UprezModel *model);
 /* Releases a reference; accepts a pointer to NULL and leaves NULL. */

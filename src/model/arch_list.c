@@ -3,7 +3,8 @@
 #include "model/model.h"
 
 extern const UpzArch upz_arch_srvgg, upz_arch_rrdbnet, upz_arch_span, upz_arch_espcn,
-    upz_arch_fsrcnn;
+    upz_arch_fsrcnn, upz_arch_uprez;
 
 const UpzArch *const upz_archs[] = {&upz_arch_srvgg, &upz_arch_rrdbnet, &upz_arch_span,
-                                    &upz_arch_espcn, &upz_arch_fsrcnn, NULL};
+                                    &upz_arch_espcn, &upz_arch_fsrcnn,
+                                    &upz_arch_uprez, NULL};

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "model/arch.h"
+#include "model/registry.h"
 
 enum { STRING_DETAIL, STRING_PATH, STRING_CONTAINER };
 
@@ -397,9 +398,12 @@ int upz_model_load(UprezModel **out, UprezContext *ctx, const char *name,
     for (int k = 0; k < UPZ_COUNT(kernels); k++)
         if (!strcmp(name, kernels[k].name)) return load_kernel(out, k, params, err);
     Loading l = {.name = upz_basename(name)};
-    int r = upz_map_open(&l.map, name, UPZ_MODEL_MAX_BYTES, UPREZ_ERR_MODEL, err);
+    const UpzRegistryEntry *own = upz_exists(name) ? NULL : upz_registry_embedded(name);
+    int r = 0;
+    if (!own) r = upz_map_open(&l.map, name, UPZ_MODEL_MAX_BYTES, UPREZ_ERR_MODEL, err);
     if (r < 0) return r;
-    l.file = (UpzModelFile){name, l.map.data, l.map.size};
+    l.file = own ? (UpzModelFile){name, own->embedded, (size_t)own->bytes}
+                 : (UpzModelFile){name, l.map.data, l.map.size};
     r = load(out, ctx, &l, params, err);
     unload(&l);
     return r;

@@ -20,7 +20,26 @@ const UpzRegistryEntry *upz_registry_get(int i)
     return i >= 0 && i < upz_registry_table_count ? &upz_registry_table[i] : NULL;
 }
 
-const char *upz_registry_default(void) { return upz_registry_default_name; }
+const UpzRegistryEntry *upz_registry_embedded(const char *name)
+{
+    for (int i = 0; i < upz_registry_table_count; i++)
+        if (upz_registry_table[i].embedded && !strcmp(upz_registry_table[i].name, name))
+            return &upz_registry_table[i];
+    return NULL;
+}
+
+/* Sizes are whole pixels: 1.01 times a table's limit still counts as the limit. */
+int uprez_default_models(int video, double scale, const char *names[UPREZ_DEFAULT_MODELS])
+{
+    if (!(scale > 0)) scale = 2;
+    int n = 0;
+    for (const UpzRegistryDefault *d = upz_registry_defaults_table; d->up_to > 0; d++) {
+        if (d->video != (video != 0) || scale > d->up_to * 1.01) continue;
+        for (; n < UPREZ_DEFAULT_MODELS && d->models[n]; n++) names[n] = d->models[n];
+        break;
+    }
+    return n;
+}
 
 /* name or name.EXT */
 static bool same_name(const char *name, const char *known)
@@ -91,8 +110,9 @@ int upz_registry_locate(const char *name, char **path, const UpzRegistryEntry **
     const UpzRegistryEntry *known = upz_registry_find(name);
     if (entry) *entry = known;
     *path = NULL;
-    if (is_kernel(name) || (upz_exists(name) && !upz_is_dir(name))) {
-        *path = upz_strdup(name);
+    bool file = upz_exists(name) && !upz_is_dir(name);
+    if (is_kernel(name) || file || (known && known->embedded)) {
+        *path = upz_strdup(file || !known || !known->embedded ? name : known->name);
         return *path ? 0 : upz_fail_memory(err, strlen(name), "a model's name");
     }
     char *dirs = search_path();

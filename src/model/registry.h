@@ -1,6 +1,6 @@
 /* Known models by name: data/models.json, compiled in; where files are looked for.
  *
- * Search: a path that exists; then the registry name or alias in UPREZ_MODEL_PATH (':'-separated),
+ * Search: a path that exists; then the embedded networks; then the registry name or alias in UPREZ_MODEL_PATH (':'-separated),
  * $XDG_DATA_HOME/uprez/models (default ~/.local/share), /usr/share/uprez/models. */
 #ifndef UPZ_REGISTRY_H
 #define UPZ_REGISTRY_H
@@ -14,6 +14,7 @@ typedef struct UpzRegistryEntry {
     const char *twin;           /* for --denoise, or NULL */
     int64_t bytes;              /* 0 = unknown */
     int scale;
+    const uint8_t *embedded;    /* the file's `bytes` bytes, compiled in, or NULL */
 } UpzRegistryEntry;
 
 int upz_registry_count(void);
@@ -22,12 +23,12 @@ const UpzRegistryEntry *upz_registry_get(int i);
 const UpzRegistryEntry *upz_registry_find(const char *name);
 /* The file for a name or path; *path is the caller's (upz_free). entry may be NULL. MODEL: the
  * sentence says `uprez model pull NAME` for a known one, and where was looked. Kernels ("lanczos")
- * give *path = the name itself. */
+ * and embedded networks give *path = their name. */
 int upz_registry_locate(const char *name, char **path, const UpzRegistryEntry **entry,
                         UprezError *err);
 /* Where pulled models go; created if missing. The caller's. */
 int upz_registry_dir(char **path, UprezError *err);
-/* The model used without -m. */
-const char *upz_registry_default(void);
+/* The embedded network of exactly this name, or NULL. */
+const UpzRegistryEntry *upz_registry_embedded(const char *name);
 
 #endif

@@ -2,10 +2,18 @@
 #ifndef UPZ_REGISTRY_TABLE_H
 #define UPZ_REGISTRY_TABLE_H
 
+#include <stdbool.h>
 #include "model/registry.h"
+
+/* What is used where no model is asked for: the first row of a kind whose up_to is not exceeded. */
+typedef struct UpzRegistryDefault {
+    bool video;
+    double up_to; /* wanted size / source size; 0 ends the table */
+    const char *models[UPREZ_DEFAULT_MODELS];
+} UpzRegistryDefault;
 
 extern const UpzRegistryEntry upz_registry_table[];
 extern const int upz_registry_table_count;
-extern const char *const upz_registry_default_name;
+extern const UpzRegistryDefault upz_registry_defaults_table[];
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "model/model.h"
 #include "model/registry.h"
 
 static char root[64];
@@ -56,12 +57,12 @@ static void the_table_is_the_file(void **state)
     assert_non_null(all);
     cJSON *models = cJSON_GetObjectItem(all, "models"), *j;
     assert_int_equal(cJSON_GetArraySize(models), upz_registry_count());
-    assert_string_equal(cJSON_GetObjectItem(all, "default")->valuestring, upz_registry_default());
     int i = 0;
     cJSON_ArrayForEach(j, models)
     {
         const UpzRegistryEntry *e = upz_registry_get(i++);
         assert_string_equal(e->name, cJSON_GetObjectItem(j, "name")->valuestring);
+        if (e->embedded) continue; /* embedded_networks looks at these */
         assert_string_equal(e->sha256, cJSON_GetObjectItem(j, "sha256")->valuestring);
         assert_int_equal(e->bytes, (int64_t)cJSON_GetObjectItem(j, "bytes")->valuedouble);
         assert_int_equal(e->scale, cJSON_GetObjectItem(j, "scale")->valueint);
@@ -103,6 +104,66 @@ static void names_people_use(void **state)
                                             "RealESRGAN_x4plus ", "lanczos"};
     for (size_t i = 0; i < sizeof(strangers) / sizeof(*strangers); i++)
         assert_null(upz_registry_find(strangers[i]));
+}
+
+/* The bytes compiled in are those of the file beside the sources, and a network of the scale said. */
+static void embedded_networks(void **state)
+{
+    (void)state;
+    const char *source = getenv("SOURCE_ROOT");
+    int seen = 0;
+    for (int i = 0; i < upz_registry_count(); i++) {
+        const UpzRegistryEntry *e = upz_registry_get(i);
+        if (!e->embedded) continue;
+        seen++;
+        char path[512], hex[UPZ_SHA256_HEX];
+        snprintf(path, sizeof(path), "%s/data/networks/%s", source ? source : ".", e->file);
+        UpzMap m;
+        assert_int_equal(upz_map_open(&m, path, 1 << 20, UPREZ_ERR_INPUT, NULL), 0);
+        assert_int_equal(m.size, e->bytes);
+        assert_memory_equal(m.data, e->embedded, m.size);
+        upz_map_close(&m);
+        upz_sha256(e->embedded, (size_t)e->bytes, hex);
+        assert_string_equal(hex, e->sha256);
+        UprezModel *model;
+        UprezError err = {0};
+        if (upz_model_load(&model, NULL, e->name, NULL, &err) < 0) fail_msg("%s", err.text);
+        const UprezModelFacts *f = uprez_model_facts(model);
+        assert_int_equal(f->scale_num, e->scale * f->scale_den);
+        assert_string_equal(f->architecture, e->architecture);
+        assert_string_equal(f->sha256, e->sha256);
+        assert_int_equal(f->input, UPREZ_INPUT_Y_STUDIO);
+        /* what the three may cost: kFLOP a source pixel, and bytes */
+        assert_in_range(2 * f->macs, 1, e->scale == 2 ? 60000 : 120000);
+        assert_in_range(e->bytes, 1, 150000);
+        uprez_model_unref(&model);
+    }
+    assert_int_equal(seen, 3);
+}
+
+static void defaults(void **state)
+{
+    (void)state;
+    static const struct {
+        int video;
+        double scale;
+        const char *first, *second;
+    } want[] = {
+        {0, 0, "uprez-fast-2x", NULL},        {0, 2, "uprez-fast-2x", NULL},
+        {0, 1.5, "uprez-fast-2x", NULL},      {0, 2.005, "uprez-fast-2x", NULL},
+        {0, 3, "uprez-fast-4x", NULL},        {0, 9, "uprez-fast-4x", NULL},
+        {0, 1, "lanczos", NULL},              {0, 0.3, "lanczos", NULL},
+        {1, 0, "uprez-video-2x", NULL},       {1, 2, "uprez-video-2x", NULL},
+        {1, 1, "lanczos", NULL},              {1, 4, "uprez-video-2x", "uprez-fast-2x"},
+        {1, 2.5, "uprez-video-2x", "uprez-fast-2x"},
+    };
+    for (size_t i = 0; i < sizeof(want) / sizeof(*want); i++) {
+        const char *names[UPREZ_DEFAULT_MODELS];
+        int n = uprez_default_models(want[i].video, want[i].scale, names);
+        assert_int_equal(n, want[i].second ? 2 : 1);
+        assert_string_equal(names[0], want[i].first);
+        if (n == 2) assert_string_equal(names[1], want[i].second);
+    }
 }
 
 static void found_at(const char *name, const char *want)
@@ -154,7 +215,8 @@ static void places_in_order(void **state)
     assert_int_equal(upz_registry_locate(at("none.pth"), &path, NULL, &err), UPREZ_ERR_MODEL);
     assert_non_null(strstr(err.text, "none.pth"));
     found_at("lanczos", "lanczos");
-    found_at(upz_registry_default(), upz_registry_default());
+    found_at("uprez-fast-2x", "uprez-fast-2x");
+    found_at("Uprez-Fast-2x.safetensors", "uprez-fast-2x");
 }
 
 static int end(void **state)
@@ -173,6 +235,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_is_the_file),
         cmocka_unit_test(names_people_use),
+        cmocka_unit_test(embedded_networks),
+        cmocka_unit_test(defaults),
         cmocka_unit_test(places_in_order),
     };
     return cmocka_run_group_tests(tests, begin, end);
