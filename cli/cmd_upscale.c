@@ -221,7 +221,6 @@ typedef struct Voice {
     int verbosity;
     UpzProgressView view;
     UprezContext *ctx;
-    bool no_model; /* to be said once the work begins: a refusal says its own sentence alone */
 } Voice;
 
 static void log_line(void *cookie, int level, const char *line)
@@ -233,10 +232,6 @@ static void log_line(void *cookie, int level, const char *line)
 static void on_progress(void *cookie, const UpzProgress *p)
 {
     Voice *v = cookie;
-    if (v->no_model)
-        upz_info(v->ctx, "no -m: enlarging with %s, without a network; 'uprez model list' shows "
-                 "networks", upz_registry_default());
-    v->no_model = false;
     upz_progress_show(&v->view, p);
 }
 
@@ -253,7 +248,7 @@ int upz_cmd_upscale(int argc, char **argv)
     if (r == UPREZ_EOF) return 0;
     if (r < 0) return upz_cli_error(&err);
 
-    Voice voice = {.verbosity = a.quiet ? -1 : a.verbose ? 1 : 0, .no_model = !a.job.n_models};
+    Voice voice = {.verbosity = a.quiet ? -1 : a.verbose ? 1 : 0};
     upz_progress_init(&voice.view, a.progress, a.progress_fd, a.quiet);
     UprezContextParams cp = {.size = sizeof(cp), .threads = a.threads, .cpu = a.cpu, .log = log_line,
                              .log_cookie = &voice};

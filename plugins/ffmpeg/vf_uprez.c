@@ -231,8 +231,13 @@ static av_cold int init(AVFilterContext *avctx)
     if (r < 0)
         return r;
     if (!s->model) {
-        av_log(avctx, AV_LOG_ERROR, "no model is given; say model=FILE, or model=lanczos for none\n");
-        return AVERROR(EINVAL);
+        const char *names[UPREZ_DEFAULT_MODELS];
+
+        uprez_default_models(1, 2, names);
+        s->model = av_strdup(names[0]);
+        if (!s->model)
+            return AVERROR(ENOMEM);
+        av_log(avctx, AV_LOG_INFO, "no model is given: %s, built in for video\n", s->model);
     }
     r = uprez_context_create(&s->ctx, &params, &err);
     return r < 0 ? failed(avctx, r, &err) : 0;
@@ -606,7 +611,7 @@ static av_cold void uninit(AVFilterContext *avctx)
 #define FLAGS (AV_OPT_FLAG_FILTERING_PARAM | AV_OPT_FLAG_VIDEO_PARAM)
 #define LIVE (FLAGS | AV_OPT_FLAG_RUNTIME_PARAM)
 static const AVOption uprez_options[] = {
-    {"model", "a model's file or name; lanczos, bicubic, spline36: no network", OFFSET(model), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, LIVE},
+    {"model", "a model's file or name (default: uprez-video-2x); lanczos, bicubic, spline36: no network", OFFSET(model), AV_OPT_TYPE_STRING, {.str = NULL}, 0, 0, LIVE},
     {"scale", "output size / input size, 0 = the model's own", OFFSET(scale), AV_OPT_TYPE_DOUBLE, {.dbl = 0}, 0, 64, FLAGS},
     {"width", "output width, 0 = from scale", OFFSET(width), AV_OPT_TYPE_INT, {.i64 = 0}, 0, 65536, FLAGS},
     {"w", "output width, 0 = from scale", OFFSET(width), AV_OPT_TYPE_INT, {.i64 = 0}, 0, 65536, FLAGS},

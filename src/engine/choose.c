@@ -101,7 +101,12 @@ int upz_engine_choose(const UpzEngineOps **out, UpzDevice *device, const char *e
             r = upz_fail(&why, UPREZ_ERR_DEVICE, "engine %s reads pictures in host memory only; bring "
                          "them there first (FFmpeg: hwdownload), or use --engine cuda", ops->name);
         if (r >= 0) r = ops->supports(model, params, &why); /* before probe, which may load a library */
-        if (r >= 0) r = find_device(ops, &w, params->runtime_path, device, &why);
+        UprezError absent = {0};
+        if (r >= 0)
+            r = find_device(ops, &w, params->runtime_path, device, &why);
+        else if (!model->kernel && !strcmp(ops->name, w.kind) &&
+                 find_device(ops, &w, params->runtime_path, device, &absent) < 0)
+            why = absent; /* that the device asked for is missing says more than a missing kernel */
         if (r >= 0) {
             device->native_context = params->native_context;
             *out = ops;

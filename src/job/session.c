@@ -9,23 +9,46 @@
 #include "model/registry.h"
 #include "picture/format.h"
 
-static const char *name_of(const UpzJobParams *p, int i)
-{
-    return p->n_models ? p->models[i] : upz_registry_default();
-}
-
 static bool is_kernel(const char *name)
 {
     return !strcmp(name, "bicubic") || !strcmp(name, "lanczos") || !strcmp(name, "spline36");
 }
 
-double upz_session_guess_scale(const UpzJobParams *p, bool *sure)
+static void drop_models(UpzSession *s)
+{
+    upz_session_drop_team(s);
+    for (int i = 0; i < UPZ_CHAIN_MAX; i++) uprez_model_unref(&s->models[i]);
+    s->n_models = 0;
+    s->loaded = false;
+}
+
+int upz_session_choose(UpzSession *s, bool video, double factor, UprezError *err)
+{
+    const char *names[UPZ_CHAIN_MAX];
+    const UpzJobParams *p = s->params;
+    if (p->n_models > UPZ_CHAIN_MAX)
+        return upz_fail(err, UPREZ_ERR_USAGE, "a chain of %d models; at most %d are possible",
+                        p->n_models, UPZ_CHAIN_MAX);
+    int n = p->n_models;
+    for (int i = 0; i < n; i++) names[i] = p->models[i];
+    if (!n) n = uprez_default_models(video, factor, names);
+    bool same = n == s->n_names;
+    for (int i = 0; same && i < n; i++) same = !strcmp(names[i], s->names[i]);
+    if (same) return 0;
+    drop_models(s);
+    memcpy(s->names, names, sizeof(*names) * (size_t)n);
+    s->n_names = n;
+    s->video = video;
+    return 0;
+}
+
+double upz_session_guess_scale(const UpzSession *s, bool *sure)
 {
     double scale = 1;
     bool network = false;
     *sure = true;
-    for (int i = 0; i < UPZ_MAX(p->n_models, 1); i++) {
-        const char *name = name_of(p, i);
+    for (int i = 0; i < s->n_names; i++) {
+        const char *name = s->names[i];
         if (is_kernel(name)) continue;
         network = true;
         const UpzRegistryEntry *e = upz_registry_find(name);
@@ -40,7 +63,7 @@ static int load_one(UpzSession *s, int i, UprezError *err)
 {
     const UpzJobParams *p = s->params;
     const UpzRegistryEntry *entry = NULL;
-    const char *name = name_of(p, i);
+    const char *name = s->names[i];
     char *path = NULL;
     char device[UPZ_TEAM_NAME];
     UprezModelParams mp = {.size = sizeof(mp), .denoise = -1, .engine = p->upscale.engine,
@@ -51,7 +74,7 @@ static int load_one(UpzSession *s, int i, UprezError *err)
     if (r >= 0 && p->denoise >= 0 && !is_kernel(name)) {
         if (entry && entry->twin)
             mp.mix = 1, mp.denoise = p->denoise; /* the loader finds the twin */
-        else if (p->n_models <= 1)
+        else if (s->n_names <= 1)
             r = upz_fail(err, UPREZ_ERR_USAGE, "--denoise needs a model with a twin, such as "
                          "realesr-general-x4v3; %s has none", name);
     }
@@ -61,25 +84,35 @@ static int load_one(UpzSession *s, int i, UprezError *err)
     return r;
 }
 
+/* What was taken where no model was asked for, and why. */
+static void tell_defaults(const UpzSession *s)
+{
+    UpzJobResult said = {0};
+    upz_session_describe(s, &said);
+    if (is_kernel(s->names[0]))
+        upz_info(s->ctx, "no -m: the result is not larger than the source, so %s makes it, without a "
+                 "network", said.model);
+    else
+        upz_info(s->ctx, "no -m: enlarging with %s, built in for %s; -m lanczos is quicker, 'uprez "
+                 "model list' shows others", said.model, s->video ? "video" : "pictures");
+}
+
 int upz_session_load(UpzSession *s, double *scale, UprezError *err)
 {
-    int n = UPZ_MAX(s->params->n_models, 1), r = 0;
-    if (n > UPZ_CHAIN_MAX)
-        return upz_fail(err, UPREZ_ERR_USAGE, "a chain of %d models; at most %d are possible", n,
-                        UPZ_CHAIN_MAX);
+    int n = s->n_names, r = 0;
     bool network = false;
-    for (int i = 0; i < n; i++) network |= !is_kernel(name_of(s->params, i));
+    for (int i = 0; i < n; i++) network |= !is_kernel(s->names[i]);
     if (!network && (s->params->denoise >= 0 || s->params->upscale.tta))
         return upz_fail(err, UPREZ_ERR_USAGE, "%s needs a network; %s is none: give one with -m",
-                        s->params->denoise >= 0 ? "--denoise" : "--tta", name_of(s->params, 0));
+                        s->params->denoise >= 0 ? "--denoise" : "--tta", s->names[0]);
     if (!s->loaded) {
         for (int i = 0; i < n && r >= 0; i++) r = load_one(s, i, err);
         if (r < 0) {
-            for (int i = 0; i < n; i++) uprez_model_unref(&s->models[i]);
-            s->n_models = 0;
+            drop_models(s);
             return r;
         }
         s->loaded = true;
+        if (!s->params->n_models) tell_defaults(s);
     }
     double f = 1;
     for (int i = 0; i < s->n_models; i++) {
@@ -139,17 +172,16 @@ void upz_session_drop_team(UpzSession *s)
 
 void upz_session_close(UpzSession *s)
 {
-    upz_session_drop_team(s);
-    for (int i = 0; i < UPZ_CHAIN_MAX; i++) uprez_model_unref(&s->models[i]);
+    drop_models(s);
 }
 
 void upz_session_describe(const UpzSession *s, UpzJobResult *result)
 {
     size_t at = 0;
     result->model[0] = 0;
-    for (int i = 0; i < UPZ_MAX(s->params->n_models, 1) && at < sizeof(result->model); i++) {
+    for (int i = 0; i < s->n_names && at < sizeof(result->model); i++) {
         int n = snprintf(result->model + at, sizeof(result->model) - at, "%s%s", i ? " + " : "",
-                         upz_basename(name_of(s->params, i)));
+                         upz_basename(s->names[i]));
         at += n > 0 ? (size_t)n : 0;
     }
     if (s->info.engine) snprintf(result->engine, sizeof(result->engine), "%s", s->info.engine);

@@ -14,6 +14,9 @@ typedef struct UpzSession {
     UprezModel *models[UPZ_CHAIN_MAX];
     int n_models;
     bool loaded;
+    const char *names[UPZ_CHAIN_MAX]; /* of the models, n_names of them: asked for, or the defaults */
+    int n_names;
+    bool video;             /* what they were chosen for */
     UpzTeam team;           /* n 0: none yet */
     UprezInfo info;         /* of the team */
     struct UpzSessionKey {
@@ -23,9 +26,13 @@ typedef struct UpzSession {
     } key;
 } UpzSession;
 
+/* Settles the names of the models: those asked for, else the defaults for such a source. factor: how
+ * many times the source the asked size is, 0 where none is asked. Models of other names, of a file
+ * before, are let go. */
+int upz_session_choose(UpzSession *s, bool video, double factor, UprezError *err);
 /* The scale the models will have, by name alone; *sure is false when only the file can tell. */
-double upz_session_guess_scale(const UpzJobParams *params, bool *sure);
-/* Loads the models on the first call. *scale: of the chain (2 for kernels alone). */
+double upz_session_guess_scale(const UpzSession *s, bool *sure);
+/* Loads the models on the first call after a choice. *scale: of the chain (2 for kernels alone). */
 int upz_session_load(UpzSession *s, double *scale, UprezError *err);
 /* Upscalers for pictures like `like`, planned; the session's. several: on all
  * devices that are named, else on the first one. */

@@ -40,3 +40,13 @@ int upz_size_of(UpzSize *out, const UprezParams *params, double own_scale, int w
     out->height = (int)lrint(h);
     return 0;
 }
+
+double upz_size_factor(const UprezParams *params, int width, int height, int sar_num, int sar_den,
+                       int rotation)
+{
+    UpzSize size;
+    UprezError err;
+    if (params->scale <= 0 && params->width <= 0 && params->height <= 0) return 0;
+    if (upz_size_of(&size, params, 1, width, height, sar_num, sar_den, rotation, &err) < 0) return 0;
+    return fmax((double)size.width / width, (double)size.height / height);
+}

@@ -14,5 +14,8 @@ typedef struct UpzSize {
  * keeps the display's. own_scale: of the models. USAGE when the result is not 1..65536 px. */
 int upz_size_of(UpzSize *out, const UprezParams *params, double own_scale, int width, int height,
                 int sar_num, int sar_den, int rotation, UprezError *err);
+/* How many times the source the asked size is, on the side that grows more; 0 where none is asked. */
+double upz_size_factor(const UprezParams *params, int width, int height, int sar_num, int sar_den,
+                       int rotation);
 
 #endif

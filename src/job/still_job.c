@@ -46,7 +46,10 @@ static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const 
     int rotation = info->orientation >= 5 ? 90 : 0;
     r = upz_still_format(&format, &color, src, p->output, err);
     bool sure;
-    scale = upz_session_guess_scale(p, &sure);
+    if (r >= 0)
+        r = upz_session_choose(s, false, upz_size_factor(&p->upscale, src->width, src->height, 0, 1,
+                                                         rotation), err);
+    scale = upz_session_guess_scale(s, &sure);
     if (p->upscale.scale > 0 || p->upscale.width > 0 || p->upscale.height > 0) sure = true;
     if (r >= 0 && sure && !s->loaded) r = plan_size(&size, p, scale, src, &format, rotation, err);
     if (r >= 0) r = upz_session_load(s, &scale, err);

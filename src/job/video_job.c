@@ -126,10 +126,15 @@ static int prepare(VideoJob *j, UprezError *err)
 {
     bool sure;
     const UprezParams *u = &j->params->upscale;
-    double guess = upz_session_guess_scale(j->params, &sure), scale;
+    AVRational sar = j->info->sar;
+    int r = upz_session_choose(j->session, true,
+                               upz_size_factor(u, j->info->width, j->info->height, sar.num, sar.den,
+                                               j->info->rotation), err);
+    if (r < 0) return r;
+    double guess = upz_session_guess_scale(j->session, &sure), scale;
     if (u->scale > 0 || u->width > 0 || u->height > 0 || j->session->loaded) sure = true;
     if (j->session->loaded) upz_session_load(j->session, &guess, NULL);
-    int r = plan_output(j, sure ? j->ctx : NULL, guess, err);
+    r = plan_output(j, sure ? j->ctx : NULL, guess, err);
     if (r >= 0) r = upz_session_load(j->session, &scale, err);
     bool differs = r >= 0 && (scale > guess || scale < guess) && u->scale <= 0 && u->width <= 0 &&
                    u->height <= 0;
