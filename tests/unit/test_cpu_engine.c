@@ -12,7 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/context.h"
-#include "engine/cpu/frame.h"
+#include "engine/cpu/flow.h"
 #include "engine/engine.h"
 #include "model/graph.h"
 #include "picture/convert.h"
@@ -498,10 +498,10 @@ static int rows_left_out(UpzGraph *g, int in)
 /* The last strip of the source that is done when the reader's strip `at` is. */
 static int64_t written_before(const UpzFlow *f, const UpzEdge *e, int at)
 {
-    const int n = f->lanes[e->to].n_strips, frame = upz_floor_div(at, n);
+    const int n = f->rings[e->to].n_strips, frame = upz_floor_div(at, n);
     int last_strip = -1;
     for (int s = 0; s <= at - frame * n; s++) last_strip = UPZ_MAX(last_strip, e->need[s]);
-    return (int64_t)frame * f->lanes[e->from].n_strips + last_strip;
+    return (int64_t)frame * f->rings[e->from].n_strips + last_strip;
 }
 
 /* A place in a ring is written again only when the strip that wrote it before is done, also where nobody
@@ -526,10 +526,10 @@ static void no_place_written_twice_at_a_time(void **state)
                           141, h, 0, &err))
             fail_msg("%s", err.text);
         for (int i = 0; i < p.n_stages - 1; i++) /* the last one has no ring */
-            for (int s = 0; s < f.lanes[i].n_strips; s++) {
-                const UpzLane *l = &f.lanes[i];
+            for (int s = 0; s < f.rings[i].n_strips; s++) {
+                const UpzRing *l = &f.rings[i];
                 int y0, y1;
-                upz_lane_rows(l, s, &y0, &y1);
+                upz_ring_rows(l, s, &y0, &y1);
                 const int old = y1 - 1 - l->depth, frame = upz_floor_div(old, l->h);
                 const int64_t wrote = (int64_t)frame * l->n_strips + (old - frame * l->h - l->first) / l->strip;
                 int64_t done = INT64_MIN;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "engine/cpu/program.h"
+#include "engine/cpu/pack.h"
 
 #define GUARD 64 /* floats before and behind an output */
 

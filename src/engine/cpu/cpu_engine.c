@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "engine/cpu/frame.h"
+#include "engine/cpu/flow.h"
 
 extern const UpzEngineOps upz_engine_cpu;
 
@@ -25,10 +25,10 @@ struct UpzEngine {
     UprezContext *ctx;
     UprezModel *model;
     UpzProgram program;
-    UpzFlow flow; /* lanes NULL: not planned */
+    UpzFlow flow; /* rings NULL: not planned */
     UpzShape shape;
     int dst_w, dst_h;
-    pthread_mutex_t lock; /* of lane states and frames */
+    pthread_mutex_t lock; /* of ring states and frames */
     Frame frames[UPZ_CPU_FRAMES];
     UpzBox *parts; /* of all frames: [frame][stage][part] */
     int64_t submitted, pieces;
@@ -36,7 +36,7 @@ struct UpzEngine {
 
 /* ---- picking work; with the lock held ---- */
 
-static bool reached(const UpzLane *other, int64_t strip, int parts, int part)
+static bool reached(const UpzRing *other, int64_t strip, int parts, int part)
 {
     if (strip < 0) return true;
     /* the other's piece that ends where this one's needs end */
@@ -46,28 +46,28 @@ static bool reached(const UpzLane *other, int64_t strip, int parts, int part)
     return other->done >= pieces;
 }
 
-static bool ready(const UpzFlow *f, const UpzLane *l, int64_t frame)
+static bool ready(const UpzFlow *f, const UpzRing *l, int64_t frame)
 {
-    const int64_t index = l->next - frame * upz_lane_pieces(l);
-    if (index < 0 || index >= upz_lane_pieces(l) || l->next - l->done >= 64) return false;
+    const int64_t index = l->next - frame * upz_ring_pieces(l);
+    if (index < 0 || index >= upz_ring_pieces(l) || l->next - l->done >= 64) return false;
     const int strip = (int)(index / l->parts), part = (int)(index % l->parts);
     for (int i = l->in0; i < l->in0 + l->n_in; i++) {
         const UpzEdge *e = &f->edges[i];
-        const UpzLane *from = &f->lanes[e->from];
+        const UpzRing *from = &f->rings[e->from];
         if (e->need[strip] >= 0 &&
             !reached(from, frame * from->n_strips + e->need[strip], l->parts, part))
             return false;
     }
     for (int i = 0; i < l->n_out; i++) {
         const UpzEdge *e = &f->edges[l->out[i]];
-        const UpzLane *to = &f->lanes[e->to];
+        const UpzRing *to = &f->rings[e->to];
         if (!reached(to, frame * to->n_strips + e->release[strip], l->parts, part + e->back))
             return false;
     }
     return true;
 }
 
-static void finished(UpzLane *l, int64_t piece)
+static void finished(UpzRing *l, int64_t piece)
 {
     l->ahead |= (uint64_t)1 << (piece - l->done);
     while (l->ahead & 1) {
@@ -83,18 +83,18 @@ static UpzStep step(void *arg, int worker)
     UpzFlow *f = &e->flow;
     pthread_mutex_lock(&e->lock);
     int stage = f->program->n_stages - 1;
-    while (stage >= 0 && !ready(f, &f->lanes[stage], frame->number)) stage--;
+    while (stage >= 0 && !ready(f, &f->rings[stage], frame->number)) stage--;
     if (stage < 0) {
         pthread_mutex_unlock(&e->lock);
         return UPZ_STEP_IDLE;
     }
-    UpzLane *l = &f->lanes[stage];
+    UpzRing *l = &f->rings[stage];
     UpzBox boxes[UPZ_TODO_MAX];
     int64_t piece;
     int n, nan = 0;
     for (;;) {
         piece = l->next++;
-        n = upz_flow_boxes(f, stage, (int)(piece - frame->number * upz_lane_pieces(l)), frame->parts,
+        n = upz_flow_boxes(f, stage, (int)(piece - frame->number * upz_ring_pieces(l)), frame->parts,
                            frame->n_parts, boxes);
         if (n) break;
         /* not needed: done, and so may its neighbours be */
@@ -219,7 +219,7 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
                           mem_limit ? mem_limit - own : 0, err);
     if (r) return r;
     e->pieces = 0;
-    for (int i = 0; i < e->program.n_stages; i++) e->pieces += upz_lane_pieces(&e->flow.lanes[i]);
+    for (int i = 0; i < e->program.n_stages; i++) e->pieces += upz_ring_pieces(&e->flow.rings[i]);
     /* sizes that are no whole number of times the source's: cut off, by less than a pixel */
     const int cut_x = w * facts->scale_den != (int64_t)shape->width * facts->scale_num;
     const int cut_y = h * facts->scale_den != (int64_t)shape->height * facts->scale_num;
@@ -235,7 +235,7 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
 static int submit(UpzEngine *e, UpzTask *task)
 {
     Frame *frame = &e->frames[e->submitted % UPZ_CPU_FRAMES];
-    if (!e->flow.lanes)
+    if (!e->flow.rings)
         return upz_fail(&task->err, UPREZ_ERR_BUG, "engine cpu was given a picture before a plan");
     if (frame->busy) return UPREZ_AGAIN;
     const UpzShape *s = &e->shape;

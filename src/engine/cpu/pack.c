@@ -1,5 +1,5 @@
 /* Weights in the order the kernels read them. */
-#include "engine/cpu/program.h"
+#include "engine/cpu/pack.h"
 
 #include <string.h>
 
@@ -17,12 +17,11 @@ static float *zeros(size_t count, size_t *bytes)
 }
 
 /* Order of the chain: kernel rows, then views, then kernel columns, then channels. */
-float *upz_pack_direct(const UpzProgram *p, const UpzStage *s, const float *weights, size_t *bytes)
+float *upz_pack_direct(const UpzStage *s, const float *weights, size_t *bytes)
 {
     const int out = upz_pixel_pitch(s->channels);
     const size_t taps = (size_t)s->kernel_h * (size_t)s->kernel_w;
     size_t count;
-    (void)p;
     if (!upz_mul_size(taps * (size_t)s->in, (size_t)out, &count)) return NULL;
     float *packed = zeros(count, bytes), *to = packed;
     if (!packed) return NULL;

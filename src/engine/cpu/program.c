@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "engine/cpu/pack.h"
 
 /* A graph value while building: the views that hold it. n = 0: not there (absorbed). */
 typedef struct Value {
@@ -226,7 +227,7 @@ static int build_conv(Build *b, int node)
     if (dense) weights = dense;
     else if (deconv || (s->kind == UPZ_STAGE_DIRECT && n->groups > 1)) return no_memory(b, s);
     s->weights = s->kind == UPZ_STAGE_WINO     ? upz_pack_wino(s, weights, &b->p->bytes)
-                 : s->kind == UPZ_STAGE_DIRECT ? upz_pack_direct(b->p, s, weights, &b->p->bytes)
+                 : s->kind == UPZ_STAGE_DIRECT ? upz_pack_direct(s, weights, &b->p->bytes)
                                                : upz_pack_depthwise(s, weights, &b->p->bytes);
     upz_free_aligned(dense);
     s->bias = pack_repeated(b, data(b, n->bias), count(b, n->bias), n->channels, times, 0);
@@ -477,12 +478,6 @@ void upz_program_free(UpzProgram *p)
     }
     upz_free(p->stages);
     *p = (UpzProgram){0};
-}
-
-int upz_stage_tile(const UpzStage *s, int axis, int at)
-{
-    const int start = (axis ? s->end_y : s->end_x) + 1; /* a tile begins here */
-    return upz_floor_div(at - start, UPZ_WINO_TILE) * UPZ_WINO_TILE + start;
 }
 
 void upz_stage_need(const UpzProgram *p, const UpzStage *s, int k, int axis, int at, int *first,

@@ -10,72 +10,7 @@
 #ifndef UPZ_CPU_PROGRAM_H
 #define UPZ_CPU_PROGRAM_H
 
-#include "engine/cpu/kernels.h"
-#include "base/compiler.h"
-#include "base/integer.h"
-#include "model/graph.h"
-
-#define UPZ_STAGE_VIEWS 32
-#define UPZ_STAGE_POSTS 6
-
-typedef enum UpzStageKind {
-    UPZ_STAGE_LOAD,      /* picture rows to the input map */
-    UPZ_STAGE_WINO,      /* 3x3 convolution by Winograd tiles */
-    UPZ_STAGE_DIRECT,    /* any other convolution, groups 1 */
-    UPZ_STAGE_DEPTHWISE,
-    UPZ_STAGE_POINT,     /* posts alone */
-    UPZ_STAGE_GATHER,    /* views side by side, enlarged: CONCAT, SLICE, NEAREST */
-    UPZ_STAGE_SHUFFLE,
-    UPZ_STAGE_UNSHUFFLE,
-    UPZ_STAGE_RESIZE,
-    UPZ_STAGE_PLANAR,    /* the output map to planar rows: shuffle, added base */
-    UPZ_STAGE_STORE      /* planar rows to the picture */
-} UpzStageKind;
-
-/* Channels of an earlier stage's map. Pixel (x, y) of the view is (x / up, y / up) of the map. */
-typedef struct UpzView {
-    int stage, first, channels, up;
-} UpzView;
-
-typedef enum UpzPostKind { UPZ_POST_ADD, UPZ_POST_MUL, UPZ_POST_AFFINE, UPZ_POST_SLOPE,
-                           UPZ_POST_CURVE } UpzPostKind;
-
-typedef struct UpzPost {
-    UpzPostKind kind;
-    int view;            /* ADD, MUL: index into the stage's views; the other operand */
-    float alpha, beta;   /* ADD: alpha * own + beta * other */
-    float *scale, *shift; /* AFFINE (either may be NULL), SLOPE (scale); pitch values */
-    UpzCurve curve;
-    float lo, hi;
-} UpzPost;
-
-typedef struct UpzStage {
-    UpzStageKind kind;
-    int node;                      /* of the graph, for messages and RESIZE */
-    UpzView views[UPZ_STAGE_VIEWS]; /* the operation's inputs first, then the posts' */
-    int n_views, n_inputs;
-    UpzPost posts[UPZ_STAGE_POSTS];
-    int n_posts;
-    int channels, pitch;           /* of the map; floats from pixel to pixel */
-    int num, den;                  /* size relative to the input */
-    int kernel_w, kernel_h, stride, pad_x, pad_y;
-    int in;                        /* channels of all inputs */
-    float *weights, *bias, *slope; /* packed; slope NULL = no such activation */
-    int factor;                    /* SHUFFLE, UNSHUFFLE, PLANAR */
-    bool dcr;
-    float alpha, beta;             /* PLANAR with a base (view 1) */
-    /* Where strips and tiles lie: when the input is there up to row -1 (column -1), this map is
-     * there up to row end_y (column end_x). Depends on nothing but the graph. */
-    int end_x, end_y;
-} UpzStage;
-
-typedef struct UpzProgram {
-    const UpzGraph *graph; /* the model's */
-    UpzStage *stages;      /* in topological order: LOAD … PLANAR, STORE */
-    int n_stages, cap_stages;
-    int channels;          /* of the picture */
-    size_t bytes;          /* of packed weights */
-} UpzProgram;
+#include "engine/cpu/stage.h"
 
 /* Every finished graph can be built. Fails with MEMORY, or MODEL for what no picture can hold. */
 int upz_program_build(UpzProgram *p, const UpzGraph *g, UprezError *err);
@@ -85,30 +20,5 @@ void upz_program_free(UpzProgram *p);
  * before clipping. Winograd stages need whole tiles. STORE is not asked. */
 void upz_stage_need(const UpzProgram *p, const UpzStage *s, int k, int axis, int at, int *first,
                     int *last);
-/* First row or column of the Winograd tile that holds `at`. */
-int upz_stage_tile(const UpzStage *s, int axis, int at);
-
-/* Packed weights (pack.c). Sources are dense: weights [out][in][kh][kw]. */
-float *upz_pack_direct(const UpzProgram *p, const UpzStage *s, const float *weights, size_t *bytes);
-float *upz_pack_wino(const UpzStage *s, const float *weights, size_t *bytes);
-float *upz_pack_depthwise(const UpzStage *s, const float *weights, size_t *bytes);
-/* n values, then zeros to a multiple of 16; one value may serve for all. */
-float *upz_pack_channels(const float *values, int64_t have, int n, float otherwise, size_t *bytes);
-/* A transposed convolution [in][out / groups][kh][kw] as a dense convolution with out * stride^2
- * channels in SHUFFLE's order, or a grouped convolution as a dense one; sets the stage's kernel and
- * pad. upz_free_aligned by the caller. */
-float *upz_dense_deconv(UpzStage *s, const UpzNode *n, const float *weights);
-float *upz_dense_groups(const UpzStage *s, const UpzNode *n, const float *weights);
-
-static inline int upz_pixel_pitch(int channels)
-{
-    return UPZ_ROUND_UP(channels, UPZ_CPU_GROUP);
-}
-
-/* The stage's convolution reads a view's pixels as one run per kernel row: no padding between. */
-static inline bool upz_view_merges(const UpzProgram *p, const UpzView *v)
-{
-    return v->up == 1 && v->first == 0 && v->channels == p->stages[v->stage].pitch;
-}
 
 #endif

@@ -1,26 +1,26 @@
 /* One piece of work: a strip part of a stage. */
-#include "engine/cpu/frame.h"
+#include "engine/cpu/flow.h"
 
 #include <string.h>
 
 typedef struct Piece {
     const UpzFlow *f;
     const UpzStage *s;
-    const UpzLane *l;
+    const UpzRing *l;
     int stage;
     int64_t frame;
     int y0, y1, x0, x1; /* rows and columns to write */
     UpzScratch *scratch;
 } Piece;
 
-static float *out_row(const Piece *p, int y) { return upz_lane_row(p->f, p->stage, p->frame, y); }
+static float *out_row(const Piece *p, int y) { return upz_ring_row(p->f, p->stage, p->frame, y); }
 
 /* Row y of a view, from its pixel 0 and first channel. Zeros outside the map. */
 static const float *view_row(const Piece *p, int k, int y)
 {
     const UpzView *v = &p->s->views[k];
     int at = v->up == 1 ? y : upz_floor_div(y, v->up);
-    return upz_lane_row(p->f, v->stage, p->frame, at) + v->first;
+    return upz_ring_row(p->f, v->stage, p->frame, at) + v->first;
 }
 
 static int view_pitch(const Piece *p, int k) { return p->f->program->stages[p->s->views[k].stage].pitch; }
@@ -277,7 +277,7 @@ static void run_resize(const Piece *p)
 {
     const UpzStage *s = p->s;
     const UpzNode *n = &p->f->program->graph->nodes[s->node];
-    const UpzLane *src = &p->f->lanes[s->views[0].stage];
+    const UpzRing *src = &p->f->rings[s->views[0].stage];
     const int pitch = view_pitch(p, 0);
     for (int y = p->y0; y < p->y1; y++) {
         int iy[4], ix[4];
@@ -350,7 +350,7 @@ static int run_store(const Piece *p, UprezPicture *dst)
 {
     const UpzFlow *f = p->f;
     const int from = p->s->views[0].stage, n = f->store_group + 2 * f->store_reach;
-    const UpzLane *src = &f->lanes[from];
+    const UpzRing *src = &f->rings[from];
     const float *rows[3][UPZ_CPU_STORE_ROWS];
     const float *const *const planes[3] = {rows[0], rows[1], rows[2]};
     int nan = 0;
@@ -358,7 +358,7 @@ static int run_store(const Piece *p, UprezPicture *dst)
         for (int i = 0; i < n; i++) {
             const int at = UPZ_CLAMP(y - f->store_reach + i, 0, p->l->h - 1);
             for (int c = 0; c < p->s->channels; c++)
-                rows[c][i] = upz_lane_row(f, from, p->frame, at) + c * src->plane;
+                rows[c][i] = upz_ring_row(f, from, p->frame, at) + c * src->plane;
         }
         nan += upz_store_rows(&f->store, planes, y, dst, p->scratch->store);
     }
@@ -368,13 +368,13 @@ static int run_store(const Piece *p, UprezPicture *dst)
 int upz_flow_nan(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box, const UpzBox *parts, int n)
 {
     const int from = f->program->stages[stage].views[0].stage, channels = f->program->stages[stage].channels;
-    const UpzLane *l = &f->lanes[from];
+    const UpzRing *l = &f->rings[from];
     int nan = 0;
     for (int i = 0; i < n; i++) {
         const UpzBox *b = &parts[stage * UPZ_TODO_MAX + i];
         for (int y = UPZ_MAX(b->y0, box->y0); y < UPZ_MIN(b->y1, box->y1); y++)
             for (int c = 0; c < channels; c++) {
-                const float *row = upz_lane_row(f, from, frame, y) + c * l->plane;
+                const float *row = upz_ring_row(f, from, frame, y) + c * l->plane;
                 for (int x = b->x0; x < b->x1; x++) nan += row[x] != row[x];
             }
     }
@@ -384,7 +384,7 @@ int upz_flow_nan(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box, 
 int upz_flow_run(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box,
                  const UprezPicture *src, UprezPicture *dst, int worker)
 {
-    const Piece p = {.f = f, .s = &f->program->stages[stage], .l = &f->lanes[stage],
+    const Piece p = {.f = f, .s = &f->program->stages[stage], .l = &f->rings[stage],
                      .stage = stage, .frame = frame, .x0 = box->x0, .x1 = box->x1, .y0 = box->y0,
                      .y1 = box->y1, .scratch = &f->scratch[worker]};
     switch (p.s->kind) {

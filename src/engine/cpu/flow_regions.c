@@ -1,6 +1,6 @@
 /* Parts of a picture: how far a change spreads through the stages, and what of each stage's map a part
  * of the result needs. */
-#include "engine/cpu/frame.h"
+#include "engine/cpu/flow.h"
 
 #include "base/alloc.h"
 
@@ -70,7 +70,7 @@ static void widen(UpzBox *b, int x0, int y0, int x1, int y1)
     *b = (UpzBox){UPZ_MIN(b->x0, x0), UPZ_MIN(b->y0, y0), UPZ_MAX(b->x1, x1), UPZ_MAX(b->y1, y1)};
 }
 
-static void clip(UpzBox *b, const UpzLane *l)
+static void clip(UpzBox *b, const UpzRing *l)
 {
     *b = (UpzBox){UPZ_MAX(b->x0, 0), UPZ_MAX(b->y0, 0), UPZ_MIN(b->x1, l->w), UPZ_MIN(b->y1, l->h)};
     if (b->y0 >= b->y1) *b = (UpzBox){0};
@@ -101,7 +101,7 @@ void upz_flow_parts(const UpzFlow *f, const UprezRect *todo, int n, UpzBox *boxe
         for (int s = last - 1; s >= 0; s--) {
             const UpzStage *stage = &p->stages[s];
             UpzBox *need = &boxes[s * UPZ_TODO_MAX + i];
-            clip(need, &f->lanes[s]);
+            clip(need, &f->rings[s]);
             if (need->x0 >= need->x1) continue;
             for (int k = 0; k < stage->n_views; k++) {
                 int x0, y0, x1, y1, ignored;
@@ -118,12 +118,12 @@ void upz_flow_parts(const UpzFlow *f, const UprezRect *todo, int n, UpzBox *boxe
 int upz_flow_boxes(const UpzFlow *f, int stage, int index, const UpzBox *parts, int n,
                    UpzBox out[UPZ_TODO_MAX])
 {
-    const UpzLane *l = &f->lanes[stage];
+    const UpzRing *l = &f->rings[stage];
     const UpzStageKind kind = f->program->stages[stage].kind;
     const bool rows = kind == UPZ_STAGE_LOAD || kind == UPZ_STAGE_STORE; /* whole ones */
     const int part = index % l->parts;
     UpzBox piece = {.x0 = l->bound[part], .x1 = l->bound[part + 1]};
-    upz_lane_rows(l, index / l->parts, &piece.y0, &piece.y1);
+    upz_ring_rows(l, index / l->parts, &piece.y0, &piece.y1);
     if (piece.x0 >= piece.x1 || piece.y0 >= piece.y1) return 0;
     out[0] = piece;
     if (!n) return 1;

@@ -9,8 +9,8 @@
  * and a strip part can run through all layers while it is hot.
  *
  * A stage's pieces start in order; those started may finish in any order. */
-#ifndef UPZ_CPU_FRAME_H
-#define UPZ_CPU_FRAME_H
+#ifndef UPZ_CPU_FLOW_H
+#define UPZ_CPU_FLOW_H
 
 #include <pthread.h>
 #include "base/context.h"
@@ -31,7 +31,7 @@ typedef struct UpzEdge {
     int back;     /* parts of `to` behind a part of `from` that still look into it */
 } UpzEdge;
 
-typedef struct UpzLane {
+typedef struct UpzRing {
     int w, h;                   /* of the map; PLANAR and STORE: of the wanted picture */
     int strip, first, n_strips; /* rows a strip; first strip's first row (<= 0) */
     int parts;                  /* 1 or the plan's */
@@ -46,7 +46,7 @@ typedef struct UpzLane {
     /* state, under the engine's lock; counted over all frames */
     int64_t next, done;
     uint64_t ahead;             /* bit i: piece done + i is finished */
-} UpzLane;
+} UpzRing;
 
 typedef struct UpzScratch {
     float *v, *m;        /* Winograd points of a block of tiles, */
@@ -59,7 +59,7 @@ typedef struct UpzScratch {
 typedef struct UpzFlow {
     const UpzProgram *program;
     const UpzCpuKernels *kernels;
-    UpzLane *lanes;
+    UpzRing *rings;
     UpzEdge *edges;
     int n_edges;
     int workers, parts;
@@ -70,13 +70,13 @@ typedef struct UpzFlow {
     int store_reach, store_group;
     float *zero;         /* pixel 0 of a row of zeros */
     UpzScratch *scratch; /* one a worker */
-    int *numbers;        /* of edges and lanes, in one block */
+    int *numbers;        /* of edges and rings, in one block */
     float *memory;       /* rings, zero row and scratch, in one block */
     size_t bytes;        /* of everything here */
     UpzPadMode pad_mode;
 } UpzFlow;
 
-/* plan.c: geometry and memory. The flow must be zeroed or freed before. Fails with MEMORY naming
+/* flow_plan.c: geometry and memory. The flow must be zeroed or freed before. Fails with MEMORY naming
  * the need when it exceeds mem_limit (0: none) or cannot be had; USAGE for sizes out of range. */
 int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int workers, int align,
                   int rows, UpzCpuLevel level, const UpzShape *shape, int dst_w, int dst_h,
@@ -90,7 +90,7 @@ typedef struct UpzBox {
     int x0, y0, x1, y1;
 } UpzBox;
 
-/* part.c: what of every stage's map is needed for parts of the result (n: 1 … UPZ_TODO_MAX, each on
+/* flow_regions.c: what of every stage's map is needed for parts of the result (n: 1 … UPZ_TODO_MAX, each on
  * the grain): boxes[stage * UPZ_TODO_MAX + i]. */
 void upz_flow_parts(const UpzFlow *f, const UprezRect *todo, int n, UpzBox *boxes);
 /* What piece `index` of a stage has to compute for n parts (n 0: all of it): boxes side by side.
@@ -99,21 +99,21 @@ int upz_flow_boxes(const UpzFlow *f, int stage, int index, const UpzBox *parts, 
                    UpzBox out[UPZ_TODO_MAX]);
 
 /* Rows first … last - 1 of a strip, clipped to the map; may be empty. */
-static inline void upz_lane_rows(const UpzLane *l, int strip, int *first, int *last)
+static inline void upz_ring_rows(const UpzRing *l, int strip, int *first, int *last)
 {
     *first = UPZ_MAX(l->first + strip * l->strip, 0);
     *last = UPZ_MIN(l->first + (strip + 1) * l->strip, l->h);
 }
 
-static inline int64_t upz_lane_pieces(const UpzLane *l)
+static inline int64_t upz_ring_pieces(const UpzRing *l)
 {
     return (int64_t)l->n_strips * l->parts;
 }
 
 /* Pixel 0 of row y of a frame's map; the row of zeros outside. */
-static inline float *upz_lane_row(const UpzFlow *f, int stage, int64_t frame, int y)
+static inline float *upz_ring_row(const UpzFlow *f, int stage, int64_t frame, int y)
 {
-    const UpzLane *l = &f->lanes[stage];
+    const UpzRing *l = &f->rings[stage];
     if (y < 0 || y >= l->h) return f->zero;
     return l->ring + (frame * l->h + y) % l->depth * l->row;
 }

@@ -1,5 +1,5 @@
 /* Geometry and memory of a flow: strips, parts, who waits for whom, and how deep rings must be. */
-#include "engine/cpu/frame.h"
+#include "engine/cpu/flow.h"
 
 #include <string.h>
 
@@ -26,10 +26,10 @@ UpzTiles upz_stage_tiles(const UpzStage *s)
 
 /* ---- geometry ---- */
 
-static int place_lane(UpzFlow *f, int i, int unit, int dst_w, int dst_h, int strip, UprezError *err)
+static int place_ring(UpzFlow *f, int i, int unit, int dst_w, int dst_h, int strip, UprezError *err)
 {
     const UpzStage *s = &f->program->stages[i];
-    UpzLane *l = &f->lanes[i];
+    UpzRing *l = &f->rings[i];
     const bool wanted = s->kind == UPZ_STAGE_PLANAR || s->kind == UPZ_STAGE_STORE;
     const int64_t w = (int64_t)f->w * s->num, h = (int64_t)f->h * s->num;
     if (w % s->den || h % s->den || w / s->den > UPREZ_SIDE_MAX || h / s->den > UPREZ_SIDE_MAX)
@@ -41,7 +41,7 @@ static int place_lane(UpzFlow *f, int i, int unit, int dst_w, int dst_h, int str
     l->strip = strip;
     if (s->kind == UPZ_STAGE_PLANAR) l->strip = strip * s->factor;
     if (s->kind == UPZ_STAGE_STORE) {
-        l->strip = f->lanes[i - 1].strip;
+        l->strip = f->rings[i - 1].strip;
         end_y = upz_floor_div(end_y - f->store_reach + 1, f->store_group) * f->store_group - 1;
     }
     l->first = (end_y + 1) - upz_floor_div(end_y + 1, l->strip) * l->strip;
@@ -62,9 +62,9 @@ static bool strip_need(const UpzFlow *f, const UpzEdge *e, int view, int strip, 
                        int *last)
 {
     const UpzStage *s = &f->program->stages[e->to];
-    const UpzLane *from = &f->lanes[e->from];
+    const UpzRing *from = &f->rings[e->from];
     int y0, y1, ignored;
-    upz_lane_rows(&f->lanes[e->to], strip, &y0, &y1);
+    upz_ring_rows(&f->rings[e->to], strip, &y0, &y1);
     if (y0 >= y1) return false;
     if (s->kind == UPZ_STAGE_STORE) {
         *first = y0 - f->store_reach;
@@ -83,7 +83,7 @@ static bool strip_need(const UpzFlow *f, const UpzEdge *e, int view, int strip, 
 static int parts_back(const UpzFlow *f, const UpzEdge *e, int view)
 {
     const UpzStage *s = &f->program->stages[e->to];
-    const UpzLane *from = &f->lanes[e->from], *to = &f->lanes[e->to];
+    const UpzRing *from = &f->rings[e->from], *to = &f->rings[e->to];
     int back = 0;
     if (from->parts == 1 || to->parts == 1) return 0;
     for (int q = 1; q < to->parts; q++) {
@@ -104,8 +104,8 @@ static int make_edges(UpzFlow *f, int **firsts, UprezError *err)
     size_t n_edges = 0, numbers = 0;
     for (int i = 0; i < p->n_stages; i++)
         for (int k = 0; k < p->stages[i].n_views; k++, n_edges++)
-            numbers += 2 * (size_t)f->lanes[i].n_strips + 1 +
-                       (size_t)f->lanes[p->stages[i].views[k].stage].n_strips;
+            numbers += 2 * (size_t)f->rings[i].n_strips + 1 +
+                       (size_t)f->rings[p->stages[i].views[k].stage].n_strips;
     f->edges = upz_calloc(n_edges, sizeof(*f->edges));
     f->numbers = upz_calloc(numbers, sizeof(int));
     *firsts = NULL;
@@ -113,26 +113,26 @@ static int make_edges(UpzFlow *f, int **firsts, UprezError *err)
     if (!f->edges || !f->numbers) return upz_fail_memory(err, f->bytes, "the network's schedule");
     int *at = f->numbers;
     for (int i = 0; i < p->n_stages; i++) {
-        f->lanes[i].in0 = f->n_edges;
-        f->lanes[i].n_in = p->stages[i].n_views;
+        f->rings[i].in0 = f->n_edges;
+        f->rings[i].n_in = p->stages[i].n_views;
         for (int k = 0; k < p->stages[i].n_views; k++) {
             UpzEdge *e = &f->edges[f->n_edges++];
             e->from = p->stages[i].views[k].stage;
             e->to = i;
-            e->need = at, at += f->lanes[i].n_strips;
-            e->release = at, at += f->lanes[e->from].n_strips;
-            f->lanes[e->from].n_out++;
+            e->need = at, at += f->rings[i].n_strips;
+            e->release = at, at += f->rings[e->from].n_strips;
+            f->rings[e->from].n_out++;
         }
     }
     for (int i = 0; i < p->n_stages; i++) {
-        f->lanes[i].out = at;
-        at += f->lanes[i].n_out;
-        f->lanes[i].n_out = 0;
+        f->rings[i].out = at;
+        at += f->rings[i].n_out;
+        f->rings[i].n_out = 0;
     }
     *firsts = at;
     for (int i = 0; i < f->n_edges; i++) {
         UpzEdge *e = &f->edges[i];
-        UpzLane *from = &f->lanes[e->from], *to = &f->lanes[e->to];
+        UpzRing *from = &f->rings[e->from], *to = &f->rings[e->to];
         from->out[from->n_out++] = i;
         e->back = parts_back(f, e, i - to->in0);
         int unread = 0; /* rows that no strip reads belong to the next: it waits until they are written */
@@ -161,13 +161,13 @@ typedef struct Sim {
 static bool sim_ready(const Sim *m, int stage)
 {
     const UpzFlow *f = m->f;
-    const UpzLane *l = &f->lanes[stage];
+    const UpzRing *l = &f->rings[stage];
     const int64_t frame = m->next[stage] / l->n_strips;
     const int strip = (int)(m->next[stage] % l->n_strips);
     if (frame >= UPZ_CPU_FRAMES) return false;
     for (int i = l->in0; i < l->in0 + l->n_in; i++) {
         const UpzEdge *e = &f->edges[i];
-        if (m->next[e->from] <= frame * f->lanes[e->from].n_strips + e->need[strip]) return false;
+        if (m->next[e->from] <= frame * f->rings[e->from].n_strips + e->need[strip]) return false;
     }
     return true;
 }
@@ -176,12 +176,12 @@ static bool sim_ready(const Sim *m, int stage)
 static int sim_run(Sim *m, int stage)
 {
     UpzFlow *f = m->f;
-    UpzLane *l = &f->lanes[stage];
+    UpzRing *l = &f->rings[stage];
     const int64_t frame = m->next[stage] / l->n_strips;
     int y0, y1, deepest = stage;
-    upz_lane_rows(l, (int)(m->next[stage] % l->n_strips), &y0, &y1);
+    upz_ring_rows(l, (int)(m->next[stage] % l->n_strips), &y0, &y1);
     for (int i = 0; i < l->n_out; i++) {
-        const UpzLane *to = &f->lanes[f->edges[l->out[i]].to];
+        const UpzRing *to = &f->rings[f->edges[l->out[i]].to];
         const int64_t at = m->next[f->edges[l->out[i]].to];
         const int64_t need = at / to->n_strips * l->h + m->first[l->out[i]][at % to->n_strips];
         const int64_t rows = frame * l->h + y1 - need;
@@ -206,9 +206,9 @@ static int find_depths(UpzFlow *f, int *firsts, UprezError *err)
     }
     for (int i = 0; i < f->n_edges; i++) {
         m.first[i] = firsts;
-        firsts += f->lanes[f->edges[i].to].n_strips;
+        firsts += f->rings[f->edges[i].to].n_strips;
     }
-    for (int i = 0; i < f->program->n_stages; i++) f->lanes[i].depth = f->lanes[i].strip;
+    for (int i = 0; i < f->program->n_stages; i++) f->rings[i].depth = f->rings[i].strip;
     for (int i = f->program->n_stages - 1; i >= 0;)
         i = sim_ready(&m, i) ? sim_run(&m, i) : i - 1;
     /* One worker needs no more. Several run about two stages apart, each a strip ahead of the one
@@ -219,8 +219,8 @@ static int find_depths(UpzFlow *f, int *firsts, UprezError *err)
         slack[e->from] = UPZ_MAX(slack[e->from], ahead);
     }
     for (int i = 0; i < f->program->n_stages; i++)
-        f->lanes[i].depth += slack[i] * f->lanes[i].strip;
-    f->lanes[f->program->n_stages - 1].depth = 0;
+        f->rings[i].depth += slack[i] * f->rings[i].strip;
+    f->rings[f->program->n_stages - 1].depth = 0;
     upz_free(slack);
     upz_free(m.first);
     upz_free(m.next);
@@ -231,10 +231,10 @@ static void find_releases(UpzFlow *f, const int *firsts)
 {
     for (int i = 0; i < f->n_edges; i++) {
         UpzEdge *e = &f->edges[i];
-        const UpzLane *from = &f->lanes[e->from], *to = &f->lanes[e->to];
+        const UpzRing *from = &f->rings[e->from], *to = &f->rings[e->to];
         for (int s = 0; s < from->n_strips; s++) {
             int y0, y1;
-            upz_lane_rows(from, s, &y0, &y1);
+            upz_ring_rows(from, s, &y0, &y1);
             const int old = y1 - 1 - from->depth, frame = upz_floor_div(old, from->h);
             int reader = to->n_strips - 1;
             while (reader >= 0 && firsts[reader] > old - frame * from->h) reader--;
@@ -265,7 +265,7 @@ static void lay_out(UpzFlow *f, Arena *a)
     size_t zero_left = 0, zero_right = 0, v = 0, m = 0, wide = 0, runs = 0;
     for (int i = 0; i < p->n_stages; i++) {
         const UpzStage *s = &p->stages[i];
-        UpzLane *l = &f->lanes[i];
+        UpzRing *l = &f->rings[i];
         const size_t pitch = (size_t)s->pitch;
         if (s->kind == UPZ_STAGE_WINO) {
             UpzTiles t = upz_stage_tiles(s);
@@ -371,10 +371,10 @@ int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int w
     f->store_reach = upz_store_reach(&f->store);
     if (f->store_group + 2 * f->store_reach > UPZ_CPU_STORE_ROWS)
         return upz_fail(err, UPREZ_ERR_BUG, "chroma groups of %d rows", f->store_group);
-    f->lanes = upz_calloc((size_t)p->n_stages, sizeof(*f->lanes));
+    f->rings = upz_calloc((size_t)p->n_stages, sizeof(*f->rings));
     f->scratch = upz_calloc((size_t)workers, sizeof(*f->scratch));
-    f->bytes = (size_t)p->n_stages * sizeof(*f->lanes) + (size_t)workers * sizeof(*f->scratch);
-    if (!f->lanes || !f->scratch) {
+    f->bytes = (size_t)p->n_stages * sizeof(*f->rings) + (size_t)workers * sizeof(*f->scratch);
+    if (!f->rings || !f->scratch) {
         r = upz_fail_memory(err, f->bytes, "the network's plan");
         goto fail;
     }
@@ -384,7 +384,7 @@ int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int w
     f->parts = choose_parts(workers, p->n_stages, f->w);
     const int strip = choose_strip(f->w);
     for (int i = 0; i < p->n_stages && !r; i++)
-        r = place_lane(f, i, unit, dst_w, dst_h, strip, err);
+        r = place_ring(f, i, unit, dst_w, dst_h, strip, err);
     int *firsts;
     if (r || (r = make_edges(f, &firsts, err)) || (r = find_depths(f, firsts, err))) goto fail;
     find_releases(f, firsts);
@@ -397,7 +397,7 @@ fail:
 
 void upz_flow_free(UpzFlow *f)
 {
-    upz_free(f->lanes);
+    upz_free(f->rings);
     upz_free(f->scratch);
     upz_free(f->edges);
     upz_free(f->numbers);

@@ -1,0 +1,20 @@
+/* Weights in the order the kernels read them. The caller frees all of it with upz_free_aligned;
+ * NULL when memory is short. *bytes grows by what was packed. */
+#ifndef UPZ_CPU_PACK_H
+#define UPZ_CPU_PACK_H
+
+#include "engine/cpu/stage.h"
+
+/* Sources are dense: weights [out][in][kh][kw]. */
+float *upz_pack_direct(const UpzStage *s, const float *weights, size_t *bytes);
+float *upz_pack_wino(const UpzStage *s, const float *weights, size_t *bytes);
+float *upz_pack_depthwise(const UpzStage *s, const float *weights, size_t *bytes);
+/* n values, then zeros to a multiple of 16; one value may serve for all. */
+float *upz_pack_channels(const float *values, int64_t have, int n, float otherwise, size_t *bytes);
+/* A transposed convolution [in][out / groups][kh][kw] as a dense convolution with out * stride^2
+ * channels in SHUFFLE's order, or a grouped convolution as a dense one; sets the stage's kernel and
+ * pad. */
+float *upz_dense_deconv(UpzStage *s, const UpzNode *n, const float *weights);
+float *upz_dense_groups(const UpzStage *s, const UpzNode *n, const float *weights);
+
+#endif
