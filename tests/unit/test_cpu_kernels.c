@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "engine/cpu/pack.h"
+#include "engine/cpu/conv.h"
 
 #define GUARD 64 /* floats before and behind an output */
 
@@ -138,9 +138,12 @@ static void try_wino(const UpzCpuKernels *k, UpzCpuLevel level)
             for (size_t i = 0; i < rows.n; i++) rows.data[i] = fmodf(rows.data[i], 2);
             for (size_t i = 0; i < weights.n; i++) weights.data[i] = fmodf(weights.data[i], 0.2f);
             Buffer bias = filled((size_t)out), slope = filled((size_t)out);
+            const UpzConvShape shape = {in, out, 1, 3, 3, 1, 1, 1, false};
+            const UpzConvOps *way = upz_conv_choose(&shape, 0);
+            assert_string_equal(way->name, "fp32-wino-f4");
             UpzStage stage = {.in = in, .channels = out, .pitch = out};
             size_t bytes = 0;
-            float *packed = upz_pack_wino(&stage, weights.data, &bytes);
+            float *packed = way->pack(&stage, weights.data, &bytes);
             assert_non_null(packed);
             assert_int_equal(bytes, 36 * in * out * 4);
 

@@ -49,10 +49,9 @@ typedef struct UpzRing {
 } UpzRing;
 
 typedef struct UpzScratch {
-    float *v, *m;        /* Winograd points of a block of tiles, */
+    void *conv;          /* a convolution's own */
     float *planes[3];    /* a loaded row */
     float *wide;         /* an operand brought to another pitch */
-    UpzRun *runs;
     void *store;
 } UpzScratch;
 
@@ -117,13 +116,6 @@ static inline float *upz_ring_row(const UpzFlow *f, int stage, int64_t frame, in
     if (y < 0 || y >= l->h) return f->zero;
     return l->ring + (frame * l->h + y) % l->depth * l->row;
 }
-
-/* Winograd tiles a stage takes at a time, and the floats per tile and per point of its blocks. */
-typedef struct UpzTiles {
-    int block;
-    ptrdiff_t v_tile, m_tile, v_point, m_point;
-} UpzTiles;
-UpzTiles upz_stage_tiles(const UpzStage *s);
 
 /* run.c: computes a box that lies in one piece of a frame's stage. Returns the number of NaN met. */
 int upz_flow_run(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box,

@@ -1,4 +1,5 @@
 /* Geometry and memory of a flow: strips, parts, who waits for whom, and how deep rings must be. */
+#include "engine/cpu/conv.h"
 #include "engine/cpu/flow.h"
 
 #include <string.h>
@@ -8,21 +9,6 @@
 
 #define MARGIN_LEFT 8         /* px of zeros beside a map, at least */
 #define MARGIN_RIGHT 12
-#define TILE_BYTES (700 << 10) /* of Winograd points at a time: they and the weights share L2 */
-
-UpzTiles upz_stage_tiles(const UpzStage *s)
-{
-    UpzTiles t;
-    /* views that are no whole groups spill over before the next one overwrites */
-    t.v_tile = upz_pixel_pitch(s->in) + UPZ_CPU_GROUP * (s->n_inputs > 1 || s->in % UPZ_CPU_GROUP);
-    t.m_tile = s->pitch;
-    size_t bytes = UPZ_WINO_POINTS * sizeof(float) * (size_t)(t.v_tile + t.m_tile);
-    t.block = UPZ_CLAMP((int)(TILE_BYTES / bytes) / 12 * 12, 12, 48);
-    /* equal low address bits at all points would thrash the cache */
-    t.v_point = t.block * t.v_tile + 48;
-    t.m_point = t.block * t.m_tile + 48;
-    return t;
-}
 
 /* ---- geometry ---- */
 
@@ -262,18 +248,12 @@ static float *take(Arena *a, size_t floats)
 static void lay_out(UpzFlow *f, Arena *a)
 {
     const UpzProgram *p = f->program;
-    size_t zero_left = 0, zero_right = 0, v = 0, m = 0, wide = 0, runs = 0;
+    size_t zero_left = 0, zero_right = 0, conv = 0, wide = 0;
     for (int i = 0; i < p->n_stages; i++) {
         const UpzStage *s = &p->stages[i];
         UpzRing *l = &f->rings[i];
         const size_t pitch = (size_t)s->pitch;
-        if (s->kind == UPZ_STAGE_WINO) {
-            UpzTiles t = upz_stage_tiles(s);
-            v = UPZ_MAX(v, (size_t)(UPZ_WINO_POINTS * t.v_point));
-            m = UPZ_MAX(m, (size_t)(UPZ_WINO_POINTS * t.m_point));
-        } else if (s->kind == UPZ_STAGE_DIRECT || s->kind == UPZ_STAGE_DEPTHWISE) {
-            runs = UPZ_MAX(runs, (size_t)(s->kernel_w * s->kernel_h * s->n_inputs));
-        }
+        if (s->conv) conv = UPZ_MAX(conv, s->conv->scratch(s));
         for (int k = 0; k < s->n_posts; k++) {
             const UpzPost *o = &s->posts[k];
             if ((o->kind == UPZ_POST_ADD || o->kind == UPZ_POST_MUL) &&
@@ -306,11 +286,9 @@ static void lay_out(UpzFlow *f, Arena *a)
     if (f->zero) f->zero += UPZ_ROUND_UP(zero_left, 16);
     for (int i = 0; i < f->workers; i++) {
         UpzScratch *s = &f->scratch[i];
-        s->v = take(a, v);
-        s->m = take(a, m);
+        s->conv = take(a, (conv + sizeof(float) - 1) / sizeof(float));
         s->wide = take(a, wide);
         for (int c = 0; c < 3; c++) s->planes[c] = take(a, (size_t)f->w + UPZ_LOAD_SLACK);
-        s->runs = (UpzRun *)(void *)take(a, (runs + 1) * sizeof(UpzRun) / sizeof(float));
         s->store = take(a, upz_store_scratch(&f->store) / sizeof(float) + 16);
     }
 }
@@ -378,9 +356,9 @@ int upz_flow_plan(UpzFlow *f, const UpzProgram *p, const UpzCpuKernels *k, int w
         r = upz_fail_memory(err, f->bytes, "the network's plan");
         goto fail;
     }
-    int unit = UPZ_WINO_TILE; /* parts begin where every map has a whole pixel and tile */
+    int unit = 1; /* parts begin where every map has a whole pixel and tile */
     for (int i = 0; i < p->n_stages; i++)
-        unit = upz_lcm(unit, UPZ_WINO_TILE * p->stages[i].den);
+        unit = upz_lcm(unit, p->stages[i].tile * p->stages[i].den);
     f->parts = choose_parts(workers, p->n_stages, f->w);
     const int strip = choose_strip(f->w);
     for (int i = 0; i < p->n_stages && !r; i++)

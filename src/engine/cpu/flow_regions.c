@@ -31,9 +31,9 @@ int upz_flow_reach(const UpzFlow *f, int axis)
     const UpzProgram *p = f->program;
     const int load = upz_load_spread(axis ? &f->load.y : &f->load.x);
     const int n = p->n_stages - 1; /* without STORE */
-    int period = UPZ_WINO_TILE;    /* after so many px all tiles lie alike */
+    int period = 1;                /* after so many px all tiles lie alike */
     for (int i = 0; i < n; i++)
-        period = upz_lcm(period, UPZ_WINO_TILE * p->stages[i].den);
+        period = upz_lcm(period, p->stages[i].tile * p->stages[i].den);
     const int middle = (1 << 16) / period * period;
     int (*range)[2] = upz_calloc((size_t)n, sizeof(*range));
     int reach = 0;

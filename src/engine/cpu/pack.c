@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 
-static float *zeros(size_t count, size_t *bytes)
+float *upz_pack_zeros(size_t count, size_t *bytes)
 {
     size_t size;
     if (!upz_mul_size(count, sizeof(float), &size)) return NULL;
@@ -16,80 +16,9 @@ static float *zeros(size_t count, size_t *bytes)
     return p;
 }
 
-/* Order of the chain: kernel rows, then views, then kernel columns, then channels. */
-float *upz_pack_direct(const UpzStage *s, const float *weights, size_t *bytes)
-{
-    const int out = upz_pixel_pitch(s->channels);
-    const size_t taps = (size_t)s->kernel_h * (size_t)s->kernel_w;
-    size_t count;
-    if (!upz_mul_size(taps * (size_t)s->in, (size_t)out, &count)) return NULL;
-    float *packed = zeros(count, bytes), *to = packed;
-    if (!packed) return NULL;
-    for (int ky = 0; ky < s->kernel_h; ky++) {
-        int first = 0;
-        for (int v = 0; v < s->n_inputs; first += s->views[v++].channels)
-            for (int kx = 0; kx < s->kernel_w; kx++)
-                for (int i = 0; i < s->views[v].channels; i++, to += out) {
-                    const float *from = weights + (size_t)(first + i) * taps +
-                                        (size_t)ky * (size_t)s->kernel_w + (size_t)kx;
-                    for (int o = 0; o < s->channels; o++)
-                        to[o] = from[(size_t)o * (size_t)s->in * taps];
-                }
-    }
-    return packed;
-}
-
-/* G of the transform, one row a point, in double; see kernels.h for the points. */
-static void wino_filter(double g[UPZ_WINO_IN][3])
-{
-    const double at[5] = {0, UPZ_WINO_A, -UPZ_WINO_A, UPZ_WINO_B, -UPZ_WINO_B};
-    for (int i = 0; i < 5; i++) {
-        double f = 1;
-        for (int j = 0; j < 5; j++)
-            if (j != i) f *= at[i] - at[j];
-        for (int k = 0; k < 3; k++) g[i][k] = (k == 0 ? 1 : k == 1 ? at[i] : at[i] * at[i]) / f;
-    }
-    g[5][0] = g[5][1] = 0;
-    g[5][2] = 1;
-}
-
-float *upz_pack_wino(const UpzStage *s, const float *weights, size_t *bytes)
-{
-    const int out = upz_pixel_pitch(s->channels);
-    const size_t plane = (size_t)s->in * (size_t)out;
-    float *packed = zeros(UPZ_WINO_POINTS * plane, bytes);
-    if (!packed) return NULL;
-    double g[UPZ_WINO_IN][3];
-    wino_filter(g);
-    for (int o = 0; o < s->channels; o++)
-        for (int i = 0; i < s->in; i++) {
-            const float *k = weights + ((size_t)o * (size_t)s->in + (size_t)i) * 9;
-            double half[UPZ_WINO_IN][3];
-            for (int a = 0; a < UPZ_WINO_IN; a++)
-                for (int x = 0; x < 3; x++)
-                    half[a][x] = g[a][0] * k[x] + g[a][1] * k[3 + x] + g[a][2] * k[6 + x];
-            for (int a = 0; a < UPZ_WINO_IN; a++)
-                for (int b = 0; b < UPZ_WINO_IN; b++)
-                    packed[(size_t)(a * UPZ_WINO_IN + b) * plane + (size_t)i * (size_t)out + o] =
-                        (float)(half[a][0] * g[b][0] + half[a][1] * g[b][1] + half[a][2] * g[b][2]);
-        }
-    return packed;
-}
-
-float *upz_pack_depthwise(const UpzStage *s, const float *weights, size_t *bytes)
-{
-    const size_t taps = (size_t)s->kernel_h * (size_t)s->kernel_w;
-    float *packed = zeros(taps * (size_t)s->pitch, bytes);
-    if (!packed) return NULL;
-    for (size_t t = 0; t < taps; t++)
-        for (int c = 0; c < s->channels; c++)
-            packed[t * (size_t)s->pitch + c] = weights[(size_t)c * taps + t];
-    return packed;
-}
-
 float *upz_pack_channels(const float *values, int64_t have, int n, float otherwise, size_t *bytes)
 {
-    float *packed = zeros((size_t)upz_pixel_pitch(n), bytes);
+    float *packed = upz_pack_zeros((size_t)upz_pixel_pitch(n), bytes);
     if (!packed) return NULL;
     for (int c = 0; c < n; c++)
         packed[c] = !values ? otherwise : have == 1 ? values[0] : values[c];
@@ -101,6 +30,14 @@ static void phase_range(int kernel, int pad, int stride, int *min, int *max)
 {
     *min = -upz_floor_div(-(pad - kernel + 1), stride);
     *max = upz_floor_div(stride - 1 + pad, stride);
+}
+
+void upz_deconv_taps(int kernel, int stride, int pad, int *taps, int *before)
+{
+    int first, last;
+    phase_range(kernel, pad, stride, &first, &last);
+    *taps = last - first + 1;
+    *before = -first;
 }
 
 float *upz_dense_deconv(UpzStage *s, const UpzNode *n, const float *weights)
@@ -115,7 +52,7 @@ float *upz_dense_deconv(UpzStage *s, const UpzNode *n, const float *weights)
     size_t count, taps = (size_t)s->kernel_w * (size_t)s->kernel_h;
     if (!upz_mul_size((size_t)n->channels * (size_t)(f * f), (size_t)s->in * taps, &count))
         return NULL;
-    float *dense = zeros(count, NULL), *to = dense;
+    float *dense = upz_pack_zeros(count, NULL), *to = dense;
     if (!dense) return NULL;
     for (int o = 0; o < n->channels; o++)
         for (int r = 0; r < f * f; r++)
@@ -139,7 +76,7 @@ float *upz_dense_groups(const UpzStage *s, const UpzNode *n, const float *weight
     const size_t taps = (size_t)n->kernel_w * (size_t)n->kernel_h;
     size_t count;
     if (!upz_mul_size((size_t)n->channels, (size_t)s->in * taps, &count)) return NULL;
-    float *dense = zeros(count, NULL);
+    float *dense = upz_pack_zeros(count, NULL);
     if (!dense) return NULL;
     for (int o = 0; o < n->channels; o++)
         memcpy(dense + ((size_t)o * (size_t)s->in + (size_t)(o / out * in)) * taps,

@@ -5,12 +5,13 @@
 
 #include "engine/cpu/stage.h"
 
-/* Sources are dense: weights [out][in][kh][kw]. */
-float *upz_pack_direct(const UpzStage *s, const float *weights, size_t *bytes);
-float *upz_pack_wino(const UpzStage *s, const float *weights, size_t *bytes);
-float *upz_pack_depthwise(const UpzStage *s, const float *weights, size_t *bytes);
+/* count zeros; bytes may be NULL. */
+float *upz_pack_zeros(size_t count, size_t *bytes);
 /* n values, then zeros to a multiple of 16; one value may serve for all. */
 float *upz_pack_channels(const float *values, int64_t have, int n, float otherwise, size_t *bytes);
+/* Along one axis, the inputs that an output of a transposed convolution meets in any of its stride
+ * phases: how many, and how many of them lie before its own place. */
+void upz_deconv_taps(int kernel, int stride, int pad, int *taps, int *before);
 /* A transposed convolution [in][out / groups][kh][kw] as a dense convolution with out * stride^2
  * channels in SHUFFLE's order, or a grouped convolution as a dense one; sets the stage's kernel and
  * pad. */

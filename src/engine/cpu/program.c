@@ -5,15 +5,16 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "engine/cpu/conv.h"
 #include "engine/cpu/pack.h"
 
 /* A graph value while building: the views that hold it. n = 0: not there (absorbed). */
 typedef struct Value {
-    UpzView views[UPZ_MAX_SRC];
+    UpzMapView views[UPZ_MAX_SRC];
     int n;
     int readers; /* nodes that read it, and the output */
-    bool for_conv; /* only read by convolutions that can take views */
-    bool for_wino;
+    bool for_several; /* only read by convolutions that take several maps side by side */
+    bool for_enlarged; /* and enlarged ones */
     bool absorbed;
 } Value;
 
@@ -21,6 +22,7 @@ typedef struct Build {
     UpzProgram *p;
     const UpzGraph *g;
     Value *values;
+    uint32_t features;
     UprezError *err;
 } Build;
 
@@ -36,16 +38,10 @@ static int64_t count(const Build *b, int tensor)
     return tensor == UPZ_NO_TENSOR ? 0 : b->g->tensors[tensor].count;
 }
 
-static bool is_wino(const UpzGraph *g, const UpzNode *n)
+static const UpzConvOps *conv_of(const Build *b, const UpzNode *n)
 {
-    return n->op == UPZ_OP_CONV && n->kernel_w == 3 && n->kernel_h == 3 && n->stride == 1 &&
-           n->pad_x == 1 && n->pad_y == 1 && n->groups == 1 && g->nodes[n->src[0]].channels >= 16;
-}
-
-static bool is_depthwise(const UpzGraph *g, const UpzNode *n)
-{
-    return n->op == UPZ_OP_CONV && n->groups > 1 && n->groups == n->channels &&
-           n->groups == g->nodes[n->src[0]].channels;
+    const UpzConvShape shape = upz_conv_shape(b->g, n);
+    return upz_conv_choose(&shape, b->features);
 }
 
 static bool is_slope(UpzAct act)
@@ -64,23 +60,24 @@ static bool is_virtual(const Build *b, int value)
 {
     const UpzNode *n = &b->g->nodes[value];
     const Value *v = &b->values[value];
-    if (n->op == UPZ_OP_NEAREST) return v->for_wino && shift_of(n->factor) >= 0;
-    return (n->op == UPZ_OP_CONCAT || n->op == UPZ_OP_SLICE) && v->for_conv;
+    if (n->op == UPZ_OP_NEAREST) return v->for_enlarged && shift_of(n->factor) >= 0;
+    return (n->op == UPZ_OP_CONCAT || n->op == UPZ_OP_SLICE) && v->for_several;
 }
 
 static void note_readers(Build *b)
 {
     for (size_t i = 0; i < b->g->n_nodes; i++)
-        b->values[i].for_conv = b->values[i].for_wino = (int)i != b->g->output;
+        b->values[i].for_several = b->values[i].for_enlarged = (int)i != b->g->output;
     b->values[b->g->output].readers = 1;
     for (size_t i = 0; i < b->g->n_nodes; i++) {
         const UpzNode *n = &b->g->nodes[i];
-        bool conv = (n->op == UPZ_OP_CONV || n->op == UPZ_OP_DECONV) && !is_depthwise(b->g, n);
+        const bool conv = n->op == UPZ_OP_CONV || n->op == UPZ_OP_DECONV;
+        const UpzConvOps *way = conv ? conv_of(b, n) : NULL;
         for (int k = 0; k < n->n_src; k++) {
             Value *v = &b->values[n->src[k]];
             v->readers++;
-            v->for_conv &= conv;
-            v->for_wino &= is_wino(b->g, n);
+            v->for_several &= way && way->several;
+            v->for_enlarged &= way && way->enlarged;
         }
     }
 }
@@ -98,7 +95,8 @@ static UpzStage *new_stage(Build *b, UpzStageKind kind, int node)
     }
     p->cap_stages = (int)cap;
     UpzStage *s = &p->stages[p->n_stages++];
-    *s = (UpzStage){.kind = kind, .node = node, .factor = 1, .stride = 1, .alpha = 1, .beta = 1};
+    *s = (UpzStage){.kind = kind, .node = node, .factor = 1, .stride = 1, .alpha = 1, .beta = 1,
+                    .tile = 1};
     const UpzNode *n = &b->g->nodes[node];
     s->channels = n->channels;
     s->pitch = upz_pixel_pitch(n->channels);
@@ -154,11 +152,10 @@ static void place(const UpzProgram *p, UpzStage *s)
 {
     s->end_x = s->end_y = -1;
     if (s->kind == UPZ_STAGE_LOAD) return;
-    UpzStageKind kind = s->kind;
-    if (kind == UPZ_STAGE_WINO) s->kind = UPZ_STAGE_DIRECT; /* tiles are placed by this */
+    s->tile = 1; /* tiles are placed by this */
     s->end_x = end_of(p, s, 0);
     s->end_y = end_of(p, s, 1);
-    s->kind = kind;
+    if (s->conv) s->tile = s->conv->tile;
 }
 
 static int no_memory(Build *b, const UpzStage *s)
@@ -203,10 +200,9 @@ static int build_conv(Build *b, int node)
 {
     const UpzNode *n = &b->g->nodes[node];
     const bool deconv = n->op == UPZ_OP_DECONV;
-    UpzStage *s = new_stage(b, is_wino(b->g, n)        ? UPZ_STAGE_WINO
-                               : is_depthwise(b->g, n) ? UPZ_STAGE_DEPTHWISE
-                                                       : UPZ_STAGE_DIRECT, node);
+    UpzStage *s = new_stage(b, UPZ_STAGE_CONV, node);
     if (!s) return UPREZ_ERR_MEMORY;
+    s->conv = conv_of(b, n);
     add_views(s, &b->values[n->src[0]]);
     s->n_inputs = s->n_views;
     s->in = b->g->nodes[n->src[0]].channels;
@@ -221,14 +217,12 @@ static int build_conv(Build *b, int node)
         s->channels = n->channels * times;
         s->pitch = upz_pixel_pitch(s->channels);
         dense = upz_dense_deconv(s, n, weights);
-    } else if (s->kind == UPZ_STAGE_DIRECT && n->groups > 1) {
+    } else if (n->groups > 1 && !s->conv->grouped) {
         dense = upz_dense_groups(s, n, weights);
     }
     if (dense) weights = dense;
-    else if (deconv || (s->kind == UPZ_STAGE_DIRECT && n->groups > 1)) return no_memory(b, s);
-    s->weights = s->kind == UPZ_STAGE_WINO     ? upz_pack_wino(s, weights, &b->p->bytes)
-                 : s->kind == UPZ_STAGE_DIRECT ? upz_pack_direct(s, weights, &b->p->bytes)
-                                               : upz_pack_depthwise(s, weights, &b->p->bytes);
+    else if (deconv || (n->groups > 1 && !s->conv->grouped)) return no_memory(b, s);
+    s->weights = s->conv->pack(s, weights, &b->p->bytes);
     upz_free_aligned(dense);
     s->bias = pack_repeated(b, data(b, n->bias), count(b, n->bias), n->channels, times, 0);
     if (!s->weights || !s->bias) return no_memory(b, s);
@@ -269,8 +263,7 @@ static int build_point(Build *b, int node)
         const Value *v = &b->values[n->src[k]];
         const Value *o = binary ? &b->values[n->src[1 - k]] : NULL;
         UpzStage *t = &b->p->stages[v->views[0].stage];
-        bool kind = t->kind == UPZ_STAGE_WINO || t->kind == UPZ_STAGE_DIRECT ||
-                    t->kind == UPZ_STAGE_DEPTHWISE || t->kind == UPZ_STAGE_POINT;
+        const bool kind = t->kind == UPZ_STAGE_CONV || t->kind == UPZ_STAGE_POINT;
         if (v->readers != 1 || !kind || t->channels != n->channels || n->src[k] == b->g->output)
             continue;
         if (t->n_posts + 2 > UPZ_STAGE_POSTS || t->n_views == UPZ_STAGE_VIEWS) continue;
@@ -387,15 +380,15 @@ static Tail find_tail(Build *b)
                 b->values[base].absorbed = true;
             }
             b->values[out].absorbed = b->values[t.shuffle].absorbed = true;
-            b->values[t.main].for_conv = b->values[t.main].for_wino = false;
-            b->values[t.base].for_conv = b->values[t.base].for_wino = false;
+            b->values[t.main].for_several = b->values[t.main].for_enlarged = false;
+            b->values[t.base].for_several = b->values[t.base].for_enlarged = false;
             return t;
         }
     }
     t.shuffle = -1;
     if (shuffled(b, out, &t)) {
         b->values[out].absorbed = true;
-        b->values[t.main].for_conv = b->values[t.main].for_wino = false;
+        b->values[t.main].for_several = b->values[t.main].for_enlarged = false;
     } else if (n->op == UPZ_OP_DECONV && n->stride > 1 && b->values[out].readers == 1) {
         t.factor = n->stride;
     }
@@ -448,10 +441,10 @@ static int build_node(Build *b, int node)
     }
 }
 
-int upz_program_build(UpzProgram *p, const UpzGraph *g, UprezError *err)
+int upz_program_build(UpzProgram *p, const UpzGraph *g, uint32_t features, UprezError *err)
 {
     *p = (UpzProgram){.graph = g};
-    Build b = {p, g, upz_calloc(g->n_nodes, sizeof(Value)), err};
+    Build b = {p, g, upz_calloc(g->n_nodes, sizeof(Value)), features, err};
     if (!b.values) return upz_fail_memory(err, g->n_nodes * sizeof(Value), "the network's values");
     p->channels = g->nodes[g->output].channels;
     note_readers(&b);
@@ -483,19 +476,17 @@ void upz_program_free(UpzProgram *p)
 void upz_stage_need(const UpzProgram *p, const UpzStage *s, int k, int axis, int at, int *first,
                     int *last)
 {
-    const UpzView *v = &s->views[k];
+    const UpzMapView *v = &s->views[k];
     const int kernel = axis ? s->kernel_h : s->kernel_w, pad = axis ? s->pad_y : s->pad_x;
     *first = *last = at;
     if (k < s->n_inputs) {
         switch (s->kind) {
-        case UPZ_STAGE_WINO:
-            *first = upz_stage_tile(s, axis, at) - 1;
-            *last = *first + UPZ_WINO_IN - 1;
+        case UPZ_STAGE_CONV: {
+            const int tile = upz_stage_tile(s, axis, at);
+            *first = tile * s->stride - pad;
+            *last = (tile + s->tile - 1) * s->stride - pad + kernel - 1;
             break;
-        case UPZ_STAGE_DIRECT: case UPZ_STAGE_DEPTHWISE:
-            *first = at * s->stride - pad;
-            *last = *first + kernel - 1;
-            break;
+        }
         case UPZ_STAGE_SHUFFLE: *first = *last = upz_floor_div(at, s->factor); break;
         case UPZ_STAGE_PLANAR:
             if (k == 0) *first = *last = upz_floor_div(at, s->factor);

@@ -12,12 +12,13 @@
 
 #include "engine/cpu/stage.h"
 
-/* Every finished graph can be built. Fails with MEMORY, or MODEL for what no picture can hold. */
-int upz_program_build(UpzProgram *p, const UpzGraph *g, UprezError *err);
+/* Every finished graph can be built, with the best ways that a processor with these features offers.
+ * Fails with MEMORY, or MODEL for what no picture can hold. */
+int upz_program_build(UpzProgram *p, const UpzGraph *g, uint32_t features, UprezError *err);
 void upz_program_free(UpzProgram *p);
 
 /* Rows (axis 1) or columns (axis 0) first … last of view k that position `at` of a stage needs,
- * before clipping. Winograd stages need whole tiles. STORE is not asked. */
+ * before clipping. Tiles are needed whole. STORE is not asked. */
 void upz_stage_need(const UpzProgram *p, const UpzStage *s, int k, int axis, int at, int *first,
                     int *last);
 

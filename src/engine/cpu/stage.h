@@ -13,9 +13,7 @@
 
 typedef enum UpzStageKind {
     UPZ_STAGE_LOAD,      /* picture rows to the input map */
-    UPZ_STAGE_WINO,      /* 3x3 convolution by Winograd tiles */
-    UPZ_STAGE_DIRECT,    /* any other convolution, groups 1 */
-    UPZ_STAGE_DEPTHWISE,
+    UPZ_STAGE_CONV,
     UPZ_STAGE_POINT,     /* posts alone */
     UPZ_STAGE_GATHER,    /* views side by side, enlarged: CONCAT, SLICE, NEAREST */
     UPZ_STAGE_SHUFFLE,
@@ -26,9 +24,9 @@ typedef enum UpzStageKind {
 } UpzStageKind;
 
 /* Channels of an earlier stage's map. Pixel (x, y) of the view is (x / up, y / up) of the map. */
-typedef struct UpzView {
+typedef struct UpzMapView {
     int stage, first, channels, up;
-} UpzView;
+} UpzMapView;
 
 typedef enum UpzPostKind { UPZ_POST_ADD, UPZ_POST_MUL, UPZ_POST_AFFINE, UPZ_POST_SLOPE,
                            UPZ_POST_CURVE } UpzPostKind;
@@ -45,7 +43,7 @@ typedef struct UpzPost {
 typedef struct UpzStage {
     UpzStageKind kind;
     int node;                      /* of the graph, for messages and RESIZE */
-    UpzView views[UPZ_STAGE_VIEWS]; /* the operation's inputs first, then the posts' */
+    UpzMapView views[UPZ_STAGE_VIEWS]; /* the operation's inputs first, then the posts' */
     int n_views, n_inputs;
     UpzPost posts[UPZ_STAGE_POSTS];
     int n_posts;
@@ -53,13 +51,16 @@ typedef struct UpzStage {
     int num, den;                  /* size relative to the input */
     int kernel_w, kernel_h, stride, pad_x, pad_y;
     int in;                        /* channels of all inputs */
-    float *weights, *bias, *slope; /* packed; slope NULL = no such activation */
+    const struct UpzConvOps *conv; /* CONV: how it is computed */
+    void *weights;                 /* packed by it */
+    float *bias, *slope;           /* pitch values; slope NULL = no such activation */
     int factor;                    /* SHUFFLE, UNSHUFFLE, PLANAR */
     bool dcr;
     float alpha, beta;             /* PLANAR with a base (view 1) */
     /* Where strips and tiles lie: when the input is there up to row -1 (column -1), this map is
      * there up to row end_y (column end_x). Depends on nothing but the graph. */
     int end_x, end_y;
+    int tile;                      /* side of the square of outputs that are computed together */
 } UpzStage;
 
 typedef struct UpzProgram {
@@ -76,16 +77,16 @@ static inline int upz_pixel_pitch(int channels)
 }
 
 /* The stage's convolution reads a view's pixels as one run per kernel row: no padding between. */
-static inline bool upz_view_merges(const UpzProgram *p, const UpzView *v)
+static inline bool upz_view_merges(const UpzProgram *p, const UpzMapView *v)
 {
     return v->up == 1 && v->first == 0 && v->channels == p->stages[v->stage].pitch;
 }
 
-/* First row (axis 1) or column (axis 0) of the Winograd tile that holds `at`. */
+/* First row (axis 1) or column (axis 0) of the stage's tile that holds `at`. */
 static inline int upz_stage_tile(const UpzStage *s, int axis, int at)
 {
     const int start = (axis ? s->end_y : s->end_x) + 1; /* a tile begins here */
-    return upz_floor_div(at - start, UPZ_WINO_TILE) * UPZ_WINO_TILE + start;
+    return upz_floor_div(at - start, s->tile) * s->tile + start;
 }
 
 #endif

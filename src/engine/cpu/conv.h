@@ -1,0 +1,42 @@
+/* The ways to compute a convolution. A way is one file, conv_NAME.c, and one line in conv_list.c; which
+ * one a convolution goes is decided once, when a model is opened, from its shape, the processor's
+ * features and the precision asked for. Weights are packed by the way that was chosen.
+ *
+ * Threads: everything here may be called from any thread; run works on its piece alone. */
+#ifndef UPZ_CPU_CONV_H
+#define UPZ_CPU_CONV_H
+
+#include <stdint.h>
+
+#include "engine/cpu/stage.h"
+
+struct UpzPiece; /* epilogue.h */
+
+/* A convolution as a way sees it. Of a transposed one it is the dense convolution that it becomes:
+ * stride^2 times the channels, their own kernel and padding, stride 1. */
+typedef struct UpzConvShape {
+    int in, out, groups;
+    int kernel_w, kernel_h, stride, pad_x, pad_y;
+    bool transposed;
+} UpzConvShape;
+
+typedef struct UpzConvOps {
+    const char *name;  /* a part of the numerics id: it changes when the way's arithmetic does */
+    uint32_t cpu;      /* features that the way needs */
+    int tile;          /* side of the square of outputs that are computed together, at least 1 */
+    bool several;      /* reads channels of several maps side by side */
+    bool enlarged;     /* reads maps enlarged by 2, 4 or 8 as well */
+    bool grouped;      /* weights stay [out][in / groups]; other ways get grouped ones spelled out */
+    bool (*takes)(const UpzConvShape *shape);
+    /* Weights [out][in][kh][kw] in the way's own order; upz_free_aligned. NULL: memory is short. */
+    void *(*pack)(const UpzStage *s, const float *weights, size_t *bytes);
+    size_t (*scratch)(const UpzStage *s); /* bytes that run wants in UpzScratch.conv */
+    void (*run)(const struct UpzPiece *p);
+} UpzConvOps;
+
+/* The shape of a graph's CONV or DECONV node. */
+UpzConvShape upz_conv_shape(const UpzGraph *g, const UpzNode *n);
+/* The first way of the list that this processor offers and that takes the shape; there always is one. */
+const UpzConvOps *upz_conv_choose(const UpzConvShape *shape, uint32_t features);
+
+#endif
