@@ -33,12 +33,12 @@ static void run(const UpzPiece *p)
         int n = 0;
         for (int ky = 0; ky < s->kernel_h; ky++)
             for (int kx = 0; kx < s->kernel_w; kx++)
-                taps[n++] = upz_view_row(p, 0, y * s->stride - s->pad_y + ky) +
+                taps[n++] = (const float *)upz_view_row(p, 0, y * s->stride - s->pad_y + ky) +
                             ((ptrdiff_t)p->x0 * s->stride - s->pad_x + kx) * pitch;
         p->f->kernels->depthwise(&(UpzDepthwise){.taps = taps, .n_taps = n,
             .step = s->stride * pitch, .weights = s->weights, .channels = s->pitch,
             .bias = s->bias, .slope = s->slope,
-            .out = upz_out_row(p, y) + (ptrdiff_t)p->x0 * s->pitch, .out_step = s->pitch,
+            .out = (float *)upz_out_row(p, y) + (ptrdiff_t)p->x0 * s->pitch, .out_step = s->pitch,
             .count = p->x1 - p->x0});
         if (s->n_posts) upz_finish_row(p, y, p->x0, p->x1);
     }

@@ -42,7 +42,7 @@ static int make_runs(const UpzPiece *p, int y, UpzRun *runs)
         for (int k = 0; k < s->n_inputs; k++) {
             const UpzMapView *v = &s->views[k];
             const ptrdiff_t pitch = upz_view_pitch(p, k);
-            const float *row = upz_view_row(p, k, y * s->stride - s->pad_y + ky) +
+            const float *row = (const float *)upz_view_row(p, k, y * s->stride - s->pad_y + ky) +
                                ((ptrdiff_t)p->x0 * s->stride - s->pad_x) * pitch;
             if (upz_view_merges(p->f->program, v)) {
                 runs[n++] = (UpzRun){row, s->stride * pitch, s->kernel_w * v->channels};
@@ -62,7 +62,7 @@ static void run(const UpzPiece *p)
         const int n = make_runs(p, y, runs);
         p->f->kernels->gemm(&(UpzGemm){.runs = runs, .n_runs = n,
             .weights = s->weights, .n_out = s->pitch, .start = UPZ_GEMM_BIAS, .bias = s->bias,
-            .slope = s->slope, .out = upz_out_row(p, y) + (ptrdiff_t)p->x0 * s->pitch,
+            .slope = s->slope, .out = (float *)upz_out_row(p, y) + (ptrdiff_t)p->x0 * s->pitch,
             .out_step = s->pitch, .count = p->x1 - p->x0});
         if (s->n_posts) upz_finish_row(p, y, p->x0, p->x1);
     }

@@ -105,8 +105,8 @@ static void note_ahead(const UpzPiece *p, int ty, int x, int count, UpzAhead *a,
         const UpzMapView *v = &p->s->views[k];
         const int pitch = upz_view_pitch(p, k);
         for (int i = 0; i < UPZ_WINO_IN; i++)
-            rows[a->n_rows++] =
-                (const char *)(upz_view_row(p, k, ty - 1 + i) + (ptrdiff_t)(x / v->up) * pitch);
+            rows[a->n_rows++] = (const char *)upz_view_row(p, k, ty - 1 + i) +
+                                (ptrdiff_t)(x / v->up) * pitch * (ptrdiff_t)sizeof(float);
         a->bytes = UPZ_MAX(a->bytes, (size_t)(count * UPZ_WINO_TILE / v->up + 2) *
                                          (size_t)pitch * sizeof(float));
     }

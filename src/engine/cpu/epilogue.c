@@ -14,14 +14,14 @@ void upz_finish_row(const UpzPiece *p, int y, int x0, int x1)
     const UpzCpuKernels *k = p->f->kernels;
     const int pitch = p->s->pitch, count = x1 - x0;
     if (count <= 0) return;
-    float *row = upz_out_row(p, y) + (ptrdiff_t)x0 * pitch;
+    float *row = (float *)upz_out_row(p, y) + (ptrdiff_t)x0 * pitch;
     const size_t n = (size_t)count * (size_t)pitch;
     for (int i = 0; i < p->s->n_posts; i++) {
         const UpzPost *post = &p->s->posts[i];
         const float *other = NULL;
         if (post->kind == UPZ_POST_ADD || post->kind == UPZ_POST_MUL) {
             const int from = upz_view_pitch(p, post->view);
-            other = upz_view_row(p, post->view, y) + (ptrdiff_t)x0 * from;
+            other = (const float *)upz_view_row(p, post->view, y) + (ptrdiff_t)x0 * from;
             if (from != pitch) {
                 widen(p->scratch->wide, pitch, other, from, p->s->channels, count);
                 other = p->scratch->wide;

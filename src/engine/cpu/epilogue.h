@@ -15,17 +15,18 @@ typedef struct UpzPiece {
     UpzScratch *scratch;
 } UpzPiece;
 
-static inline float *upz_out_row(const UpzPiece *p, int y)
+static inline void *upz_out_row(const UpzPiece *p, int y)
 {
     return upz_ring_row(p->f, p->stage, p->frame, y);
 }
 
 /* Row y of a view, from its pixel 0 and first channel. Zeros outside the map. */
-static inline const float *upz_view_row(const UpzPiece *p, int k, int y)
+static inline const void *upz_view_row(const UpzPiece *p, int k, int y)
 {
     const UpzMapView *v = &p->s->views[k];
     const int at = v->up == 1 ? y : upz_floor_div(y, v->up);
-    return upz_ring_row(p->f, v->stage, p->frame, at) + v->first;
+    const char *row = upz_ring_row(p->f, v->stage, p->frame, at);
+    return row + (size_t)v->first * upz_type_size(p->f->program->stages[v->stage].type);
 }
 
 static inline int upz_view_pitch(const UpzPiece *p, int k)

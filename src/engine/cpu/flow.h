@@ -38,8 +38,8 @@ typedef struct UpzRing {
     int bound[UPZ_CPU_PARTS + 1]; /* columns where parts begin; [parts] = w */
     int depth;                  /* rows in the ring, 0: none */
     int left;                   /* pixels of zeros before column 0 */
-    ptrdiff_t row;              /* floats from row to row */
-    float *ring;                /* pixel 0 of row 0; PLANAR: channel after channel in a row */
+    ptrdiff_t row;              /* bytes from row to row */
+    char *pixels;               /* pixel 0 of row 0; PLANAR: channel after channel in a row */
     ptrdiff_t plane;            /* PLANAR: floats from channel to channel */
     int in0, n_in;              /* edges to this stage */
     int *out, n_out;            /* edges from it: indices */
@@ -67,10 +67,10 @@ typedef struct UpzFlow {
     UpzLoad load;
     UpzStore store;
     int store_reach, store_group;
-    float *zero;         /* pixel 0 of a row of zeros */
+    char *zero;          /* pixel 0 of a row of zeros, of any type */
     UpzScratch *scratch; /* one a worker */
     int *numbers;        /* of edges and rings, in one block */
-    float *memory;       /* rings, zero row and scratch, in one block */
+    void *memory;        /* rings, zero row and scratch, in one block */
     size_t bytes;        /* of everything here */
     UpzPadMode pad_mode;
 } UpzFlow;
@@ -110,11 +110,11 @@ static inline int64_t upz_ring_pieces(const UpzRing *l)
 }
 
 /* Pixel 0 of row y of a frame's map; the row of zeros outside. */
-static inline float *upz_ring_row(const UpzFlow *f, int stage, int64_t frame, int y)
+static inline void *upz_ring_row(const UpzFlow *f, int stage, int64_t frame, int y)
 {
     const UpzRing *l = &f->rings[stage];
     if (y < 0 || y >= l->h) return f->zero;
-    return l->ring + (frame * l->h + y) % l->depth * l->row;
+    return l->pixels + (frame * l->h + y) % l->depth * l->row;
 }
 
 /* run.c: computes a box that lies in one piece of a frame's stage. Returns the number of NaN met. */

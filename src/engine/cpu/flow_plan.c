@@ -232,74 +232,98 @@ static void find_releases(UpzFlow *f, const int *firsts)
 
 /* ---- memory ---- */
 
+#define LINE 64 /* bytes: what is taken begins on one, and one lies behind it */
+
 typedef struct Arena {
-    float *base; /* NULL: only count */
-    size_t used; /* floats */
+    char *base;  /* NULL: only count */
+    size_t used; /* bytes */
     bool overflow;
 } Arena;
 
-static float *take(Arena *a, size_t floats)
+static void *take(Arena *a, size_t bytes)
 {
     const size_t at = a->used;
-    if (!upz_add_size(a->used, UPZ_ROUND_UP(floats, 16) + 16, &a->used)) a->overflow = true;
+    if (!upz_add_size(a->used, UPZ_ROUND_UP(bytes, LINE) + LINE, &a->used)) a->overflow = true;
     return a->base ? a->base + at : NULL;
 }
 
-static void lay_out(UpzFlow *f, Arena *a)
+/* Rows a few KiB apart would share cache sets. */
+static size_t spread_rows(size_t row)
+{
+    row = UPZ_ROUND_UP(row, LINE);
+    return row % 4096 < 256 ? row + 320 : row;
+}
+
+typedef struct Margins {
+    size_t left, row; /* bytes that the row of zeros must have before pixel 0, and from there on */
+} Margins;
+
+static void lay_out_ring(UpzFlow *f, int stage, Arena *a, Margins *zero)
+{
+    const UpzStage *s = &f->program->stages[stage];
+    UpzRing *l = &f->rings[stage];
+    if (s->kind == UPZ_STAGE_STORE) return;
+    if (s->kind == UPZ_STAGE_PLANAR) {
+        l->plane = UPZ_ROUND_UP(l->w, 16) + 80;
+        l->row = l->plane * s->channels * (ptrdiff_t)sizeof(float);
+        l->pixels = take(a, (size_t)l->row * (size_t)l->depth);
+        return;
+    }
+    int left = MARGIN_LEFT, right = MARGIN_RIGHT;
+    for (int k = 0; k < l->n_out; k++) {
+        const UpzStage *t = &f->program->stages[f->edges[l->out[k]].to];
+        left = UPZ_MAX(left, t->pad_x);
+        right = UPZ_MAX(right, t->kernel_w + t->stride);
+    }
+    const size_t pixel = (size_t)s->pitch * upz_type_size(s->type), before = (size_t)left * pixel;
+    const size_t row = before + (size_t)(l->w + right) * pixel;
+    zero->left = UPZ_MAX(zero->left, before);
+    zero->row = UPZ_MAX(zero->row, row);
+    l->left = left;
+    l->row = (ptrdiff_t)spread_rows(row);
+    l->pixels = take(a, (size_t)l->row * (size_t)l->depth);
+    if (l->pixels) l->pixels += before;
+}
+
+static void lay_out_scratch(UpzFlow *f, Arena *a)
 {
     const UpzProgram *p = f->program;
-    size_t zero_left = 0, zero_right = 0, conv = 0, wide = 0;
+    size_t conv = 0, wide = 0;
     for (int i = 0; i < p->n_stages; i++) {
         const UpzStage *s = &p->stages[i];
-        UpzRing *l = &f->rings[i];
-        const size_t pitch = (size_t)s->pitch;
         if (s->conv) conv = UPZ_MAX(conv, s->conv->scratch(s));
         for (int k = 0; k < s->n_posts; k++) {
             const UpzPost *o = &s->posts[k];
             if ((o->kind == UPZ_POST_ADD || o->kind == UPZ_POST_MUL) &&
                 p->stages[s->views[o->view].stage].pitch != s->pitch)
-                wide = UPZ_MAX(wide, (size_t)l->w * pitch);
+                wide = UPZ_MAX(wide, (size_t)f->rings[i].w * (size_t)s->pitch * sizeof(float));
         }
-        if (s->kind == UPZ_STAGE_STORE) continue;
-        if (s->kind == UPZ_STAGE_PLANAR) {
-            l->plane = UPZ_ROUND_UP(l->w, 16) + 80;
-            l->row = l->plane * s->channels;
-            l->ring = take(a, (size_t)l->row * (size_t)l->depth);
-            continue;
-        }
-        int left = MARGIN_LEFT, right = MARGIN_RIGHT;
-        for (int k = 0; k < l->n_out; k++) {
-            const UpzStage *t = &p->stages[f->edges[l->out[k]].to];
-            left = UPZ_MAX(left, t->pad_x);
-            right = UPZ_MAX(right, t->kernel_w + t->stride);
-        }
-        const size_t row = ((size_t)left + (size_t)l->w + (size_t)right) * pitch;
-        zero_left = UPZ_MAX(zero_left, (size_t)left * pitch);
-        zero_right = UPZ_MAX(zero_right, row);
-        l->left = left;
-        l->row = (ptrdiff_t)UPZ_ROUND_UP(row, 16);
-        if (l->row % 1024 < 64) l->row += 80; /* rows 4 KiB apart would share cache sets */
-        l->ring = take(a, (size_t)l->row * (size_t)l->depth);
-        if (l->ring) l->ring += left * s->pitch;
     }
-    f->zero = take(a, zero_left + zero_right);
-    if (f->zero) f->zero += UPZ_ROUND_UP(zero_left, 16);
     for (int i = 0; i < f->workers; i++) {
         UpzScratch *s = &f->scratch[i];
-        s->conv = take(a, (conv + sizeof(float) - 1) / sizeof(float));
+        s->conv = take(a, conv);
         s->wide = take(a, wide);
-        for (int c = 0; c < 3; c++) s->planes[c] = take(a, (size_t)f->w + UPZ_LOAD_SLACK);
-        s->store = take(a, upz_store_scratch(&f->store) / sizeof(float) + 16);
+        for (int c = 0; c < 3; c++)
+            s->planes[c] = take(a, ((size_t)f->w + UPZ_LOAD_SLACK) * sizeof(float));
+        s->store = take(a, upz_store_scratch(&f->store));
     }
+}
+
+static void lay_out(UpzFlow *f, Arena *a)
+{
+    Margins zero = {0};
+    for (int i = 0; i < f->program->n_stages; i++) lay_out_ring(f, i, a, &zero);
+    f->zero = take(a, UPZ_ROUND_UP(zero.left, LINE) + zero.row);
+    if (f->zero) f->zero += UPZ_ROUND_UP(zero.left, LINE);
+    lay_out_scratch(f, a);
 }
 
 static int get_memory(UpzFlow *f, size_t mem_limit, UprezError *err)
 {
     Arena a = {0};
     lay_out(f, &a);
-    size_t bytes;
-    if (a.overflow || !upz_mul_size(a.used, sizeof(float), &bytes) ||
-        !upz_add_size(bytes, f->bytes, &f->bytes))
+    const size_t bytes = a.used;
+    if (a.overflow || !upz_add_size(bytes, f->bytes, &f->bytes))
         return upz_fail_memory(err, (unsigned long long)-1, "the network's feature maps");
     if (mem_limit && f->bytes > mem_limit)
         return upz_fail(err, UPREZ_ERR_MEMORY, "the network needs %zu MiB for %dx%d pictures but "

@@ -145,12 +145,12 @@ static void run_planar(const UpzPiece *p)
     for (int y = p->y0; y < p->y1; y++)
         for (int c = 0; c < s->channels; c++) {
             const int phase = y % f * f;
-            UpzPlanar a = {.dst = upz_out_row(p, y) + c * p->l->plane + (ptrdiff_t)first * f,
-                .src = upz_view_row(p, 0, y / f) + (ptrdiff_t)first * pitch +
+            UpzPlanar a = {.dst = (float *)upz_out_row(p, y) + c * p->l->plane + (ptrdiff_t)first * f,
+                .src = (const float *)upz_view_row(p, 0, y / f) + (ptrdiff_t)first * pitch +
                        (s->dcr ? phase * s->channels + c : c * f * f + phase),
                 .pitch = pitch, .dx_step = s->dcr ? s->channels : 1, .factor = f, .count = count,
                 .alpha = s->alpha, .beta = s->beta, .base_pitch = base_pitch, .base_up = up};
-            if (base) a.base = upz_view_row(p, 1, y) + (ptrdiff_t)first * f / up * base_pitch + c;
+            if (base) a.base = (const float *)upz_view_row(p, 1, y) + (ptrdiff_t)first * f / up * base_pitch + c;
             p->f->kernels->planar(&a);
         }
 }
@@ -167,7 +167,7 @@ static int run_store(const UpzPiece *p, UprezPicture *dst)
         for (int i = 0; i < n; i++) {
             const int at = UPZ_CLAMP(y - f->store_reach + i, 0, p->l->h - 1);
             for (int c = 0; c < p->s->channels; c++)
-                rows[c][i] = upz_ring_row(f, from, p->frame, at) + c * src->plane;
+                rows[c][i] = (const float *)upz_ring_row(f, from, p->frame, at) + c * src->plane;
         }
         nan += upz_store_rows(&f->store, planes, y, dst, p->scratch->store);
     }
@@ -183,7 +183,7 @@ int upz_flow_nan(const UpzFlow *f, int stage, int64_t frame, const UpzBox *box, 
         const UpzBox *b = &parts[stage * UPZ_TODO_MAX + i];
         for (int y = UPZ_MAX(b->y0, box->y0); y < UPZ_MIN(b->y1, box->y1); y++)
             for (int c = 0; c < channels; c++) {
-                const float *row = upz_ring_row(f, from, frame, y) + c * l->plane;
+                const float *row = (const float *)upz_ring_row(f, from, frame, y) + c * l->plane;
                 for (int x = b->x0; x < b->x1; x++) nan += row[x] != row[x];
             }
     }

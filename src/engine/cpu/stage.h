@@ -3,6 +3,10 @@
 #ifndef UPZ_CPU_STAGE_H
 #define UPZ_CPU_STAGE_H
 
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/compiler.h"
 #include "base/integer.h"
 #include "engine/cpu/kernels.h"
@@ -10,6 +14,9 @@
 
 #define UPZ_STAGE_VIEWS 32
 #define UPZ_STAGE_POSTS 6
+
+/* The type of a map's values. */
+typedef enum UpzType { UPZ_TYPE_F32, UPZ_TYPE_BF16, UPZ_TYPE_COUNT } UpzType;
 
 typedef enum UpzStageKind {
     UPZ_STAGE_LOAD,      /* picture rows to the input map */
@@ -47,7 +54,8 @@ typedef struct UpzStage {
     int n_views, n_inputs;
     UpzPost posts[UPZ_STAGE_POSTS];
     int n_posts;
-    int channels, pitch;           /* of the map; floats from pixel to pixel */
+    UpzType type;                  /* of the map's values */
+    int channels, pitch;           /* of the map; values from pixel to pixel */
     int num, den;                  /* size relative to the input */
     int kernel_w, kernel_h, stride, pad_x, pad_y;
     int in;                        /* channels of all inputs */
@@ -70,6 +78,13 @@ typedef struct UpzProgram {
     int channels;          /* of the picture */
     size_t bytes;          /* of packed weights */
 } UpzProgram;
+
+static inline size_t upz_type_size(UpzType type)
+{
+    static const uint8_t sizes[] = {[UPZ_TYPE_F32] = 4, [UPZ_TYPE_BF16] = 2};
+    static_assert(UPZ_COUNT(sizes) == UPZ_TYPE_COUNT, "a size for every type");
+    return sizes[type];
+}
 
 static inline int upz_pixel_pitch(int channels)
 {
