@@ -331,18 +331,57 @@ static void try_pointwise(const UpzCpuKernels *k, UpzCpuLevel level)
         }
 }
 
+/* bf16 as the instructions make it: the nearest, halves to even, denormals flushed, NaN quiet. */
+static uint16_t narrowed(float x)
+{
+    uint32_t i;
+    memcpy(&i, &x, 4);
+    if (isnan(x)) return (uint16_t)(i >> 16 | 0x40);
+    if (fpclassify(x) == FP_SUBNORMAL || x == 0) return signbit(x) ? 0x8000 : 0;
+    const uint32_t below = i & 0xffff0000, above = below + 0x10000; /* neighbours, away from zero */
+    const uint32_t rest = i & 0xffff;
+    return (uint16_t)((rest < 0x8000 || (rest == 0x8000 && !(below >> 16 & 1)) ? below : above) >> 16);
+}
+
+static void try_narrow(const UpzCpuKernels *k, UpzCpuLevel level)
+{
+    for (size_t n = 16; n <= 4096; n += n < 64 ? 16 : 1008) {
+        Buffer in = filled(n), out = filled(n), back = filled(n), start = copy(&back);
+        uint16_t *half = (uint16_t *)(void *)out.data;
+        for (size_t i = 0; i < n; i += 2) { /* every second one any bits at all */
+            const uint32_t any = bits() << 16 ^ bits();
+            memcpy(&in.data[i], &any, 4);
+        }
+        Buffer untouched = copy(&out);
+        k->narrow(half, in.data, n);
+        k->widen(back.data, half, n);
+        for (size_t i = 0; i < n; i++) {
+            const uint16_t want = narrowed(in.data[i]);
+            const uint32_t wide = (uint32_t)want << 16;
+            if (half[i] != want || memcmp(&back.data[i], &wide, 4))
+                fail_msg("narrow at %s: %a is %x, not %x", upz_cpu_name(level), (double)in.data[i], half[i],
+                         want);
+        }
+        assert_memory_equal(half + n, (uint16_t *)(void *)untouched.data + n, n * 2 + GUARD * 4);
+        assert_memory_equal(back.data + n, start.data + n, GUARD * 4);
+        drop(&in), drop(&out), drop(&back), drop(&start), drop(&untouched);
+    }
+}
+
 static void gemm(void **state) { (void)state, at_each_level(try_gemm); }
 static void winograd(void **state) { (void)state, at_each_level(try_wino); }
 static void depthwise(void **state) { (void)state, at_each_level(try_depthwise); }
 static void planar(void **state) { (void)state, at_each_level(try_planar); }
 static void interleave(void **state) { (void)state, at_each_level(try_interleave); }
 static void pointwise(void **state) { (void)state, at_each_level(try_pointwise); }
+static void narrow(void **state) { (void)state, at_each_level(try_narrow); }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm),      cmocka_unit_test(winograd),   cmocka_unit_test(depthwise),
         cmocka_unit_test(planar),    cmocka_unit_test(interleave), cmocka_unit_test(pointwise),
+        cmocka_unit_test(narrow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,9 +38,9 @@ static void run(const UpzPiece *p)
         p->f->kernels->depthwise(&(UpzDepthwise){.taps = taps, .n_taps = n,
             .step = s->stride * pitch, .weights = s->weights, .channels = s->pitch,
             .bias = s->bias, .slope = s->slope,
-            .out = (float *)upz_out_row(p, y) + (ptrdiff_t)p->x0 * s->pitch, .out_step = s->pitch,
+            .out = upz_out_floats(p, y), .out_step = s->pitch,
             .count = p->x1 - p->x0});
-        if (s->n_posts) upz_finish_row(p, y, p->x0, p->x1);
+        upz_finish_row(p, y, p->x0, p->x1);
     }
 }
 

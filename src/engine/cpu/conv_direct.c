@@ -62,9 +62,9 @@ static void run(const UpzPiece *p)
         const int n = make_runs(p, y, runs);
         p->f->kernels->gemm(&(UpzGemm){.runs = runs, .n_runs = n,
             .weights = s->weights, .n_out = s->pitch, .start = UPZ_GEMM_BIAS, .bias = s->bias,
-            .slope = s->slope, .out = (float *)upz_out_row(p, y) + (ptrdiff_t)p->x0 * s->pitch,
+            .slope = s->slope, .out = upz_out_floats(p, y),
             .out_step = s->pitch, .count = p->x1 - p->x0});
-        if (s->n_posts) upz_finish_row(p, y, p->x0, p->x1);
+        upz_finish_row(p, y, p->x0, p->x1);
     }
 }
 

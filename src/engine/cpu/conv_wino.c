@@ -146,11 +146,10 @@ static void run(const UpzPiece *p)
                 }
             UpzWinoOut o = {.m = m, .m_point = b.m_point, .m_tile = b.m_tile, .channels = out,
                             .count = count, .bias = s->bias, .slope = s->slope, .pitch = out,
-                            .x = x, .x0 = p->x0, .x1 = p->x1};
+                            .x = x - p->x0, .x0 = 0, .x1 = p->x1 - p->x0};
             for (int i = 0; i < UPZ_WINO_TILE; i++)
-                if (ty + i >= p->y0 && ty + i < p->y1) o.rows[i] = upz_out_row(p, ty + i);
+                if (ty + i >= p->y0 && ty + i < p->y1) o.rows[i] = upz_out_floats(p, ty + i);
             k->wino_out(&o);
-            if (!s->n_posts) continue;
             for (int i = 0; i < UPZ_WINO_TILE; i++)
                 if (o.rows[i])
                     upz_finish_row(p, ty + i, UPZ_MAX(x, p->x0),

@@ -2,37 +2,58 @@
 
 #include <string.h>
 
-static void widen(float *dst, int pitch, const float *src, int src_pitch, int channels, int count)
+/* Columns x0 … of row y of an operand as floats of the map's own pitch. */
+static const float *operand(const UpzPiece *p, int view, int y, int x0, int count)
 {
+    const UpzStage *from = &p->f->program->stages[p->s->views[view].stage];
+    const int pitch = p->s->pitch;
+    const void *row = upz_view_row(p, view, y);
+    float *dst = p->scratch->wide;
+    if (from->type == UPZ_TYPE_BF16) {
+        const uint16_t *src = (const uint16_t *)row + (ptrdiff_t)x0 * from->pitch;
+        if (from->pitch == pitch) {
+            p->f->kernels->widen(dst, src, (size_t)count * (size_t)pitch);
+            return dst;
+        }
+        const int both = UPZ_MIN(pitch, from->pitch);
+        memset(dst, 0, (size_t)count * (size_t)pitch * sizeof(float));
+        for (int x = 0; x < count; x++)
+            p->f->kernels->widen(dst + x * pitch, src + x * from->pitch, (size_t)both);
+        return dst;
+    }
+    const float *src = (const float *)row + (ptrdiff_t)x0 * from->pitch;
+    if (from->pitch == pitch) return src;
     memset(dst, 0, (size_t)count * (size_t)pitch * sizeof(float));
     for (int x = 0; x < count; x++)
-        for (int c = 0; c < channels; c++) dst[x * pitch + c] = src[x * src_pitch + c];
+        for (int c = 0; c < p->s->channels; c++) dst[x * pitch + c] = src[x * from->pitch + c];
+    return dst;
+}
+
+static void apply(const UpzPiece *p, const UpzPost *post, float *row, const float *other, int count)
+{
+    const UpzCpuKernels *k = p->f->kernels;
+    const int pitch = p->s->pitch;
+    const size_t n = (size_t)count * (size_t)pitch;
+    switch (post->kind) {
+    case UPZ_POST_ADD: k->add(row, row, other, post->alpha, post->beta, n); break;
+    case UPZ_POST_MUL: k->mul(row, row, other, n); break;
+    case UPZ_POST_AFFINE: k->affine(row, row, post->scale, post->shift, pitch, count); break;
+    case UPZ_POST_SLOPE: k->slope(row, row, post->scale, pitch, count); break;
+    case UPZ_POST_CURVE: k->curve(row, row, post->curve, post->lo, post->hi, n); break;
+    }
 }
 
 void upz_finish_row(const UpzPiece *p, int y, int x0, int x1)
 {
-    const UpzCpuKernels *k = p->f->kernels;
     const int pitch = p->s->pitch, count = x1 - x0;
     if (count <= 0) return;
-    float *row = (float *)upz_out_row(p, y) + (ptrdiff_t)x0 * pitch;
-    const size_t n = (size_t)count * (size_t)pitch;
+    float *row = upz_out_floats(p, y) + (ptrdiff_t)(x0 - p->x0) * pitch;
     for (int i = 0; i < p->s->n_posts; i++) {
         const UpzPost *post = &p->s->posts[i];
-        const float *other = NULL;
-        if (post->kind == UPZ_POST_ADD || post->kind == UPZ_POST_MUL) {
-            const int from = upz_view_pitch(p, post->view);
-            other = (const float *)upz_view_row(p, post->view, y) + (ptrdiff_t)x0 * from;
-            if (from != pitch) {
-                widen(p->scratch->wide, pitch, other, from, p->s->channels, count);
-                other = p->scratch->wide;
-            }
-        }
-        switch (post->kind) {
-        case UPZ_POST_ADD: k->add(row, row, other, post->alpha, post->beta, n); break;
-        case UPZ_POST_MUL: k->mul(row, row, other, n); break;
-        case UPZ_POST_AFFINE: k->affine(row, row, post->scale, post->shift, pitch, count); break;
-        case UPZ_POST_SLOPE: k->slope(row, row, post->scale, pitch, count); break;
-        case UPZ_POST_CURVE: k->curve(row, row, post->curve, post->lo, post->hi, n); break;
-        }
+        const bool binary = post->kind == UPZ_POST_ADD || post->kind == UPZ_POST_MUL;
+        apply(p, post, row, binary ? operand(p, post->view, y, x0, count) : NULL, count);
     }
+    if (p->s->type == UPZ_TYPE_BF16)
+        p->f->kernels->narrow((uint16_t *)upz_out_row(p, y) + (ptrdiff_t)x0 * pitch, row,
+                              (size_t)count * (size_t)pitch);
 }

@@ -1,5 +1,6 @@
-/* A piece of work, and what is done to a convolution's sums after its own arithmetic: residual sums,
- * products and activations, on rows of floats. */
+/* A piece of work, and what is done to rows after a stage's own arithmetic: residual sums, products and
+ * activations. All of it happens on rows of floats: those of the map itself, or, where the map is
+ * narrower, those of a strip in scratch, which are narrowed once, when they are complete. */
 #ifndef UPZ_CPU_EPILOGUE_H
 #define UPZ_CPU_EPILOGUE_H
 
@@ -15,9 +16,18 @@ typedef struct UpzPiece {
     UpzScratch *scratch;
 } UpzPiece;
 
+/* Pixel 0 of row y of the piece's map. */
 static inline void *upz_out_row(const UpzPiece *p, int y)
 {
     return upz_ring_row(p->f, p->stage, p->frame, y);
+}
+
+/* Pixel x0 of row y of the piece, where floats are to be written before upz_finish_row. Rows of one
+ * tile stand side by side. */
+static inline float *upz_out_floats(const UpzPiece *p, int y)
+{
+    if (p->s->type == UPZ_TYPE_F32) return (float *)upz_out_row(p, y) + (ptrdiff_t)p->x0 * p->s->pitch;
+    return p->scratch->strip + (size_t)(y - upz_stage_tile(p->s, 1, y)) * p->scratch->strip_row;
 }
 
 /* Row y of a view, from its pixel 0 and first channel. Zeros outside the map. */
@@ -34,7 +44,8 @@ static inline int upz_view_pitch(const UpzPiece *p, int k)
     return p->f->program->stages[p->s->views[k].stage].pitch;
 }
 
-/* The stage's posts on columns x0 … x1 - 1 of row y, in place. */
+/* The stage's posts on columns x0 … x1 - 1 of row y as upz_out_floats gave it; then they are in the map.
+ * Every column of a piece is finished once. */
 void upz_finish_row(const UpzPiece *p, int y, int x0, int x1);
 
 #endif

@@ -51,7 +51,9 @@ typedef struct UpzRing {
 typedef struct UpzScratch {
     void *conv;          /* a convolution's own */
     float *planes[3];    /* a loaded row */
-    float *wide;         /* an operand brought to another pitch */
+    float *wide;         /* a post's other operand, brought to the map's pitch and to floats */
+    float *strip;        /* rows of a narrow map's piece before they are narrowed, */
+    size_t strip_row;    /* floats from one to the next */
     void *store;
 } UpzScratch;
 

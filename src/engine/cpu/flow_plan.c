@@ -285,24 +285,42 @@ static void lay_out_ring(UpzFlow *f, int stage, Arena *a, Margins *zero)
     if (l->pixels) l->pixels += before;
 }
 
+/* The widest of a ring's pieces, in floats of its map. */
+static size_t piece_floats(const UpzFlow *f, int stage)
+{
+    const UpzRing *l = &f->rings[stage];
+    int widest = 0;
+    for (int p = 0; p < l->parts; p++) widest = UPZ_MAX(widest, l->bound[p + 1] - l->bound[p]);
+    return (size_t)widest * (size_t)f->program->stages[stage].pitch;
+}
+
 static void lay_out_scratch(UpzFlow *f, Arena *a)
 {
     const UpzProgram *p = f->program;
-    size_t conv = 0, wide = 0;
+    size_t conv = 0, wide = 0, strip = 0;
+    int strips = 1;
     for (int i = 0; i < p->n_stages; i++) {
         const UpzStage *s = &p->stages[i];
         if (s->conv) conv = UPZ_MAX(conv, s->conv->scratch(s));
+        if (s->type != UPZ_TYPE_F32) {
+            strip = UPZ_MAX(strip, piece_floats(f, i));
+            strips = UPZ_MAX(strips, s->tile);
+        }
         for (int k = 0; k < s->n_posts; k++) {
             const UpzPost *o = &s->posts[k];
-            if ((o->kind == UPZ_POST_ADD || o->kind == UPZ_POST_MUL) &&
-                p->stages[s->views[o->view].stage].pitch != s->pitch)
-                wide = UPZ_MAX(wide, (size_t)f->rings[i].w * (size_t)s->pitch * sizeof(float));
+            if (o->kind != UPZ_POST_ADD && o->kind != UPZ_POST_MUL) continue;
+            const UpzStage *other = &p->stages[s->views[o->view].stage];
+            if (other->pitch != s->pitch || other->type != UPZ_TYPE_F32)
+                wide = UPZ_MAX(wide, piece_floats(f, i));
         }
     }
+    strip = UPZ_ROUND_UP(strip, LINE / sizeof(float));
     for (int i = 0; i < f->workers; i++) {
         UpzScratch *s = &f->scratch[i];
         s->conv = take(a, conv);
-        s->wide = take(a, wide);
+        s->wide = take(a, wide * sizeof(float));
+        s->strip = take(a, strip * (size_t)strips * sizeof(float));
+        s->strip_row = strip;
         for (int c = 0; c < 3; c++)
             s->planes[c] = take(a, ((size_t)f->w + UPZ_LOAD_SLACK) * sizeof(float));
         s->store = take(a, upz_store_scratch(&f->store));

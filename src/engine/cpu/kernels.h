@@ -14,6 +14,7 @@
 #define UPZ_CPU_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include "base/cpu.h"
 
 #define UPZ_CPU_GROUP 16   /* channels are padded to this */
@@ -128,6 +129,10 @@ typedef struct UpzCpuKernels {
                    int channels, int count);
     void (*slope)(float *dst, const float *src, const float *slope, int channels, int count);
     void (*curve)(float *dst, const float *src, UpzCurve curve, float lo, float hi, size_t n);
+    /* fp32 to bf16 and back. Rounds to the nearest, halves to even; what is denormal becomes a zero of
+     * its sign, NaN a quiet NaN, as the instructions do. dst and src do not overlap. */
+    void (*narrow)(uint16_t *dst, const float *src, size_t n);
+    void (*widen)(float *dst, const uint16_t *src, size_t n);
 } UpzCpuKernels;
 
 /* The best table not above `level`. Threads: safe. */

@@ -388,6 +388,16 @@ static void SUF(curve)(float *dst, const float *src, UpzCurve curve, float lo, f
     }
 }
 
+static void SUF(narrow)(uint16_t *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i += W) vstore_bf16(dst + i, vload(src + i));
+}
+
+static void SUF(widen)(float *dst, const uint16_t *src, size_t n)
+{
+    for (size_t i = 0; i < n; i += W) vstore(dst + i, vload_bf16(src + i));
+}
+
 const UpzCpuKernels SUF(upz_cpu_kernels) = {
     .level = LEVEL,
     .gemm = SUF(gemm),
@@ -401,4 +411,6 @@ const UpzCpuKernels SUF(upz_cpu_kernels) = {
     .affine = SUF(affine),
     .slope = SUF(slope),
     .curve = SUF(curve),
+    .narrow = SUF(narrow),
+    .widen = SUF(widen),
 };

@@ -9,17 +9,17 @@
 static void run_gather(const UpzPiece *p)
 {
     for (int y = p->y0; y < p->y1; y++) {
-        float *to = upz_out_row(p, y);
+        float *to = upz_out_floats(p, y);
         for (int k = 0; k < p->s->n_inputs; k++) {
             const UpzMapView *v = &p->s->views[k];
             const float *from = upz_view_row(p, k, y);
             const int pitch = upz_view_pitch(p, k);
             for (int x = p->x0; x < p->x1; x++)
-                memcpy(to + (ptrdiff_t)x * p->s->pitch, from + (ptrdiff_t)(x / v->up) * pitch,
+                memcpy(to + (ptrdiff_t)(x - p->x0) * p->s->pitch, from + (ptrdiff_t)(x / v->up) * pitch,
                        (size_t)v->channels * sizeof(float));
             to += v->channels;
         }
-        if (p->s->n_posts) upz_finish_row(p, y, p->x0, p->x1);
+        upz_finish_row(p, y, p->x0, p->x1);
     }
 }
 
@@ -30,12 +30,12 @@ static void run_shuffle(const UpzPiece *p)
     const int c_step = s->dcr ? 1 : f * f, phase_step = s->dcr ? s->channels : 1;
     for (int y = p->y0; y < p->y1; y++) {
         const float *from = upz_view_row(p, 0, y / f);
-        float *to = upz_out_row(p, y);
-        for (int x = p->x0; x < p->x1; x++) {
+        float *to = upz_out_floats(p, y);
+        for (int x = p->x0; x < p->x1; x++, to += s->pitch) {
             const float *pixel = from + (ptrdiff_t)(x / f) * pitch + (y % f * f + x % f) * phase_step;
-            for (int c = 0; c < s->channels; c++)
-                to[(ptrdiff_t)x * s->pitch + c] = pixel[c * c_step];
+            for (int c = 0; c < s->channels; c++) to[c] = pixel[c * c_step];
         }
+        upz_finish_row(p, y, p->x0, p->x1);
     }
 }
 
@@ -44,16 +44,18 @@ static void run_unshuffle(const UpzPiece *p)
     const UpzStage *s = p->s;
     const int f = s->factor, pitch = upz_view_pitch(p, 0), n = s->channels / (f * f);
     const int c_step = s->dcr ? 1 : f * f, phase_step = s->dcr ? n : 1;
-    for (int y = p->y0; y < p->y1; y++)
+    for (int y = p->y0; y < p->y1; y++) {
         for (int dy = 0; dy < f; dy++) {
             const float *from = upz_view_row(p, 0, y * f + dy);
-            float *to = upz_out_row(p, y);
-            for (int x = p->x0; x < p->x1; x++)
+            float *to = upz_out_floats(p, y);
+            for (int x = p->x0; x < p->x1; x++, to += s->pitch)
                 for (int dx = 0; dx < f; dx++)
                     for (int c = 0; c < n; c++)
-                        to[(ptrdiff_t)x * s->pitch + c * c_step + (dy * f + dx) * phase_step] =
+                        to[c * c_step + (dy * f + dx) * phase_step] =
                             from[((ptrdiff_t)x * f + dx) * pitch + c];
         }
+        upz_finish_row(p, y, p->x0, p->x1);
+    }
 }
 
 /* As reference.c: the taps of output position `at` along an axis of `size` source pixels. */
@@ -94,8 +96,8 @@ static void run_resize(const UpzPiece *p)
         const float *rows[4];
         const int ny = taps(n, y, src->h, iy, wy);
         for (int j = 0; j < ny; j++) rows[j] = upz_view_row(p, 0, iy[j]);
-        float *to = upz_out_row(p, y);
-        for (int x = p->x0; x < p->x1; x++) {
+        float *to = upz_out_floats(p, y);
+        for (int x = p->x0; x < p->x1; x++, to += s->pitch) {
             const int nx = taps(n, x, src->w, ix, wx);
             for (int c = 0; c < s->channels; c++) {
                 float sum = 0;
@@ -104,9 +106,10 @@ static void run_resize(const UpzPiece *p)
                     for (int i = 0; i < nx; i++) line += wx[i] * rows[j][(ptrdiff_t)ix[i] * pitch + c];
                     sum += wy[j] * line;
                 }
-                to[(ptrdiff_t)x * s->pitch + c] = sum;
+                to[c] = sum;
             }
         }
+        upz_finish_row(p, y, p->x0, p->x1);
     }
 }
 

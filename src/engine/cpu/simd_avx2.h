@@ -3,6 +3,7 @@
 #error "build this file with the avx2 flags"
 #endif
 #include <immintrin.h>
+#include <stdint.h>
 
 #define W 8
 #define SUF(name) name##_avx2
@@ -34,4 +35,23 @@ static inline V vpow2(V magic)
 {
     __m256i i = _mm256_slli_epi32(_mm256_castps_si256(magic), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(i, _mm256_set1_epi32(0x3f800000)));
+}
+static inline V vload_bf16(const uint16_t *p)
+{
+    const __m128i half = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+static inline void vstore_bf16(uint16_t *p, V a)
+{
+    const __m256i i = _mm256_castps_si256(a), top = _mm256_srli_epi32(i, 16);
+    const __m256i size = _mm256_and_si256(i, _mm256_set1_epi32(0x7fffffff));
+    const __m256i odd = _mm256_and_si256(top, _mm256_set1_epi32(1));
+    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(i, _mm256_set1_epi32(0x7fff)), odd);
+    const __m256i tiny = _mm256_cmpgt_epi32(_mm256_set1_epi32(0x00800000), size);
+    const __m256i nan = _mm256_cmpgt_epi32(size, _mm256_set1_epi32(0x7f800000));
+    __m256i r = _mm256_srli_epi32(sum, 16);
+    r = _mm256_blendv_epi8(r, _mm256_and_si256(top, _mm256_set1_epi32(0x8000)), tiny);
+    r = _mm256_blendv_epi8(r, _mm256_or_si256(top, _mm256_set1_epi32(0x40)), nan);
+    r = _mm256_permute4x64_epi64(_mm256_packus_epi32(r, r), 0x08);
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(r));
 }

@@ -3,6 +3,7 @@
 #error "build this file with the avx512 flags"
 #endif
 #include <immintrin.h>
+#include <stdint.h>
 
 #define W 16
 #define SUF(name) name##_avx512
@@ -34,4 +35,22 @@ static inline V vpow2(V magic)
 {
     __m512i i = _mm512_slli_epi32(_mm512_castps_si512(magic), 23);
     return _mm512_castsi512_ps(_mm512_add_epi32(i, _mm512_set1_epi32(0x3f800000)));
+}
+static inline V vload_bf16(const uint16_t *p)
+{
+    const __m256i half = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+static inline void vstore_bf16(uint16_t *p, V a)
+{
+    const __m512i i = _mm512_castps_si512(a), top = _mm512_srli_epi32(i, 16);
+    const __m512i size = _mm512_and_si512(i, _mm512_set1_epi32(0x7fffffff));
+    const __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
+    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(i, _mm512_set1_epi32(0x7fff)), odd);
+    const __mmask16 tiny = _mm512_cmplt_epi32_mask(size, _mm512_set1_epi32(0x00800000));
+    const __mmask16 nan = _mm512_cmpgt_epi32_mask(size, _mm512_set1_epi32(0x7f800000));
+    __m512i r = _mm512_srli_epi32(sum, 16);
+    r = _mm512_mask_and_epi32(r, tiny, top, _mm512_set1_epi32(0x8000));
+    r = _mm512_mask_or_epi32(r, nan, top, _mm512_set1_epi32(0x40));
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(r));
 }

@@ -31,3 +31,19 @@ static inline V vpow2(V magic)
     memcpy(&magic, &i, 4);
     return magic;
 }
+static inline V vload_bf16(const uint16_t *p)
+{
+    const uint32_t i = (uint32_t)*p << 16;
+    float a;
+    memcpy(&a, &i, 4);
+    return a;
+}
+static inline void vstore_bf16(uint16_t *p, V a)
+{
+    uint32_t i;
+    memcpy(&i, &a, 4);
+    const uint32_t size = i & 0x7fffffff;
+    *p = (uint16_t)(size > 0x7f800000   ? i >> 16 | 0x40 /* NaN */
+                    : size < 0x00800000 ? i >> 16 & 0x8000
+                                        : (i + 0x7fff + (i >> 16 & 1)) >> 16);
+}
