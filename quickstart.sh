@@ -49,9 +49,11 @@ if [ -z "$input" ]; then
     [ -n "$output" ] || output=$PWD/build/demo.upscaled.mp4
     if [ ! -f "$input" ]; then
         echo "Making a clip of five seconds with sound: $input"
-        ffmpeg -v error -y -f lavfi -i "testsrc2=size=480x270:rate=25:duration=5" \
-            -f lavfi -i "sine=frequency=330:beep_factor=3:duration=5" -pix_fmt yuv420p \
-            -c:v libx264 -crf 20 -c:a aac -f mp4 "$input.part"
+        # a rendered street, seen by a small camera that moves, softened and coded sparingly
+        ffmpeg -v error -y -loop 1 -framerate 25 -i docs/scene/street-large.jpg \
+            -f lavfi -i "sine=frequency=330:beep_factor=3" -t 5 \
+            -vf "crop=1280:720:x='320*t/5':y='180*(1-t/5)',gblur=0.7,scale=480:270:flags=area,format=yuv420p" \
+            -c:v libx264 -crf 25 -c:a aac -f mp4 "$input.part"
         mv "$input.part" "$input"
     fi
 fi
@@ -65,8 +67,23 @@ if [ -z "$output" ]; then
     output=${input%/*}/${name%.*}.upscaled.$kind
 fi
 
+# The middle of the source, enlarged plainly, beside the same part of the result, as one picture.
+before_after() {
+    picture=${output%.*}.before-after.png
+    size=$(ffprobe -v error -select_streams v:0 -show_entries stream=width,height -of csv=p=0:s=x "$output") || return 0
+    w=${size%%x*} h=${size#*x} h=${h%%x*}
+    [ "$w" -gt 0 ] && [ "$h" -gt 0 ] || return 0
+    part="crop=min(iw\\,480):min(ih\\,540)"
+    ffmpeg -v error -y -i "$1" -i "$output" -filter_complex "[0:v:0]scale=$w:$h:flags=bicubic,$part[a];
+        [1:v:0]$part[b];[a][b]hstack" -frames:v 1 "$picture" 2>/dev/null &&
+        echo "Before, enlarged plainly, and after: $picture"
+}
+
 # Asked for by this very command: a result of an earlier run is replaced.
 code=0
 "$uprez" -y "$input" "$output" || code=$?
-[ $code != 0 ] && [ $code != 8 ] || echo "The result: $output"
+if [ $code = 0 ] || [ $code = 8 ]; then
+    echo "The result: $output"
+    ! command -v ffmpeg >/dev/null || before_after "$input" || :
+fi
 exit $code

@@ -49,7 +49,8 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"-f --ext", UPZ_OPT_STRING, "EXT", &j->ext, 0, 0,
          "folders: extension of the outputs (png, jpg, webp, mkv, …)", NULL},
         {"-m --model | -n --model-name", UPZ_OPT_LIST, "NAME|FILE", &a->models, 0, 0,
-         "a model (see 'uprez model list'), a file, or lanczos, bicubic, spline36; repeat for a chain",
+         "a model (see 'uprez model list'), a file, or lanczos, bicubic, spline36; repeat for a chain; "
+         "default: a built-in network",
          "What to do"},
         {"-s --scale | --outscale", UPZ_OPT_DOUBLE, "F", &u->scale, 0.01, 64,
          "output size / input size; default: the model's own", NULL},

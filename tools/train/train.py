@@ -126,7 +126,7 @@ def validate(a, net, val):
 def schedule(a, step):
     """(learning rate, whether in the finish)"""
     begin = int(a.steps * (1 - a.finish))
-    warm = min(1, (step + 1) / 200)
+    warm = min(1, (step + 1) / min(200, max(1, a.steps // 10)))
     if step < begin:
         low = 0.08
         return a.rate * warm * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * step / begin))), False
