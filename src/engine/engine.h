@@ -99,7 +99,9 @@ struct UpzEngineOps {
     /* Only when idle; the one place that allocates. mem_limit 0 = none. MEMORY names the need. */
     int (*plan)(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *plan,
                 UprezError *err);
-    int (*submit)(UpzEngine *e, UpzTask *task); /* never waits for compute; UPREZ_AGAIN = full */
+    /* Never waits for compute; UPREZ_AGAIN = full. Work goes behind what is on the streams of pictures in a
+     * GPU's memory; those streams themselves go on, so nobody writes such pictures before wait returned 0. */
+    int (*submit)(UpzEngine *e, UpzTask *task);
     int (*wait)(UpzEngine *e, UpzTask *task, int64_t timeout_ns); /* 0 or UPREZ_AGAIN */
     void (*close)(UpzEngine **e); /* accepts pointer to NULL; waits for tasks in flight */
     /* NULL for engines that know host memory only. Else pictures of either memory kind may be

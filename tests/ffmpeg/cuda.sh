@@ -95,6 +95,7 @@ if [ -n "$cuda" ]; then
         same "$fmt: frames in device memory as frames of the host" host device
         up3=$(count host_to_device) down3=$(count device_to_host)
         is "$fmt: mistakes" "$(count mistakes)" 0
+        is "$fmt: waits of FFmpeg's stream for others" "$(count null_waits)" 0
         is "$fmt: device memory left over" "$(count allocated)" 0
         raw five 128x20 5 $fmt "$chain" || bad "$fmt, 5 frames: exit $?"
         is "$fmt: bytes up for 2 frames more" $(($(count host_to_device) - up3)) $((128 * 20 * bits / 8 * bytes * 2))
@@ -125,6 +126,7 @@ P
     is "reuse: bytes down for 6 frames more" $(($(count device_to_host) - down2)) $((6 * (whole + 8 * 2 * 4) + made * 4))
     is "reuse: bytes from device to device" $(($(count device_to_device) - there2)) $(((6 - made) * whole))
     is "reuse: mistakes" "$(count mistakes)" 0
+    is "reuse: waits of FFmpeg's stream for others" "$(count null_waits)" 0
     chain="hwupload_cuda,$gpu,hwdownload,format=p010le"
     raw device 128x20 3 p010le "$chain" || bad "p010le: exit $?"
     for seed in 1 7; do # the same whatever the order of the streams

@@ -229,6 +229,15 @@ static inline int fake_teardown(void **state)
     return 0;
 }
 
+/* One of the driver's functions that is there for tests, or NULL. */
+static inline void *driver_function(const char *name)
+{
+    char path[4200];
+    snprintf(path, sizeof(path), "%s/libcuda.so.1", fake_path);
+    void *handle = dlopen(path, RTLD_NOW);
+    return handle ? dlsym(handle, name) : NULL;
+}
+
 /* False, and why: there is nothing to test with. */
 static inline bool fake_driver(void)
 {

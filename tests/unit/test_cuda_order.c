@@ -1,7 +1,7 @@
 /* What is promised about the streams of pictures in a GPU's memory, on the fake driver
- * (tests/fake/cuda), which does nothing before it must: once submit is back, the source is read after
- * what its stream was given before and before what it is given later; the result likewise, and its
- * stream's later work finds it. */
+ * (tests/fake/cuda), which does nothing before it must: the source is read after what its stream was given
+ * before submit, and the result is written likewise; once wait is back both are done with, whatever their
+ * streams are given then. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ static UprezPicture nv12(uint64_t at, int w, int h, void *stream)
     return p;
 }
 
-/* What forces the work: the pictures' streams, or waiting for the task. */
+/* What forces the work before submit: the pictures' streams, or waiting for the task. */
 typedef enum Order { STREAMS_FIRST, WAIT_FIRST } Order;
 
 static void finish(UpzTask *t, UpzEngine *e)
@@ -57,14 +57,17 @@ static void once(UpzEngine *e, Order order, int n, uint8_t *got)
     CU(cu.upload(in, up, IN, in_stream));
     CU(cu.clear(out, 0x55, OUT, out_stream));
     if (upz_engine_cuda.submit(e, &t) < 0) fail_msg("submit: %s", t.err.text);
+    if (order == STREAMS_FIRST) {
+        CU(cu.stream_finish(in_stream));
+        CU(cu.stream_finish(out_stream));
+    }
+    finish(&t, e);
     CU(cu.clear(in, 0x11, IN, in_stream));
-    if (order == WAIT_FIRST) finish(&t, e);
-    CU(cu.stream_finish(in_stream));
     CU(cu.download(down, out, OUT, out_stream));
     CU(cu.clear(out, 0x77, OUT, out_stream));
+    CU(cu.stream_finish(in_stream));
     CU(cu.stream_finish(out_stream));
     memcpy(got, down, OUT);
-    if (order == STREAMS_FIRST) finish(&t, e);
     CU(cu.release(in));
     CU(cu.release(out));
     CU(cu.host_release(up));

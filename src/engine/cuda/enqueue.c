@@ -130,7 +130,8 @@ static int copy_tile(const UpzCudaRun *run, int tx, int ty)
     return status;
 }
 
-/* Kernels wait for the source; its owner then waits for the last load only. */
+/* Kernels wait for the source. Its stream does not wait for them: until `done`, which the host waits for,
+ * nobody writes there, and what else is enqueued on that stream, a decoder's next picture above all, goes on. */
 static int take_source(UpzCudaRun *run, UpzCudaSlot *s, int slot, UpzCudaPicture *src)
 {
     const UpzCuda *cu = &run->home->cu;
@@ -233,7 +234,6 @@ static int give_result(const UpzCudaRun *run, UpzCudaSlot *s, int slot, uint64_t
     const UprezPicture *p = s->task->dst;
     int status = 0;
     TRY(status, cu->event_record(s->stored, run->home->stream));
-    if (p->memory == UPREZ_MEM_CUDA) TRY(status, cu->stream_wait(p->stream, s->stored, 0));
     TRY(status, cu->stream_wait(run->down, s->stored, 0));
     if (p->memory != UPREZ_MEM_CUDA) TRY(status, download(run, s, slot));
     TRY(status, cu->download(s->nan, nan, sizeof(uint32_t), run->down));
@@ -242,17 +242,6 @@ static int give_result(const UpzCudaRun *run, UpzCudaSlot *s, int slot, uint64_t
 }
 
 /* ---- one picture ---- */
-
-/* Kernels after this one do not read the source. */
-static int leave_source(const UpzCudaRun *run, UpzCudaSlot *s)
-{
-    const UpzCuda *cu = &run->home->cu;
-    int status = 0;
-    if (s->task->src->memory != UPREZ_MEM_CUDA) return 0;
-    TRY(status, cu->event_record(s->loaded, run->home->stream));
-    TRY(status, cu->stream_wait(s->task->src->stream, s->loaded, 0));
-    return status;
-}
 
 /* Whether a tile makes something of what is wanted. */
 static bool wanted(const UpzCudaRun *run, const UpzTask *task, int tx, int ty)
@@ -277,12 +266,10 @@ static int enqueue_tiles(UpzCudaRun *run, UpzCudaSlot *s, const UpzCudaPicture *
     int status = 0;
     for (int ty = 0; ty < l->y.n; ty++)
         for (int tx = 0; tx < l->x.n; tx++) {
-            const bool last = tx == l->x.n - 1 && ty == l->y.n - 1, does = wanted(run, s->task, tx, ty);
-            if (does)
-                TRY(status, load(run, src, upz_cuda_tile_at(&l->x, tx), upz_cuda_tile_at(&l->y, ty), NULL));
-            if (last) TRY(status, leave_source(run, s));
-            if (does) TRY(status, run_layers(run, NULL));
-            if (does && l->x.n * l->y.n > 1) TRY(status, copy_tile(run, tx, ty));
+            if (!wanted(run, s->task, tx, ty)) continue;
+            TRY(status, load(run, src, upz_cuda_tile_at(&l->x, tx), upz_cuda_tile_at(&l->y, ty), NULL));
+            TRY(status, run_layers(run, NULL));
+            if (l->x.n * l->y.n > 1) TRY(status, copy_tile(run, tx, ty));
         }
     TRY(status, resize(run, NULL));
     if (!s->task->n_todo) TRY(status, store(run, to, NULL));
@@ -306,7 +293,6 @@ static int enqueue_parts(UpzCudaRun *run, UpzCudaSlot *s, const UpzCudaPicture *
             status = upz_cuda_launch(run, run->frame_function, &g, &frame, run->home->stream);
         }
         TRY(status, load(run, src, part.x, part.y, &part));
-        if (i == s->task->n_todo - 1) TRY(status, leave_source(run, s));
         TRY(status, run_layers(run, &part));
         TRY(status, resize(run, windows));
         TRY(status, store(run, to, &s->task->todo[i]));

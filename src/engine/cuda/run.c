@@ -175,7 +175,6 @@ int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, con
             UpzCudaSlot *s = &run->slots[i];
             const unsigned quick = UPZ_CUDA_EVENT_NO_TIMING;
             TRY(status, cu->event_create(&s->ready, quick));
-            TRY(status, cu->event_create(&s->loaded, quick));
             TRY(status, cu->event_create(&s->wanted, quick));
             TRY(status, cu->event_create(&s->stored, quick));
             TRY(status, cu->event_create(&s->done, quick | UPZ_CUDA_EVENT_BLOCKING));
@@ -220,7 +219,7 @@ void upz_cuda_run_close(UpzCudaRun *run)
         unplan(run);
         for (int i = 0; i < UPZ_CUDA_SLOTS; i++) {
             UpzCudaSlot *s = &run->slots[i];
-            void *events[] = {s->ready, s->loaded, s->wanted, s->stored, s->done};
+            void *events[] = {s->ready, s->wanted, s->stored, s->done};
             for (int k = 0; k < UPZ_COUNT(events); k++)
                 if (events[k]) cu->event_destroy(events[k]);
         }

@@ -36,7 +36,7 @@ typedef struct UpzCudaSlot {
     UpzTask *task;                /* NULL: free */
     uint8_t *host_in, *host_out;  /* pinned; NULL when pictures lie on the GPU */
     uint32_t *nan;                /* pinned */
-    void *ready, *loaded, *wanted, *stored, *done; /* events */
+    void *ready, *wanted, *stored, *done; /* events */
 } UpzCudaSlot;
 
 typedef struct UpzCudaRun {

@@ -39,7 +39,8 @@ static void write_log(FILE *f)
             (unsigned long long)c->allocations, (unsigned long long)c->host_allocations,
             (unsigned long long)c->allocated, (unsigned long long)c->peak,
             (unsigned long long)c->mistakes);
-    fprintf(f, "requests %llu\n", (unsigned long long)c->requests);
+    fprintf(f, "requests %llu\nnull_waits %llu\n", (unsigned long long)c->requests,
+            (unsigned long long)c->null_waits);
     fprintf(f, "launches %llu\ngraphs %llu\n", (unsigned long long)c->launches, (unsigned long long)c->graphs);
     for (int i = 0; i < c->n_kernels; i++)
         fprintf(f, "launch_%s %llu\n", c->kernels[i].name, (unsigned long long)c->kernels[i].n);

@@ -49,6 +49,8 @@ typedef struct Context {
     struct Stream *null_stream;
 } Context;
 
+typedef struct Node Node; /* depend.c: a piece of work, and what it has to follow */
+
 typedef enum Work { COPY, FILL, LAUNCH, RECORD, WAIT, HOST, RELEASE } Work;
 
 typedef struct Event {
@@ -57,6 +59,7 @@ typedef struct Event {
     unsigned flags;
     uint64_t wanted, done; /* records asked for and passed */
     struct Stream *last;   /* where the last record was asked for */
+    Node *node;            /* that record */
     double when;
 } Event;
 
@@ -90,6 +93,7 @@ typedef struct Stream {
     Work last_work;        /* of what was enqueued last */
     void *capture;         /* a graph that launches go into, or NULL */
     Op *first, *last;
+    Node *node;            /* what was enqueued last */
     struct Stream *next;
 } Stream;
 
@@ -110,6 +114,7 @@ typedef struct Module {
 typedef struct Counters {
     uint64_t host_to_device, device_to_host, device_to_device, filled;
     uint64_t allocated, peak, allocations, requests, host_allocations, launches, graphs, mistakes;
+    uint64_t null_waits; /* of the null stream for work of another */
     struct { const char *name; uint64_t n; } kernels[32];
     int n_kernels;
 } Counters;
@@ -137,6 +142,9 @@ void fake_run_context(Context *c);
 void fake_run_event(Event *e, uint64_t version);
 Stream *fake_new_stream(Context *c, unsigned flags);
 void fake_enqueue_launch(Stream *s, Op launch); /* takes its params */
+/* depend.c: new work on a stream, behind another if that is not NULL; the calling thread has seen it done */
+void fake_depend(Stream *s, Node *waited, const char *kernel);
+void fake_host_waited(Node *n);
 /* graph.c: true when the launch goes into a graph that is being captured */
 bool fake_captured(Stream *s, Op *launch);
 /* memory.c */

@@ -144,7 +144,10 @@ void fake_run_stream(Stream *s)
 
 void fake_run_context(Context *c)
 {
-    for (Stream *s = c->streams; s; s = s->next) fake_run_stream(s);
+    for (Stream *s = c->streams; s; s = s->next) {
+        fake_run_stream(s);
+        fake_host_waited(s->node);
+    }
 }
 
 void fake_run_event(Event *e, uint64_t version)
@@ -168,6 +171,7 @@ static Op *enqueue(Stream *s, Op op)
     *p = op;
     p->order = ++orders;
     p->next = NULL;
+    fake_depend(s, op.work == WAIT ? op.event->node : NULL, op.work == LAUNCH ? op.launch.kernel->name : NULL);
     if (s->last) s->last->next = p;
     else s->first = p;
     s->last = p;
@@ -182,6 +186,12 @@ static Op *enqueue(Stream *s, Op op)
         if (any->first && any->first != p) run_first(any);
     }
     return p;
+}
+
+static void finish(Stream *s)
+{
+    fake_run_stream(s);
+    fake_host_waited(s->node);
 }
 
 /* A copy of rows. A stream of NULL handle and now: it is done when this returns. */
@@ -201,7 +211,7 @@ static int enqueue_copy(Stream *s, Op op, bool at_once)
     }
     if (op.dst_host && !fake_pinned(op.dst_host, to)) at_once = true;
     enqueue(s, op);
-    if (at_once) fake_run_stream(s);
+    if (at_once) finish(s);
     return s->context->error;
 }
 
@@ -323,7 +333,7 @@ static int set(uint64_t dst, size_t pitch, uint32_t value, unsigned unit, size_t
     if (dst % unit || !simt_memory_find(dst, pitch * (height - 1) + op.width, NULL, NULL, NULL))
         return INVALID_VALUE;
     enqueue(s, op);
-    if (at_once) fake_run_stream(s);
+    if (at_once) finish(s);
     return OK;
 }
 
@@ -540,8 +550,8 @@ int cuStreamSynchronize(void *stream)
     if (s->capture) LEAVE(900);
     if (s == c->null_stream)
         for (Stream *o = c->streams; o; o = o->next)
-            if (!(o->flags & 1)) fake_run_stream(o);
-    fake_run_stream(s);
+            if (!(o->flags & 1)) finish(o);
+    finish(s);
     LEAVE(c->error);
 }
 
@@ -552,7 +562,10 @@ int cuStreamQuery(void *stream)
     Stream *s;
     ENTER_CONTEXT(c);
     if ((result = fake_stream(stream, &s))) LEAVE(result);
-    if (!s->first) LEAVE(c->error);
+    if (!s->first) {
+        fake_host_waited(s->node);
+        LEAVE(c->error);
+    }
     run_first(s);
     LEAVE(c->error ? c->error : NOT_READY);
 }
@@ -564,7 +577,9 @@ int cuStreamWaitEvent(void *stream, void *event, unsigned flags)
     Event *e;
     ENTER_CONTEXT(c);
     if ((result = fake_stream(stream, &s)) || (result = fake_event(event, &e))) LEAVE(result);
+    fake_counters.null_waits += s == c->null_stream && e->last && e->last != s;
     if (e->wanted > e->done) enqueue(s, (Op){.work = WAIT, .event = e, .version = e->wanted});
+    else fake_depend(s, e->node, NULL); /* it might have come later */
     LEAVE(OK);
 }
 
@@ -631,6 +646,7 @@ int cuEventRecord(void *event, void *stream)
     e->last = s;
     e->wanted++;
     enqueue(s, (Op){.work = RECORD, .event = e, .version = e->wanted});
+    e->node = s->node;
     LEAVE(OK);
 }
 
@@ -640,7 +656,10 @@ int cuEventQuery(void *event)
     Event *e;
     ENTER_CONTEXT(c);
     if ((result = fake_event(event, &e))) LEAVE(result);
-    if (e->done >= e->wanted) LEAVE(c->error);
+    if (e->done >= e->wanted) {
+        fake_host_waited(e->node);
+        LEAVE(c->error);
+    }
     if (e->last->first) run_first(e->last);
     LEAVE(c->error ? c->error : NOT_READY);
 }
@@ -652,6 +671,7 @@ int cuEventSynchronize(void *event)
     ENTER_CONTEXT(c);
     if ((result = fake_event(event, &e))) LEAVE(result);
     fake_run_event(e, e->wanted);
+    fake_host_waited(e->node);
     LEAVE(c->error);
 }
 
