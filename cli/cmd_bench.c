@@ -258,7 +258,7 @@ int upz_cmd_bench(int argc, char **argv)
         {"-t --tile", UPZ_OPT_INT, "N", &a.tile, 0, 65536, "side of a tile in source pixels", NULL},
         {"--batch", UPZ_OPT_INT, "N", &a.batch, 1, 64, "pictures or tiles a run", NULL},
         {"--threads", UPZ_OPT_INT, "N", &a.threads, 1, 256, "worker threads", NULL},
-        {"--cpu", UPZ_OPT_CHOICE, "c|avx2|avx512|avx512vnni", &a.cpu, 0, 0,
+        {"--cpu", UPZ_OPT_CHOICE, upz_cpu_levels, &a.cpu, 0, 0,
          "highest processor level", NULL},
         {"--seconds", UPZ_OPT_DOUBLE, "S", &a.seconds, 0.01, 3600, "measure at least so long; default 3",
          NULL},

@@ -79,7 +79,7 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
          "compute all of every frame, also what equals the frame before; the result is the same", NULL},
         {"--threads", UPZ_OPT_INT, "N", &a->threads, 1, 256, "worker threads; default: all cores",
          NULL},
-        {"--cpu", UPZ_OPT_CHOICE, "c|avx2|avx512|avx512vnni", &a->cpu, 0, 0,
+        {"--cpu", UPZ_OPT_CHOICE, upz_cpu_levels, &a->cpu, 0, 0,
          "highest processor level to use; default: the best here", NULL},
         {"-c --encoder", UPZ_OPT_STRING, "NAME", &j->encoder, 0, 0,
          "video encoder as FFmpeg names it; default: libx264, libx265 for more than 8 bits", "Output"},

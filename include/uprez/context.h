@@ -27,7 +27,7 @@ typedef struct UprezContextParams {
     size_t size;     /* sizeof(UprezContextParams) */
     int threads;     /* workers, 1..256; 0 = what affinity mask and cgroup quota allow */
     const char *cpu; /* highest processor level to use: "c", "avx2", "avx512",
-                        "avx512vnni"; NULL = best here */
+                        "avx512vnni", "avx512fp16", "amx"; NULL = best here */
     void (*log)(void *cookie, int level, const char *line); /* any thread; line has no newline */
     void *log_cookie; /* handed to log */
 } UprezContextParams;

@@ -16,8 +16,8 @@ int uprez_context_create(UprezContext **out, const UprezContextParams *params, U
         int l = upz_cpu_from_name(params->cpu);
         if (l < 0)
             return upz_fail(err, UPREZ_ERR_USAGE,
-                            "'%s' is no processor level; known are c, avx2, avx512, avx512vnni",
-                            params->cpu);
+                            "'%s' is no processor level; known are %s", params->cpu,
+                            upz_cpu_levels);
         if (l > (int)best)
             return upz_fail(err, UPREZ_ERR_DEVICE,
                             "this processor has no %s; the best level here is %s", params->cpu,
@@ -32,6 +32,7 @@ int uprez_context_create(UprezContext **out, const UprezContextParams *params, U
     if (!ctx) return upz_fail_memory(err, sizeof(*ctx), "the context");
     atomic_init(&ctx->refs, 1);
     ctx->cpu = level;
+    ctx->features = upz_cpu_features() & upz_cpu_level_features(level);
     if (params) {
         ctx->log = params->log;
         ctx->log_cookie = params->log_cookie;

@@ -11,6 +11,7 @@
 struct UprezContext {
     atomic_int refs;
     UpzCpuLevel cpu;   /* kernels may use this level and those below */
+    uint32_t features; /* UPZ_HAS_… that they may use */
     UpzPool *pool;
     void (*log)(void *cookie, int level, const char *line);
     void *log_cookie;

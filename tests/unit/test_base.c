@@ -317,6 +317,60 @@ static void contexts_differ_in_level(void **state)
     p.cpu = "z80";
     assert_int_equal(uprez_context_create(&a, &p, &err), UPREZ_ERR_USAGE);
     assert_null(a);
+    assert_non_null(strstr(err.text, upz_cpu_levels));
+}
+
+/* A level is a mask: its features are among those of the processor and of the next level. */
+static void levels_are_masks(void **state)
+{
+    (void)state;
+    for (int i = 0; i < UPZ_CPU_COUNT; i++) {
+        const UprezContextParams p = {.size = sizeof(p), .threads = 1, .cpu = upz_cpu_name((UpzCpuLevel)i)};
+        UprezContext *ctx = NULL;
+        UprezError err;
+        assert_int_equal(upz_cpu_from_name(p.cpu), i);
+        const int r = uprez_context_create(&ctx, &p, &err);
+        assert_int_equal(r, i <= (int)upz_cpu_detect() ? 0 : UPREZ_ERR_DEVICE);
+        if (i) assert_true(upz_cpu_level_features((UpzCpuLevel)(i - 1)) < upz_cpu_level_features((UpzCpuLevel)i));
+        if (r) continue;
+        assert_int_equal(ctx->features & ~upz_cpu_features(), 0);
+        assert_int_equal(ctx->features & ~upz_cpu_level_features((UpzCpuLevel)i), 0);
+        if (!i) assert_int_equal(ctx->features, 0);
+        uprez_context_destroy(&ctx);
+    }
+}
+
+/* The kernel's own list of what processor and kernel offer. */
+static void features_are_the_systems(void **state)
+{
+    (void)state;
+#if defined(__x86_64__)
+    static const struct {
+        uint32_t feature;
+        const char *flags[6];
+    } rows[] = {
+        {UPZ_HAS_AVX2, {" avx2 ", " fma ", " f16c ", " bmi2 "}},
+        {UPZ_HAS_AVX512, {" avx512f ", " avx512dq ", " avx512cd ", " avx512bw ", " avx512vl "}},
+        {UPZ_HAS_AVX512_VNNI, {" avx512f ", " avx512_vnni ", " avx512vbmi "}},
+        {UPZ_HAS_AVX512_FP16, {" avx512f ", " avx512_fp16 "}},
+        {UPZ_HAS_AMX_BF16, {" amx_tile ", " amx_bf16 "}},
+        {UPZ_HAS_AMX_INT8, {" amx_tile ", " amx_int8 "}},
+    };
+    static char line[16384];
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    while (f && fgets(line, sizeof(line) - 1, f) && strncmp(line, "flags", 5) != 0) *line = 0;
+    if (f) fclose(f);
+    if (strncmp(line, "flags", 5) != 0) skip();
+    line[strcspn(line, "\n")] = ' ';
+    for (int i = 0; i < UPZ_COUNT(rows); i++) {
+        bool all = true;
+        for (int k = 0; k < UPZ_COUNT(rows[i].flags) && rows[i].flags[k]; k++)
+            all = all && strstr(line, rows[i].flags[k]);
+        if (all != !!(upz_cpu_features() & rows[i].feature)) fail_msg("%s is there: %d", rows[i].flags[0], all);
+    }
+#else
+    assert_int_equal(upz_cpu_features(), 0);
+#endif
 }
 
 int main(void)
@@ -335,6 +389,8 @@ int main(void)
         cmocka_unit_test(files_survive_truncation),
         cmocka_unit_test(errors_stay_one_line),
         cmocka_unit_test(contexts_differ_in_level),
+        cmocka_unit_test(levels_are_masks),
+        cmocka_unit_test(features_are_the_systems),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -426,7 +426,6 @@ static void every_op_as_the_reference(void **state)
 
 static void same_bytes(const Net *net, int w, int h)
 {
-    static const char *const levels[] = {"c", "avx2", "avx512", "avx512vnni"};
     static const int threads[] = {1, 2, 5};
     enum { FRAMES = 5 };
     UprezFormat rgb;
@@ -441,15 +440,15 @@ static void same_bytes(const Net *net, int w, int h)
     run_frames(m, NULL, 1, src, first, FRAMES);
     assert_true(same(first[0], first[3]));
     assert_false(same(first[0], first[1]));
-    for (int l = 0; l < UPZ_COUNT(levels); l++)
+    for (int l = 0; l < UPZ_CPU_COUNT; l++)
         for (int t = 0; t < UPZ_COUNT(threads); t++) {
             /* plain C is slow: once is enough */
             if (l > (int)upz_cpu_detect() || (!l && (t != 1 || w > 100))) continue;
-            run_frames(m, levels[l], threads[t], src, dst, FRAMES);
+            run_frames(m, upz_cpu_name((UpzCpuLevel)l), threads[t], src, dst, FRAMES);
             for (int i = 0; i < FRAMES; i++) {
                 if (!same(first[i], dst[i]))
                     fail_msg("%s: frame %d differs with %s and %d threads", net->name, i,
-                             levels[l], threads[t]);
+                             upz_cpu_name((UpzCpuLevel)l), threads[t]);
                 uprez_picture_unref(&dst[i]);
             }
         }

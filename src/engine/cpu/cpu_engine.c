@@ -180,7 +180,7 @@ static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
     }
     e->ctx = upz_context_ref(ctx);
     e->model = uprez_model_ref(model);
-    r = upz_program_build(&e->program, &model->graph, 0, err);
+    r = upz_program_build(&e->program, &model->graph, ctx->features, err);
     const size_t parts = (size_t)e->program.n_stages * UPZ_TODO_MAX;
     if (!r && !(e->parts = upz_calloc(parts * UPZ_CPU_FRAMES, sizeof(*e->parts))))
         r = upz_fail_memory(err, parts * UPZ_CPU_FRAMES * sizeof(*e->parts), "the cpu engine");

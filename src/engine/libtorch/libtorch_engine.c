@@ -324,8 +324,8 @@ static const UpzRuntimeOps runtime;
  * fp32 is. */
 static bool tries_narrow(const UprezModel *model, const UpzDevice *device, const char *precision)
 {
-    return !strcmp(precision, "auto") && !strcmp(device->kind, "cpu") && upz_trial_bf16_tiles() &&
-           model->facts.scale_num; /* 0: being looked at, its sizes are not known */
+    return !strcmp(precision, "auto") && !strcmp(device->kind, "cpu") &&
+           upz_cpu_features() & UPZ_HAS_AMX_BF16 && model->facts.scale_num; /* 0: being looked at, its sizes are not known */
 }
 
 /* The trial picture in one precision; NULL on any failure. */
@@ -346,7 +346,8 @@ static float *try_precision(UpzRuntime *t, const UprezModel *model, const UpzTor
 /* The first narrow type whose result on the trial picture is close to fp32's, else auto. */
 static const char *choose_precision(UpzRuntime *t, const UprezModel *model, const UpzTorchOpen *as)
 {
-    const char *const types[] = {"bf16", upz_trial_fp16_tiles() ? "fp16" : NULL}, *best = "auto";
+    const bool fp16 = upz_cpu_features() & UPZ_HAS_AMX_FP16;
+    const char *const types[] = {"bf16", fp16 ? "fp16" : NULL}, *best = "auto";
     size_t n = 0;
     float *want = try_precision(t, model, as, "fp32", &n);
     for (int i = 0; i < UPZ_COUNT(types) && want && types[i] && !strcmp(best, "auto"); i++) {

@@ -381,8 +381,9 @@ static void choose_precision(UpzRuntime *rt, const UprezModel *model, const char
                              const char *can)
 {
     const bool gpu = strcmp(rt->device, "CPU") != 0;
+    const bool fp16 = gpu || upz_cpu_features() & UPZ_HAS_AMX_FP16;
     const char *const narrow[] = {!gpu && strstr(can, "bf16") ? "bf16" : NULL,
-                                  strstr(can, "fp16") && (gpu || upz_trial_fp16_tiles()) ? "fp16" : NULL};
+                                  strstr(can, "fp16") && fp16 ? "fp16" : NULL};
     if (asked && strcmp(asked, "auto")) {
         snprintf(rt->precision, sizeof(rt->precision), "%s", asked);
         return;

@@ -2,9 +2,6 @@
 
 #include <math.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -63,35 +60,4 @@ double upz_trial_psnr(const float *a, const float *b, size_t n)
         sum += isfinite(a[i]) && isfinite(b[i]) ? d * d : 1;
     }
     return sum > 0 ? 10 * log10((double)n / sum) : 200;
-}
-
-#if defined(__x86_64__)
-/* Tile state that the system keeps: bits 17 and 18 of XCR0. */
-static bool system_keeps_tiles(void)
-{
-    unsigned a, b, c, d, low, high;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1)) return false;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (low & 0x60000) == 0x60000;
-}
-#endif
-
-bool upz_trial_bf16_tiles(void)
-{
-#if defined(__x86_64__)
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & 1 && system_keeps_tiles();
-#else
-    return false;
-#endif
-}
-
-bool upz_trial_fp16_tiles(void)
-{
-#if defined(__x86_64__)
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 21 & 1 && system_keeps_tiles();
-#else
-    return false;
-#endif
 }

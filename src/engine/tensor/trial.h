@@ -17,8 +17,5 @@ int upz_trial_run(const UpzRuntimeOps *ops, UpzRuntime *rt, const UprezModel *mo
                   size_t *n, UprezError *err);
 /* PSNR in dB of two results, clipped to 0..1; what is no number is as wrong as can be. */
 double upz_trial_psnr(const float *a, const float *b, size_t n);
-/* Tiles that multiply bf16, tiles that multiply fp16 (AMX), also as far as the system allows. */
-bool upz_trial_bf16_tiles(void);
-bool upz_trial_fp16_tiles(void);
 
 #endif
