@@ -34,6 +34,8 @@ typedef struct UpzConvOps {
     void (*run)(const struct UpzPiece *p);
 } UpzConvOps;
 
+extern const UpzConvOps *const upz_conv_ways[]; /* best first, ends with NULL */
+
 /* The shape of a graph's CONV or DECONV node. */
 UpzConvShape upz_conv_shape(const UpzGraph *g, const UpzNode *n);
 /* The first way of the list that this processor offers and that takes the shape; there always is one. */

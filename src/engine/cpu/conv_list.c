@@ -6,10 +6,11 @@
 
 extern const UpzConvOps upz_conv_wino, upz_conv_depthwise, upz_conv_direct;
 
-static const UpzConvOps *const ways[] = {
+const UpzConvOps *const upz_conv_ways[] = {
     &upz_conv_wino,
     &upz_conv_depthwise,
     &upz_conv_direct, /* takes whatever is left */
+    NULL,
 };
 
 UpzConvShape upz_conv_shape(const UpzGraph *g, const UpzNode *n)
@@ -27,9 +28,7 @@ UpzConvShape upz_conv_shape(const UpzGraph *g, const UpzNode *n)
 
 const UpzConvOps *upz_conv_choose(const UpzConvShape *shape, uint32_t features)
 {
-    int i = 0;
-    while (i < UPZ_COUNT(ways) - 1 &&
-           ((ways[i]->cpu & features) != ways[i]->cpu || !ways[i]->takes(shape)))
-        i++;
-    return ways[i];
+    const UpzConvOps *const *way = upz_conv_ways;
+    while (((*way)->cpu & features) != (*way)->cpu || !(*way)->takes(shape)) way++;
+    return *way;
 }

@@ -227,8 +227,8 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
                      .reach_x = upz_flow_reach(&e->flow, 0) + cut_x,
                      .reach_y = upz_flow_reach(&e->flow, 1) + cut_y,
                      .grain_x = 1 << shape->dst.sub_x, .grain_y = 1 << shape->dst.sub_y, .todo = true,
-                     .depth = UPZ_CPU_FRAMES, .exact = 1, .numerics = "cpu/fp32-fma-f4/1",
-                     .precision = "fp32"};
+                     .depth = UPZ_CPU_FRAMES, .exact = 1, .precision = "fp32"};
+    upz_program_numerics(&e->program, out->numerics, sizeof(out->numerics));
     return 0;
 }
 

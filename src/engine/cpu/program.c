@@ -1,6 +1,7 @@
 /* From graph to stages: what is computed where, what is fused into what, and where strips lie. */
 #include "engine/cpu/program.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -471,6 +472,29 @@ void upz_program_free(UpzProgram *p)
     }
     upz_free(p->stages);
     *p = (UpzProgram){0};
+}
+
+/* The version of what is no convolution: conversion, sums, activations, resizing. It is raised whenever
+ * that changes any byte; a convolution's way has a name of its own. */
+#define ARITHMETIC "1"
+
+static bool has_way(const UpzProgram *p, const UpzConvOps *way)
+{
+    for (int i = 0; i < p->n_stages; i++)
+        if (p->stages[i].conv == way) return true;
+    return false;
+}
+
+void upz_program_numerics(const UpzProgram *p, char *to, size_t size)
+{
+    size_t n = (size_t)snprintf(to, size, "cpu/");
+    const char *between = "";
+    for (const UpzConvOps *const *way = upz_conv_ways; *way && n < size; way++) {
+        if (!has_way(p, *way)) continue;
+        n += (size_t)snprintf(to + n, size - n, "%s%s", between, (*way)->name);
+        between = "+";
+    }
+    if (n < size) snprintf(to + n, size - n, "%s/" ARITHMETIC, *between ? "" : "fp32");
 }
 
 void upz_stage_need(const UpzProgram *p, const UpzStage *s, int k, int axis, int at, int *first,

@@ -17,6 +17,10 @@
 int upz_program_build(UpzProgram *p, const UpzGraph *g, uint32_t features, UprezError *err);
 void upz_program_free(UpzProgram *p);
 
+/* The numerics id: the ways that compute the convolutions, and the version of all other arithmetic. The
+ * same id, model and source give the same bytes on every processor. */
+void upz_program_numerics(const UpzProgram *p, char *to, size_t size);
+
 /* Rows (axis 1) or columns (axis 0) first … last of view k that position `at` of a stage needs,
  * before clipping. Tiles are needed whole. STORE is not asked. */
 void upz_stage_need(const UpzProgram *p, const UpzStage *s, int k, int axis, int at, int *first,

@@ -1,0 +1,177 @@
+/* Numerics ids of the CPU engine: each id has the checksum of one small result pinned to it. Arithmetic that
+ * changes any byte must get another id, or a job that goes on would join two arithmetics unseen. A result is
+ * the same on every processor, at every level, with every compiler and number of threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/context.h"
+#include "engine/engine.h"
+#include "picture/convert.h"
+#include "picture/format.h"
+#include "test_graphs.h"
+
+extern const UpzEngineOps upz_engine_cpu;
+
+enum { WIDTH = 37, HEIGHT = 21 };
+
+static int add(UpzGraph *g, const UpzNode *n)
+{
+    UprezError err = {0};
+    const int v = upz_graph_add(g, n, &err);
+    if (v < 0) fail_msg("%s", err.text);
+    return v;
+}
+
+static int conv(UpzGraph *g, int src, int out, int kernel, int groups, UpzAct act)
+{
+    const int in = g->nodes[src].channels / groups;
+    UpzNode n = upz_node(UPZ_OP_CONV);
+    n.n_src = 1, n.src[0] = src;
+    n.kernel_w = n.kernel_h = kernel, n.pad_x = n.pad_y = kernel / 2;
+    n.stride = 1, n.groups = groups, n.act = act, n.slope = 0.2f, n.lo = -0.3f, n.hi = 0.4f;
+    n.weights = graph_tensor(g, 4, (int64_t[]){out, in, kernel, kernel}, 1.6f / (float)(kernel * 4), 0);
+    n.bias = graph_tensor(g, 1, (int64_t[]){out}, 0.1f, 0);
+    if (act == UPZ_ACT_PRELU) n.slopes = graph_tensor(g, 1, (int64_t[]){out}, 0.3f, 0.2f);
+    return add(g, &n);
+}
+
+static int last(UpzGraph *g, int src, int out, int kernel)
+{
+    const int v = conv(g, src, out, kernel, 1, UPZ_ACT_NONE);
+    UpzTensor *w = &g->tensors[g->nodes[v].weights], *b = &g->tensors[g->nodes[v].bias];
+    for (int64_t i = 0; i < w->count; i++) w->data[i] *= 0.25f;
+    for (int64_t i = 0; i < b->count; i++) b->data[i] += 0.5f;
+    return v;
+}
+
+/* 64 channels deep, as most networks: wide sums, a residual, an enlarged base. */
+static int compact(UpzGraph *g, int in)
+{
+    int v = conv(g, in, 40, 3, 1, UPZ_ACT_PRELU), skip = v;
+    v = conv(g, v, 64, 3, 1, UPZ_ACT_PRELU);
+    v = conv(g, v, 40, 3, 1, UPZ_ACT_LEAKY);
+    v = upz_graph_binary(g, UPZ_OP_ADD, v, skip, 0.2f, 1, NULL);
+    v = upz_graph_simple(g, UPZ_OP_SHUFFLE, last(g, v, 12, 3), 2, NULL);
+    const int base = upz_graph_simple(g, UPZ_OP_NEAREST, in, 2, NULL);
+    return upz_graph_binary(g, UPZ_OP_ADD, v, base, 1, 0.5f, NULL);
+}
+
+/* Convolutions of no special shape, and all the curves. */
+static int direct(UpzGraph *g, int in)
+{
+    static const UpzAct acts[] = {UPZ_ACT_SIGMOID, UPZ_ACT_TANH, UPZ_ACT_SILU, UPZ_ACT_GELU, UPZ_ACT_CLIP};
+    int v = in;
+    for (int i = 0; i < UPZ_COUNT(acts); i++) v = conv(g, v, 9 + i, i % 2 ? 3 : 5, 1, acts[i]);
+    UpzNode n = upz_node(UPZ_OP_RESIZE);
+    n.n_src = 1, n.src[0] = v, n.resize_num = 3, n.resize_den = 2, n.filter = UPZ_FILTER_BICUBIC;
+    return last(g, add(g, &n), 3, 1);
+}
+
+static int depthwise(UpzGraph *g, int in)
+{
+    const int v = conv(g, in, 20, 1, 1, UPZ_ACT_RELU);
+    return last(g, conv(g, v, 20, 3, 20, UPZ_ACT_LEAKY), 3, 1);
+}
+
+typedef struct Pin {
+    GraphBuild build;
+    const char *precision, *id;
+    uint64_t sum;
+} Pin;
+
+/* A result that differs from its pin has changed arithmetic: give the way another name, or raise the number
+ * of all other arithmetic, and pin what that gives. */
+static const Pin pins[] = {
+    {compact, "fp32", "cpu/fp32-wino-f4+fp32-direct/1", 0x16a71b5b6b89465cu},
+    {direct, "fp32", "cpu/fp32-direct/1", 0xc0ba37fe7b1d6296u},
+    {depthwise, "fp32", "cpu/fp32-depthwise+fp32-direct/1", 0x5bcf268a0f97351cu},
+};
+
+/* FNV-1a of all values. */
+static uint64_t checksum(const UprezPicture *p)
+{
+    uint64_t sum = 14695981039346656037u;
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < p->height; y++) {
+            const UprezComponent *at = &p->format.comp[c];
+            const uint8_t *row = (const uint8_t *)p->plane[at->plane] + y * p->stride[at->plane] + at->offset;
+            for (size_t i = 0; i < (size_t)p->width * sizeof(float); i++) sum = (sum ^ row[i]) * 1099511628211u;
+        }
+    return sum;
+}
+
+static UprezPicture *source(void)
+{
+    UprezFormat rgb;
+    UprezPicture *p;
+    upz_format_float_rgb(&rgb);
+    assert_int_equal(uprez_picture_alloc(&p, &rgb, WIDTH, HEIGHT, NULL), 0);
+    graph_seed = 5;
+    for (int i = 0; i < 3; i++)
+        for (int y = 0; y < HEIGHT; y++)
+            for (int x = 0; x < WIDTH; x++)
+                ((float *)(void *)((char *)p->plane[i] + y * p->stride[i]))[x] = graph_noise();
+    return p;
+}
+
+/* False: this level does not offer the precision. */
+static bool run(const Pin *pin, UpzCpuLevel level, int threads)
+{
+    const UprezContextParams cp = {.size = sizeof(cp), .threads = threads, .cpu = upz_cpu_name(level)};
+    const UpzEngineParams params = {.precision = pin->precision};
+    UprezModel *m = graph_model(pin->build, 3);
+    UprezPicture *src = source(), *dst = NULL;
+    UprezContext *ctx;
+    UprezError err = {0};
+    UpzEngine *e;
+    UpzPlan plan;
+    assert_int_equal(uprez_context_create(&ctx, &cp, &err), 0);
+    const int r = upz_engine_cpu.open(&e, ctx, m, NULL, &params, &err);
+    if (!r) {
+        const UprezColor color = {.matrix = 0, .range = UPREZ_RANGE_FULL};
+        const UpzShape shape = {.width = WIDTH, .height = HEIGHT, .src = src->format, .dst = src->format,
+                                .src_color = color, .dst_color = color};
+        assert_int_equal(upz_engine_cpu.plan(e, &shape, 0, &plan, &err), 0);
+        assert_string_equal(plan.numerics, pin->id);
+        assert_int_equal(uprez_picture_alloc(&dst, &src->format, plan.width, plan.height, &err), 0);
+        UpzTask task = {.src = src, .dst = dst};
+        assert_int_equal(upz_engine_cpu.submit(e, &task), 0);
+        assert_int_equal(upz_engine_cpu.wait(e, &task, -1), 0);
+        assert_int_equal(task.result, 0);
+        const uint64_t sum = checksum(dst);
+        if (sum != pin->sum)
+            fail_msg("%s at %s, %d threads: the result's checksum is %#llx, not %#llx: other arithmetic needs "
+                     "another id", pin->id, cp.cpu, threads, (unsigned long long)sum,
+                     (unsigned long long)pin->sum);
+    }
+    if (r && r != UPREZ_ERR_DEVICE) fail_msg("%s", err.text);
+    upz_engine_cpu.close(&e);
+    uprez_picture_unref(&src);
+    uprez_picture_unref(&dst);
+    uprez_context_destroy(&ctx);
+    graph_model_free(m);
+    return !r;
+}
+
+static void bytes_belong_to_ids(void **state)
+{
+    (void)state;
+    for (int i = 0; i < UPZ_COUNT(pins); i++) {
+        int levels = 0;
+        for (int level = 0; level <= (int)upz_cpu_detect(); level++)
+            levels += run(&pins[i], (UpzCpuLevel)level, 1 + level % 3);
+        print_message("%s: %d levels\n", pins[i].id, levels);
+        assert_true(levels > 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(bytes_belong_to_ids)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
