@@ -264,8 +264,10 @@ int upz_cmd_upscale(int argc, char **argv)
     }
     upz_progress_end(&voice.view);
     int code = upz_cli_exit_code(r);
+    /* what is kept although something is wrong with it is told, too */
+    bool kept = r == UPREZ_ERR_VERIFY && result.frames_out > 0 && upz_exists(result.output);
+    if (!a.quiet && (r >= 0 || kept)) summary_text(&result);
     if (r < 0) upz_cli_error(&err);
-    else if (!a.quiet) summary_text(&result);
     if (a.json) summary_json(&a, &result, code, &err);
     return code;
 }

@@ -1,6 +1,7 @@
 /* One video: select, plan, make the segments, join, verify, rename. */
 #include "parts.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,6 +25,8 @@ typedef struct VideoJob {
     const UpzSourceInfo *info;
     UpzIndex index;
     bool indexed;
+    UpzSurvey *other;        /* --streams-from */
+    UpzJoinResult written;
     UpzSelection selection;
     UpzFrame *first;
     UpzEncoderPlan encoder;
@@ -76,6 +79,10 @@ static int open_source(VideoJob *j, UprezError *err)
             return r;
         }
     }
+    if (p->streams_from) {
+        r = upz_survey_create(&j->other, p->streams_from, NULL, -1, NULL, NULL, p->cancel, err);
+        if (r < 0) return r;
+    }
     /* filters may change times and rate; then only what comes out counts */
     j->indexed = !p->vf && upz_index_usable(&j->index, j->info);
     return upz_select(&j->selection, p, j->info, j->indexed ? &j->index : NULL, err);
@@ -116,7 +123,7 @@ static int plan_output(VideoJob *j, UprezContext *ctx, double scale, UprezError 
     UpzAudioMode audio;
     if (r >= 0) r = parse_audio(&audio, p->audio, err);
     if (r >= 0 && !j->encoder.y4m)
-        r = upz_join_plan(&j->join, ctx, j->source, p->streams_from, &j->encoder, p->output, audio,
+        r = upz_join_plan(&j->join, ctx, j->source, j->other, &j->encoder, p->output, audio,
                           p->strict_streams, err);
     return r;
 }
@@ -182,18 +189,55 @@ static int run_pipeline(VideoJob *j, const char *y4m, UprezError *err)
     return r;
 }
 
+static void add_text(char *to, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void add_text(char *to, size_t size, const char *format, ...)
+{
+    size_t at = strlen(to);
+    va_list args;
+    if (at) at += (size_t)UPZ_CLAMP(snprintf(to + at, size - at, ", and "), 0, (int)(size - at) - 1);
+    va_start(args, format);
+    vsnprintf(to + at, size - at, format, args);
+    va_end(args);
+}
+
+/* Of the streams that were copied: what did not come, or could not be written. */
+static void copied_damage(const VideoJob *j, char *text, size_t size)
+{
+    const UpzJoinResult *w = &j->written;
+    char how[160];
+    int told = 0;
+    for (int i = 0; i < j->join.n; i++) {
+        const UpzStreamPlan *item = &j->join.items[i];
+        long long lost = w->lost[i], left = w->refused[i];
+        if ((!lost && !left && !item->damaged) || told++ >= 3) continue;
+        snprintf(how, sizeof(how), "stream %d%s%.100s", item->source, item->from_other ? " of " : "",
+                 item->from_other ? j->params->streams_from : "");
+        if (item->damaged) add_text(text, size, "the header of %s cannot be decoded", how);
+        else if (lost) add_text(text, size, "%s ends %lld packets early", how, lost);
+        else add_text(text, size, "%lld packet%s of %s cannot be written", left,
+                      left == 1 ? "" : "s", how);
+    }
+    if (told > 3) add_text(text, size, "%d more streams are, too", told - 3);
+    if (!told && w->broken) add_text(text, size, "it could not be read to its end");
+    if (j->other && upz_survey_damaged(j->other, how, sizeof(how)))
+        add_text(text, size, "%s: %s", j->params->streams_from, how);
+}
+
 /* What decoded is kept; the exit code says that it is not all. */
 static int judge_damage(VideoJob *j, UprezError *err)
 {
     UpzSourceStats stats;
     upz_source_stats(j->source, &stats);
     const UpzJobResult *res = j->result;
-    if (!res->damaged && !res->held && !stats.lost_packets && !stats.read_errors) return 0;
-    char text[256];
-    snprintf(text, sizeof(text), "%lld damaged and %lld lost frame%s of %lld%s",
-             (long long)res->damaged, (long long)UPZ_MAX(res->held, stats.lost_packets),
-             UPZ_MAX(res->held, stats.lost_packets) == 1 ? "" : "s", (long long)res->frames_out,
-             stats.read_errors ? ", and the file ends early" : "");
+    char text[512] = "";
+    if (res->damaged || res->held || stats.lost_packets || stats.read_errors)
+        snprintf(text, sizeof(text), "%lld damaged and %lld lost frame%s of %lld%s",
+                 (long long)res->damaged, (long long)UPZ_MAX(res->held, stats.lost_packets),
+                 UPZ_MAX(res->held, stats.lost_packets) == 1 ? "" : "s", (long long)res->frames_out,
+                 stats.read_errors ? ", and the file ends early" : "");
+    copied_damage(j, text, sizeof(text));
+    if (!*text) return 0;
     j->result->warnings++;
     if (j->params->tolerate_damage) {
         upz_warn(j->ctx, "%s is damaged: %s", j->params->input, text);
@@ -246,9 +290,9 @@ static int run_y4m(VideoJob *j, UprezError *err)
     if (!pipe) {
         UpzCheck check;
         r = upz_check_file(&check, j->part, j->encoder.container, NULL, err);
-        if (r >= 0 && check.packets[0] != j->run.frames_in)
+        if (r >= 0 && check.streams[0].packets != j->run.frames_in)
             r = upz_fail(err, UPREZ_ERR_VERIFY, "%s has %lld frames of %lld", j->part,
-                         (long long)check.packets[0], (long long)j->run.frames_in);
+                         (long long)check.streams[0].packets, (long long)j->run.frames_in);
         if (r >= 0) r = upz_rename_synced(j->part, output, err);
     }
     return r;
@@ -278,7 +322,8 @@ static int join_units(VideoJob *j, UpzJoinResult *written, int64_t *frames, Upre
         const UpzSelection *sel = &j->selection;
         bool cut = sel->end != INT64_MAX || sel->limit != INT64_MAX || j->run.interrupted;
         UpzJoinParams jp = {.segments = segments, .n_segments = n, .source = j->params->input,
-                            .other = j->params->streams_from, .output = j->part,
+                            .survey = upz_source_survey(j->source), .other = j->other,
+                            .output = j->part,
                             .start = sel->start == INT64_MIN ? INT64_MIN : segments[0].first,
                             .end = cut ? segments[n - 1].end : INT64_MAX, .info = j->info};
         r = upz_join(&j->join, j->ctx, &jp, &j->encoder, written, err);
@@ -328,9 +373,8 @@ static int run_segments(VideoJob *j, UprezError *err)
                      (long long)j->run.frames_in, (long long)j->run.frames_out);
     if (r >= 0 && !j->run.interrupted && !j->result->frames_out)
         r = upz_fail(err, UPREZ_ERR_INPUT, "%s gave no frame", p->input);
-    UpzJoinResult written = {0};
     int64_t frames = 0;
-    if (r >= 0) r = join_units(j, &written, &frames, err);
+    if (r >= 0) r = join_units(j, &j->written, &frames, err);
     remove_partial(j);
     if (j->run.interrupted) {
         snprintf(j->result->output, sizeof(j->result->output), "%s", frames ? j->part : p->output);
@@ -343,7 +387,7 @@ static int run_segments(VideoJob *j, UprezError *err)
         r = upz_check_file(&check, j->part, j->encoder.container, &j->join, err);
     }
     if (r >= 0)
-        r = upz_check_result(&check, &j->join, &written, &j->encoder, j->result->frames_out,
+        r = upz_check_result(&check, &j->join, &j->written, &j->encoder, j->result->frames_out,
                              j->part, err);
     if (r >= 0) r = upz_rename_synced(j->part, p->output, err);
     if (r >= 0) snprintf(j->result->output, sizeof(j->result->output), "%s", p->output);
@@ -383,6 +427,7 @@ int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *resul
     upz_frame_free(&j->first);
     upz_units_free(&j->units);
     upz_index_free(&j->index);
+    upz_survey_free(&j->other);
     upz_source_close(&j->source);
     upz_free(j->part);
     upz_free(j);

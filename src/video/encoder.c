@@ -325,6 +325,25 @@ static bool counts_frames(const UpzEncoderPlan *p, enum AVCodecID id)
     return p->raw || p->y4m || id == AV_CODEC_ID_MPEG1VIDEO || id == AV_CODEC_ID_MPEG2VIDEO;
 }
 
+static int compare_time(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The reader puts a frame that repeats a time one tick behind the one before it. No memory: nobody
+ * knows, the finest ticks do. */
+static bool repeats_times(const UpzIndex *index)
+{
+    int64_t *t = upz_calloc(index->n, sizeof(*t));
+    bool repeats = !t;
+    for (size_t i = 0; t && i < index->n; i++) t[i] = index->items[i].pts;
+    if (t) qsort(t, index->n, sizeof(*t), compare_time);
+    for (size_t i = 1; t && i < index->n && !repeats; i++) repeats = t[i] == t[i - 1];
+    upz_free(t);
+    return repeats;
+}
+
 static void plan_time(UpzEncoderPlan *p, enum AVCodecID id, const UpzSourceInfo *info,
                       const UpzIndex *index, const AVFrame *first)
 {
@@ -338,7 +357,7 @@ static void plan_time(UpzEncoderPlan *p, enum AVCodecID id, const UpzSourceInfo 
             g = upz_gcd(g, llabs(index->items[i].pts - index->items[0].pts));
             p->origin = UPZ_MIN(p->origin, index->items[i].pts);
         }
-        if (g > 1 && g < INT32_MAX) {
+        if (g > 1 && g < INT32_MAX && !repeats_times(index)) {
             AVRational coarse;
             if (av_reduce(&coarse.num, &coarse.den, info->time_base.num * g, info->time_base.den,
                           INT32_MAX))

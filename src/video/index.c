@@ -6,55 +6,55 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "input.h"
+#include "survey.h"
 
 #define MAX_PACKETS ((size_t)1 << 28)
 
-static int add(UpzIndex *index, const AVPacket *p, int64_t pts, int64_t duration)
-{
-    if (!upz_grow(&index->items, &index->cap, index->n + 1, sizeof(*index->items), MAX_PACKETS))
-        return AVERROR(ENOMEM);
-    index->items[index->n++] = (UpzIndexEntry){
-        .pts = pts, .dts = p->dts, .duration = duration, .key = !!(p->flags & AV_PKT_FLAG_KEY)};
-    return 0;
-}
+typedef struct Indexing {
+    UpzIndex *index;
+    AVRational rate, time_base;
+    int64_t frame; /* its length, stream's base */
+    uint32_t *epoch;
+    size_t cap;
+} Indexing;
 
 /* A packet without pts gets its dts, or, in streams without any time, its place in decoding order
  * counted by the frame rate. */
-static int read_all(AVFormatContext *in, int stream, UpzIndex *index, volatile int *cancel,
-                    bool *jumps)
+static int add(void *cookie, const AVPacket *p, int epoch)
 {
-    const AVStream *st = in->streams[stream];
-    AVRational rate = av_guess_frame_rate(in, in->streams[stream], NULL);
-    if (rate.num <= 0 || rate.den <= 0) rate = (AVRational){25, 1};
-    int64_t frame = av_rescale_q(1, av_inv_q(rate), st->time_base), n = 0;
-    UpzTimeline timeline = {.last = AV_NOPTS_VALUE};
-    AVPacket *p = av_packet_alloc();
-    int r = p ? 0 : AVERROR(ENOMEM);
-    while (r >= 0 && !(cancel && *cancel)) {
-        r = av_read_frame(in, p);
-        if (r < 0) break; /* any end will do: reading for real reports damage */
-        if (p->stream_index == stream)
-            *jumps |= upz_timeline_fix(&timeline, p, st->time_base) != 0;
-        if (p->stream_index == stream && !(p->flags & AV_PKT_FLAG_DISCARD)) {
-            int64_t pts = p->pts != AV_NOPTS_VALUE   ? p->pts
-                          : p->dts != AV_NOPTS_VALUE ? p->dts
-                                                     : av_rescale_q(n, av_inv_q(rate),
-                                                                    st->time_base);
-            r = add(index, p, pts, p->duration > 0 ? p->duration : UPZ_MAX(frame, 1));
-            n++;
-        }
-        av_packet_unref(p);
+    Indexing *x = cookie;
+    UpzIndex *index = x->index;
+    if (p->flags & AV_PKT_FLAG_DISCARD) return 0;
+    if (!upz_grow(&index->items, &index->cap, index->n + 1, sizeof(*index->items), MAX_PACKETS) ||
+        !upz_grow(&x->epoch, &x->cap, index->n + 1, sizeof(*x->epoch), MAX_PACKETS))
+        return AVERROR(ENOMEM);
+    int64_t pts = p->pts != AV_NOPTS_VALUE   ? p->pts
+                  : p->dts != AV_NOPTS_VALUE ? p->dts
+                                             : av_rescale_q((int64_t)index->n, av_inv_q(x->rate),
+                                                            x->time_base);
+    x->epoch[index->n] = (uint32_t)epoch;
+    index->items[index->n++] = (UpzIndexEntry){
+        .pts = pts, .dts = p->dts, .duration = p->duration > 0 ? p->duration : UPZ_MAX(x->frame, 1),
+        .key = !!(p->flags & AV_PKT_FLAG_KEY)};
+    return 0;
+}
+
+/* The epochs' places are known when all is read. */
+static void put_on_clock(const Indexing *x, const UpzTimeline *timeline)
+{
+    for (size_t i = 0; i < x->index->n; i++) {
+        UpzIndexEntry *e = &x->index->items[i];
+        int64_t by = av_rescale_q(timeline->epochs[x->epoch[i]].offset, AV_TIME_BASE_Q, x->time_base);
+        e->pts += by;
+        if (e->dts != AV_NOPTS_VALUE) e->dts += by;
     }
-    av_packet_free(&p);
-    return r == AVERROR(ENOMEM) ? r : 0;
 }
 
 int upz_source_index(UpzSource *s, UpzIndex *index, UprezError *err)
 {
     *index = (UpzIndex){0};
     const UpzSourceInfo *info = upz_source_info(s);
-    AVFormatContext *fmt = upz_source_format(s), *in = NULL;
+    AVFormatContext *fmt = upz_source_format(s);
     volatile int *cancel = fmt->interrupt_callback.opaque;
     if (!strcmp(info->url, "-") || !fmt->pb || !(fmt->pb->seekable & AVIO_SEEKABLE_NORMAL))
         return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be read twice; write it to a file first",
@@ -62,28 +62,20 @@ int upz_source_index(UpzSource *s, UpzIndex *index, UprezError *err)
     char demuxer[64];
     snprintf(demuxer, sizeof(demuxer), "%.*s", (int)strcspn(fmt->iformat->name, ","),
              fmt->iformat->name);
-    int r = upz_input_open(&in, info->url, demuxer, cancel, err);
-    if (r < 0) return r;
-    if ((unsigned)info->video_stream >= in->nb_streams) {
-        avformat_close_input(&in);
-        return upz_fail(err, UPREZ_ERR_INPUT, "%s changed while it was being read", info->url);
+    AVStream *st = fmt->streams[info->video_stream];
+    Indexing x = {.index = index, .time_base = st->time_base,
+                  .rate = av_guess_frame_rate(fmt, st, NULL)};
+    if (x.rate.num <= 0 || x.rate.den <= 0) x.rate = (AVRational){25, 1};
+    x.frame = av_rescale_q(1, av_inv_q(x.rate), st->time_base);
+    UpzSurvey *survey;
+    int r = upz_survey_create(&survey, info->url, demuxer, info->video_stream, add, &x, cancel, err);
+    if (r >= 0) {
+        put_on_clock(&x, &survey->timeline);
+        r = upz_source_set_survey(s, survey, err);
     }
-    for (unsigned i = 0; i < in->nb_streams; i++)
-        in->streams[i]->discard = (int)i == info->video_stream ? AVDISCARD_DEFAULT
-                                                               : AVDISCARD_ALL;
-    bool jumps = false;
-    r = read_all(in, info->video_stream, index, cancel, &jumps);
-    if (jumps) upz_source_set_linear(s);
-    avformat_close_input(&in);
-    if (r < 0) {
-        upz_index_free(index);
-        return upz_fail_memory(err, 0, "the list of frames");
-    }
-    if (cancel && *cancel) {
-        upz_index_free(index);
-        return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while reading %s", info->url);
-    }
-    return 0;
+    upz_free(x.epoch);
+    if (r < 0) upz_index_free(index);
+    return r;
 }
 
 void upz_index_free(UpzIndex *index)

@@ -37,8 +37,8 @@ static int open_error(int r, const char *url, bool pipe, volatile int *cancel, U
     return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be opened: %s", url, upz_av_error(r, why));
 }
 
-int upz_input_open(AVFormatContext **out, const char *url, const char *format,
-                   volatile int *cancel, UprezError *err)
+int upz_input_open_at(AVFormatContext **out, const char *url, const char *format, int64_t byte,
+                      volatile int *cancel, UprezError *err)
 {
     *out = NULL;
     upz_av_quiet();
@@ -63,6 +63,7 @@ int upz_input_open(AVFormatContext **out, const char *url, const char *format,
             fmt->interrupt_callback.opaque = (void *)cancel;
         }
         r = avformat_open_input(&fmt, name, demuxer, &options); /* frees fmt on failure */
+        if (r >= 0 && byte > 0) r = av_seek_frame(fmt, -1, byte, AVSEEK_FLAG_BYTE);
         if (r >= 0) r = avformat_find_stream_info(fmt, NULL);
     }
     av_free(name);
@@ -73,6 +74,12 @@ int upz_input_open(AVFormatContext **out, const char *url, const char *format,
     }
     *out = fmt;
     return 0;
+}
+
+int upz_input_open(AVFormatContext **out, const char *url, const char *format,
+                   volatile int *cancel, UprezError *err)
+{
+    return upz_input_open_at(out, url, format, 0, cancel, err);
 }
 
 int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err)
@@ -115,24 +122,6 @@ bool upz_input_is_still(const AVFormatContext *fmt, int stream)
         return stream < 0 || (unsigned)stream >= fmt->nb_streams ||
                fmt->streams[stream]->duration <= 1;
     return n > 5 && !strcmp(name + n - 5, "_pipe");
-}
-
-int64_t upz_timeline_fix(UpzTimeline *t, AVPacket *p, AVRational time_base)
-{
-    int64_t jump = 0;
-    if (p->dts != AV_NOPTS_VALUE) {
-        int64_t second = av_rescale_q(1, (AVRational){1, 1}, time_base), dts = p->dts + t->offset;
-        if (t->last != AV_NOPTS_VALUE && t->last - dts > UPZ_MAX(second, 1)) {
-            jump = t->next - dts;
-            t->offset += jump;
-            dts += jump;
-        }
-        t->last = dts;
-        t->next = dts + UPZ_MAX(p->duration, 1);
-        p->dts = dts;
-    }
-    if (p->pts != AV_NOPTS_VALUE) p->pts += t->offset;
-    return jump;
 }
 
 bool upz_stream_has_alpha(const AVStream *st)

@@ -18,20 +18,15 @@ void upz_av_quiet(void);
  * cancel (may be NULL) must outlive the result. INPUT, MEMORY or INTERRUPTED. */
 int upz_input_open(AVFormatContext **out, const char *url, const char *format,
                    volatile int *cancel, UprezError *err);
+/* The same, but what is read to know its streams begins at a byte of the file. */
+int upz_input_open_at(AVFormatContext **out, const char *url, const char *format, int64_t byte,
+                      volatile int *cancel, UprezError *err);
 /* The stream to enlarge: FFmpeg's choice among the video streams that are not cover art and that
  * can be decoded. Its index, or INPUT. */
 int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err);
 bool upz_input_is_y4m(const AVFormatContext *in);
 /* A single picture file, by its demuxer. */
 bool upz_input_is_still(const AVFormatContext *fmt, int stream);
-
-/* Recordings joined end to end begin their time anew. A packet whose dts lies more than a second
- * before the one before it, and all that follow, are shifted to go on from there; in place. Start
- * with {.last = AV_NOPTS_VALUE}. Returns the jump in the stream's time base when there is one. */
-typedef struct UpzTimeline {
-    int64_t last, next, offset;
-} UpzTimeline;
-int64_t upz_timeline_fix(UpzTimeline *t, AVPacket *packet, AVRational time_base);
 
 /* A decoder for a stream. alpha: VP8/VP9 with a second, transparency picture. hwaccel: a device
  * type of libav's ("cuda", "vaapi", …) or NULL; DEVICE when it cannot be used.
@@ -40,8 +35,5 @@ int upz_decoder_open(AVCodecContext **out, const AVStream *st, const char *hwacc
                      UprezError *err);
 bool upz_stream_has_alpha(const AVStream *st);
 
-/* From now on a seek reads from the start: time is not what the demuxer thinks. */
-struct UpzSource;
-void upz_source_set_linear(struct UpzSource *s);
 
 #endif

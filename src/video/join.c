@@ -21,7 +21,12 @@
 typedef struct Side {
     struct Join *join;
     AVFormatContext *ic;
+    const UpzSurvey *survey;   /* NULL: not looked through */
+    UpzTimeline plain;         /* one epoch, for those */
+    UpzClock clock;
     bool is_other, end;
+    bool finished;      /* read to its end, or to an error */
+    int n_items;
     AVPacket *packet;   /* the next one, times of its stream; valid when have */
     bool have;
     int item;           /* of packet */
@@ -48,14 +53,17 @@ typedef struct Join {
     AVBSFContext *headers;          /* repeats extradata in streams that want it inside */
 
     int64_t *pts;                   /* all frames, source's video base, ascending */
-    size_t n_pts, cap_pts;
+    int64_t *told;                  /* the same as the segments tell them: ascending in each */
+    size_t n_pts, cap_pts, cap_told;
     int64_t end;                    /* of the last frame */
+    bool adds_delay;                /* upz_mux_adds_delay() */
     int reorder;                    /* frames a packet may come before its turn */
     Side source, other;
 
     AVFormatContext *seg;           /* the segment being read */
     int next_seg;
-    size_t seg_rank;                /* rank of its first frame */
+    size_t seg_rank, seg_end;       /* ranks of its first frame, and behind its last */
+    size_t *ends;                   /* seg_end of each segment */
     int64_t seg_min;                /* its smallest pts, its own base */
     size_t written;
     AVPacket *video;                /* the next one: pts, dts, duration in the source's base */
@@ -114,7 +122,8 @@ static int read_times(Join *j, UprezError *err)
     AVPacket *p = av_packet_alloc();
     int64_t *raw = NULL;
     size_t cap = 0;
-    int r = p ? 0 : upz_fail_memory(err, sizeof(*p), "joining");
+    j->ends = upz_calloc((size_t)j->params->n_segments, sizeof(*j->ends));
+    int r = p && j->ends ? 0 : upz_fail_memory(err, sizeof(*p), "joining");
     for (int s = 0; s < j->params->n_segments && r >= 0; s++) {
         const UpzJoinSegment *seg = &j->params->segments[s];
         size_t n = 0, base = j->n_pts;
@@ -124,7 +133,8 @@ static int read_times(Join *j, UprezError *err)
                 r = upz_fail(err, UPREZ_ERR_VERIFY, "the segment %s has frames without a time",
                              seg->path);
             else if (!upz_grow(&raw, &cap, n + 1, sizeof(*raw), MAX_FRAMES) ||
-                     !upz_grow(&j->pts, &j->cap_pts, j->n_pts + 1, sizeof(*j->pts), MAX_FRAMES))
+                     !upz_grow(&j->pts, &j->cap_pts, j->n_pts + 1, sizeof(*j->pts), MAX_FRAMES) ||
+                     !upz_grow(&j->told, &j->cap_told, j->n_pts + 1, sizeof(*j->told), MAX_FRAMES))
                 r = upz_fail_memory(err, n * sizeof(*raw), "joining");
             else
                 raw[n] = p->pts, j->pts[j->n_pts++] = p->pts, n++;
@@ -141,11 +151,13 @@ static int read_times(Join *j, UprezError *err)
             j->reorder = UPZ_MAX(j->reorder, early);
         }
         int64_t min = sorted[0];
-        for (size_t i = 0; i < n; i++) sorted[i] = exact(j, sorted[i], min, seg->first);
-        for (size_t i = UPZ_MAX(base, 1); i < base + n && r >= 0; i++)
-            if (j->pts[i] <= j->pts[i - 1])
-                r = upz_fail(err, UPREZ_ERR_VERIFY, "frame times overlap in the segment %s",
-                             seg->path);
+        /* an encoder that counts frames may end a segment later than the next one begins, where the
+         * source's times are uneven or repeated */
+        for (size_t i = base; i < base + n; i++) {
+            j->told[i] = exact(j, j->pts[i], min, seg->first);
+            j->pts[i] = i ? UPZ_MAX(j->told[i], j->pts[i - 1] + 1) : j->told[i];
+        }
+        j->ends[s] = j->n_pts;
     }
     avformat_close_input(&j->seg);
     av_packet_free(&p);
@@ -195,7 +207,8 @@ static int next_video(Join *j, UprezError *err)
             int r = open_segment(j, j->params->segments[j->next_seg].path, err);
             if (r < 0) return r;
             /* the smallest time of a closed segment belongs to its first packet */
-            j->seg_rank = j->written;
+            j->seg_rank = j->next_seg ? j->ends[j->next_seg - 1] : 0;
+            j->seg_end = j->ends[j->next_seg];
             j->seg_min = AV_NOPTS_VALUE;
         }
         if (av_read_frame(j->seg, j->video) >= 0) break;
@@ -205,12 +218,14 @@ static int next_video(Join *j, UprezError *err)
     AVPacket *p = j->video;
     const UpzJoinSegment *seg = &j->params->segments[j->next_seg];
     if (j->seg_min == AV_NOPTS_VALUE) j->seg_min = p->pts;
-    p->pts = exact(j, p->pts, j->seg_min, seg->first);
-    const int64_t *at = bsearch(&p->pts, j->pts, j->n_pts, sizeof(*j->pts), compare_time);
+    int64_t told = exact(j, p->pts, j->seg_min, seg->first);
+    const int64_t *at = bsearch(&told, j->told + j->seg_rank, j->seg_end - j->seg_rank,
+                                sizeof(*j->told), compare_time);
     if (!at || j->written >= j->n_pts)
         return upz_fail(err, UPREZ_ERR_VERIFY, "the segment %s does not begin with its first frame",
                         seg->path);
-    size_t rank = (size_t)(at - j->pts);
+    size_t rank = (size_t)(at - j->told);
+    p->pts = j->pts[rank];
     p->duration = (rank + 1 < j->n_pts ? j->pts[rank + 1] : j->end) - p->pts;
     p->dts = dts_of(j, j->written);
     j->have_video = true;
@@ -224,29 +239,93 @@ static int64_t stream_shift(const Join *j, AVRational tb)
     return av_rescale_q(j->shift_video, j->encoder->time_base, tb);
 }
 
+static bool is_matroska(const Join *j)
+{
+    return !strcmp(j->encoder->container, "matroska") || !strcmp(j->encoder->container, "webm");
+}
+
+/* Matroska's decoders leave the beginning of Opus out and count time from behind it: the stored time
+ * of its first packet is 0. */
+static void settle_matroska(const Join *j, AVPacket *p, const AVStream *st)
+{
+    int64_t least = 0;
+    const AVCodecParameters *par = st->codecpar;
+    if (p->pts == AV_NOPTS_VALUE) return;
+    if (par->codec_id == AV_CODEC_ID_OPUS && par->sample_rate > 0) {
+        int64_t delay = av_rescale_q(par->initial_padding, (AVRational){1, par->sample_rate},
+                                     st->time_base);
+        if (j->adds_delay) least = -delay;
+        else p->pts += delay;
+    }
+    p->pts = UPZ_MAX(p->pts, least);
+    if (p->dts != AV_NOPTS_VALUE && par->codec_type != AVMEDIA_TYPE_VIDEO) p->dts = p->pts;
+}
+
+/* Times that the container cannot hold, or that do not increase: rounding to a coarser base, and
+ * sources that repeat a time. */
+static void settle_times(const Join *j, AVPacket *p, int item)
+{
+    if (p->dts == AV_NOPTS_VALUE) p->dts = p->pts;
+    if (item != j->video_item && is_matroska(j))
+        settle_matroska(j, p, j->oc->streams[j->map[item]]);
+    int64_t last = j->last_dts[item];
+    bool strict = !(j->oc->oformat->flags & AVFMT_TS_NONSTRICT);
+    if (last != AV_NOPTS_VALUE && p->dts != AV_NOPTS_VALUE && p->dts < last + strict) {
+        p->dts = last + strict;
+        if (p->pts != AV_NOPTS_VALUE && p->pts < p->dts) p->pts = p->dts;
+    }
+}
+
+/* What of a packet is heard or seen counts; the check finds the same in the file. */
+static void note_shown(Join *j, const AVPacket *p, int item)
+{
+    const AVStream *st = j->oc->streams[j->map[item]];
+    UpzJoinResult *res = j->result;
+    int64_t before, after;
+    res->came[item]++;
+    if (res->packets[item] >= 0) res->packets[item]++;
+    if (p->pts == AV_NOPTS_VALUE || p->flags & AV_PKT_FLAG_DISCARD) return;
+    upz_packet_skips(p, st, &before, &after);
+    int64_t t = av_rescale_q(p->pts, st->time_base, AV_TIME_BASE_Q);
+    int64_t end = t + av_rescale_q(p->duration, st->time_base, AV_TIME_BASE_Q) - after;
+    bool none = res->first[item] == AV_NOPTS_VALUE;
+    res->first[item] = none ? t + before : UPZ_MIN(res->first[item], t + before);
+    res->last[item] = none ? end : UPZ_MAX(res->last[item], end);
+}
+
+/* A packet that the muxer does not take is no reason to lose the rest: damaged sound, mostly. */
+static int refused(Join *j, int item, int r, UprezError *err)
+{
+    char why[UPZ_AV_ERROR];
+    bool storage = (j->oc->pb && j->oc->pb->error < 0) || r == AVERROR(ENOMEM) ||
+                   r == AVERROR(ENOSPC) || r == AVERROR(EIO) || r == AVERROR(EPIPE) ||
+                   r == AVERROR(EFBIG) || r == AVERROR(EDQUOT);
+    if (item == j->video_item || storage) return failed(j, r, err);
+    if (!j->result->refused[item]++)
+        upz_warn(j->ctx, "a packet of stream %d (%s) is left out: the %s file does not take it (%s)",
+                 j->plan->items[item].source,
+                 avcodec_get_name(j->oc->streams[j->map[item]]->codecpar->codec_id),
+                 j->encoder->container, upz_av_error(r, why));
+    return 0;
+}
+
 static int write_packet(Join *j, AVPacket *p, int item, AVRational tb, UprezError *err)
 {
     AVStream *st = j->oc->streams[j->map[item]];
     p->stream_index = j->map[item];
     p->pos = -1;
     av_packet_rescale_ts(p, tb, st->time_base);
-    if (p->dts == AV_NOPTS_VALUE) p->dts = p->pts;
-    /* rounding to a coarser base, and sources that repeat a time */
-    int64_t *last = &j->last_dts[item];
-    bool strict = !(j->oc->oformat->flags & AVFMT_TS_NONSTRICT);
-    if (*last != AV_NOPTS_VALUE && p->dts != AV_NOPTS_VALUE && p->dts < *last + strict) {
-        p->dts = *last + strict;
-        if (p->pts != AV_NOPTS_VALUE && p->pts < p->dts) p->pts = p->dts;
-    }
+    settle_times(j, p, item);
+    int64_t *last = &j->last_dts[item], step = j->step[item];
     /* sound that does not say how long its packets are: MOV would hide the last one */
-    if (*last != AV_NOPTS_VALUE && p->dts != AV_NOPTS_VALUE) j->step[item] = p->dts - *last;
-    if (p->duration <= 0 && st->codecpar->codec_type == AVMEDIA_TYPE_AUDIO)
-        p->duration = j->step[item];
-    *last = p->dts;
+    if (*last != AV_NOPTS_VALUE && p->dts != AV_NOPTS_VALUE) step = p->dts - *last;
+    if (p->duration <= 0 && st->codecpar->codec_type == AVMEDIA_TYPE_AUDIO) p->duration = step;
     int r = av_write_frame(j->oc, p);
     if (r >= 0 && j->oc->pb && j->oc->pb->error < 0) r = j->oc->pb->error;
-    if (r < 0) return failed(j, r, err);
-    if (j->result->packets[item] >= 0) j->result->packets[item]++;
+    if (r < 0) return refused(j, item, r, err);
+    j->step[item] = step;
+    *last = p->dts;
+    note_shown(j, p, item);
     return 0;
 }
 
@@ -301,24 +380,66 @@ static bool inside(const Join *j, AVPacket *p, const AVStream *st)
     return false;
 }
 
+static void move(AVPacket *p, int64_t by)
+{
+    if (p->pts != AV_NOPTS_VALUE) p->pts += by;
+    if (p->dts != AV_NOPTS_VALUE) p->dts += by;
+}
+
+static bool is_mov(const Join *j)
+{
+    const char *c = j->encoder->container;
+    return !strcmp(c, "mp4") || !strcmp(c, "mov") || !strcmp(c, "ipod");
+}
+
+/* An edit list cuts packets away. Those of sound are left out, but for what a decoder needs to begin
+ * with; an edit list of the output hides them again, and elsewhere they are short. Of pictures all
+ * stay: others are coded from them. p: times in the output. */
+static bool cut_away(const Side *s, const AVPacket *p, const AVStream *st)
+{
+    const Join *j = s->join;
+    if (!(p->flags & AV_PKT_FLAG_DISCARD) || j->transcoder[s->item_of[p->stream_index]] ||
+        st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO)
+        return false;
+    if (st->codecpar->codec_type != AVMEDIA_TYPE_AUDIO || !s->survey || p->pts == AV_NOPTS_VALUE)
+        return true;
+    const UpzSurveyStream *known = &s->survey->streams[p->stream_index];
+    int64_t t = av_rescale_q(p->pts, st->time_base, AV_TIME_BASE_Q) - j->shift - s->delta;
+    bool leading = known->first != AV_NOPTS_VALUE && t < known->first;
+    return !leading || (is_mov(j) ? p->pts >= 0 : known->trimmed);
+}
+
+/* What is shown before the output's time 0 is shortened; false: nothing of it is left. */
+static bool after_zero(AVPacket *p, const AVStream *st)
+{
+    if (st->codecpar->codec_type != AVMEDIA_TYPE_SUBTITLE || p->pts == AV_NOPTS_VALUE || p->pts >= 0)
+        return true;
+    if (p->duration > 0 && p->pts + p->duration <= 0) return false;
+    if (p->duration > 0) p->duration += p->pts;
+    p->pts = p->dts = 0;
+    return true;
+}
+
 /* The next packet of a side that is part of the output. */
-static int next_packet(Side *s)
+static int next_packet(Side *s, UprezError *err)
 {
     Join *j = s->join;
     s->have = false;
     while (s->ic && !s->end) {
         av_packet_unref(s->packet);
-        if (av_read_frame(s->ic, s->packet) < 0) { /* reading the video has reported damage */
-            s->end = true;
+        int r = av_read_frame(s->ic, s->packet);
+        if (r < 0) { /* what has not come is counted when all is written */
+            s->end = s->finished = true;
+            j->result->broken |= r != AVERROR_EOF;
             break;
         }
         AVPacket *p = s->packet;
         int i = p->stream_index;
-        if ((unsigned)i >= s->ic->nb_streams || s->item_of[i] < 0) continue;
         const AVStream *st = s->ic->streams[i];
-        int64_t delta = av_rescale_q(s->delta, AV_TIME_BASE_Q, st->time_base);
-        if (p->pts != AV_NOPTS_VALUE) p->pts += delta;
-        if (p->dts != AV_NOPTS_VALUE) p->dts += delta;
+        if (upz_clock_map(&s->clock, p, st, NULL) < 0) return upz_fail_memory(err, 0, "joining");
+        if (i >= s->n_items || s->item_of[i] < 0) continue;
+        int64_t align = s->survey ? s->survey->streams[i].align : 0;
+        move(p, av_rescale_q(s->delta + align, AV_TIME_BASE_Q, st->time_base));
         int64_t t = p->dts != AV_NOPTS_VALUE ? p->dts : p->pts;
         int64_t us = t == AV_NOPTS_VALUE ? s->when
                                          : av_rescale_q(t, st->time_base, AV_TIME_BASE_Q) + j->shift;
@@ -332,9 +453,8 @@ static int next_packet(Side *s)
                 s->end = true;
             continue;
         } else {
-            int64_t shift = stream_shift(j, st->time_base);
-            if (p->pts != AV_NOPTS_VALUE) p->pts += shift;
-            if (p->dts != AV_NOPTS_VALUE) p->dts += shift;
+            move(p, stream_shift(j, st->time_base));
+            if (cut_away(s, p, st) || !after_zero(p, st)) continue;
         }
         s->item = s->item_of[i];
         s->when = us;
@@ -356,13 +476,26 @@ static int write_side(Side *s, UprezError *err)
         r = write_packet(j, s->packet, s->item, st->time_base, err);
     }
     av_packet_unref(s->packet);
-    if (r >= 0) next_packet(s);
-    return r;
+    return r < 0 ? r : next_packet(s, err);
 }
 
 /* ---- opening ---- */
 
-static int open_side(Join *j, Side *s, const char *path, bool is_other, UprezError *err)
+static bool copies_packets(const UpzStreamPlan *item)
+{
+    return !item->file && (item->fate == UPZ_STREAM_COPY || item->fate == UPZ_STREAM_TEXT ||
+                           item->fate == UPZ_STREAM_AUDIO);
+}
+
+/* The stream as it is known: those that begin late are found by a look at the whole file only. */
+static const AVStream *known_stream(const Side *s, int i)
+{
+    const AVFormatContext *fmt = s->survey ? s->survey->fmt : s->ic;
+    return fmt->streams[i];
+}
+
+static int open_side(Join *j, Side *s, const char *path, bool is_other, const UpzSurvey *survey,
+                     UprezError *err)
 {
     s->join = j;
     s->is_other = is_other;
@@ -372,24 +505,29 @@ static int open_side(Join *j, Side *s, const char *path, bool is_other, UprezErr
     if (!path || !strcmp(path, "-")) return 0;
     int r = upz_input_open(&s->ic, path, NULL, NULL, err);
     if (r < 0) return r;
-    s->item_of = upz_calloc(s->ic->nb_streams, sizeof(int));
-    if (!s->item_of) return upz_fail_memory(err, 0, "joining");
+    s->survey = survey;
+    s->n_items = survey ? survey->n : (int)s->ic->nb_streams;
+    s->item_of = upz_calloc((size_t)s->n_items, sizeof(int));
+    if (!s->item_of || (!survey && !upz_timeline_init(&s->plain, -1)))
+        return upz_fail_memory(err, 0, "joining");
+    if ((int)s->ic->nb_streams > s->n_items)
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s changed while it was being read", path);
+    /* a timeline is const to who does not find it out */
+    upz_clock_start(&s->clock, survey ? (UpzTimeline *)&survey->timeline : &s->plain, false, false);
     bool any = false;
-    for (unsigned i = 0; i < s->ic->nb_streams; i++) s->item_of[i] = -1;
+    for (int i = 0; i < s->n_items; i++) s->item_of[i] = -1;
     for (int i = 0; i < j->plan->n; i++) {
         const UpzStreamPlan *item = &j->plan->items[i];
         if (item->from_other != is_other) continue;
-        if ((unsigned)item->source >= s->ic->nb_streams)
+        if (item->source >= s->n_items)
             return upz_fail(err, UPREZ_ERR_INPUT, "%s changed while it was being read", path);
-        bool packets = item->fate == UPZ_STREAM_COPY || item->fate == UPZ_STREAM_TEXT ||
-                       item->fate == UPZ_STREAM_AUDIO;
-        if (s->ic->streams[item->source]->codecpar->codec_type == AVMEDIA_TYPE_ATTACHMENT)
-            packets = false;
-        if (packets) s->item_of[item->source] = i;
-        any |= packets;
+        if (copies_packets(item)) s->item_of[item->source] = i;
+        any |= copies_packets(item);
     }
-    for (unsigned i = 0; i < s->ic->nb_streams; i++)
-        s->ic->streams[i]->discard = s->item_of[i] < 0 ? AVDISCARD_ALL : AVDISCARD_DEFAULT;
+    for (unsigned i = 0; i < s->ic->nb_streams; i++) {
+        bool leads = survey && survey->timeline.n > 1 && (int)i == survey->timeline.leader;
+        s->ic->streams[i]->discard = s->item_of[i] < 0 && !leads ? AVDISCARD_ALL : AVDISCARD_DEFAULT;
+    }
     s->end = !any;
     return 0;
 }
@@ -398,61 +536,100 @@ static int open_transcoders(Join *j, UprezError *err)
 {
     for (int i = 0; i < j->plan->n; i++) {
         const UpzStreamPlan *item = &j->plan->items[i];
-        j->last_dts[i] = AV_NOPTS_VALUE;
+        j->last_dts[i] = j->result->first[i] = j->result->last[i] = AV_NOPTS_VALUE;
         if (item->fate == UPZ_STREAM_VIDEO) j->video_item = i;
         if (item->fate != UPZ_STREAM_TEXT && item->fate != UPZ_STREAM_AUDIO) continue;
         const Side *s = item->from_other ? &j->other : &j->source;
-        int r = upz_transcoder_open(&j->transcoder[i], s->ic->streams[item->source], item->codec,
-                                    err);
+        int r = upz_transcoder_open(&j->transcoder[i], known_stream(s, item->source), item->codec, err);
         if (r < 0) return r;
         j->converted[i] = upz_transcoder_parameters(j->transcoder[i]);
     }
     return 0;
 }
 
+static bool is_broadcast(const AVFormatContext *ic)
+{
+    return ic && ic->iformat->flags & AVFMT_TS_DISCONT;
+}
+
+/* When a stream of the plan begins, its file's own clock: the earliest time that the container has to
+ * hold. What an edit list or Opus' own word hides needs no room. AV_NOPTS_VALUE: of no account. */
+static int64_t begins(const Join *j, const Side *s, int i)
+{
+    const UpzStreamPlan *item = &j->plan->items[i];
+    if (item->from_other != s->is_other || !copies_packets(item)) return AV_NOPTS_VALUE;
+    const AVStream *st = known_stream(s, item->source);
+    enum AVMediaType type = st->codecpar->codec_type;
+    if ((type != AVMEDIA_TYPE_AUDIO && type != AVMEDIA_TYPE_VIDEO) ||
+        st->disposition & AV_DISPOSITION_ATTACHED_PIC)
+        return AV_NOPTS_VALUE;
+    if (!s->survey)
+        return st->start_time == AV_NOPTS_VALUE ? st->start_time
+               : av_rescale_q(st->start_time, st->time_base, AV_TIME_BASE_Q);
+    const UpzSurveyStream *known = &s->survey->streams[item->source];
+    if (known->first == AV_NOPTS_VALUE) return known->first;
+    /* less than a tick is what rounding has left */
+    bool tick = known->first < 0 &&
+                known->first > -av_rescale_q(1, st->time_base, AV_TIME_BASE_Q) - 1;
+    bool hidden = !strncmp(s->ic->iformat->name, "mov,", 4); /* an edit list begins at 0 */
+    if (!is_matroska(j) || item->codec == AV_CODEC_ID_OPUS)
+        return tick || hidden ? UPZ_MAX(known->first, 0) : known->first;
+    if (item->fate == UPZ_STREAM_COPY && type == AVMEDIA_TYPE_AUDIO)
+        return known->trimmed ? known->starts : known->begins;
+    const AVCodecParameters *par = j->converted[i];
+    return par && par->sample_rate > 0
+               ? known->first - av_rescale(par->initial_padding, AV_TIME_BASE, par->sample_rate)
+               : known->first;
+}
+
+/* Times of broadcasts mean something only against their own start. */
+static int64_t own_zero(const Join *j, const Side *s)
+{
+    int64_t zero = AV_NOPTS_VALUE;
+    if (!is_broadcast(s->ic)) return 0;
+    for (int i = 0; s->survey && i < s->survey->n; i++) {
+        int64_t t = s->survey->streams[i].first;
+        enum AVMediaType type = s->survey->fmt->streams[i]->codecpar->codec_type;
+        if (t != AV_NOPTS_VALUE && (type == AVMEDIA_TYPE_AUDIO || type == AVMEDIA_TYPE_VIDEO) &&
+            (zero == AV_NOPTS_VALUE || t < zero))
+            zero = t;
+    }
+    if (zero == AV_NOPTS_VALUE) zero = s->ic->start_time == AV_NOPTS_VALUE ? 0 : s->ic->start_time;
+    if (s->is_other) return zero;
+    return UPZ_MIN(zero, av_rescale_q(j->pts[0], j->encoder->time_base, AV_TIME_BASE_Q));
+}
+
 /* Where the output's time 0 is. Containers of broadcasts start anywhere; a cut starts at its first
- * frame; everything else keeps its times. */
-static void plan_shift(Join *j, bool holds_negative)
+ * frame; everything else keeps its times, unless something would be shown before 0: no container
+ * shows that, or tells its time. */
+static void plan_shift(Join *j)
 {
     AVRational tb = j->encoder->time_base;
-    const AVFormatContext *ic = j->source.ic;
     const UpzJoinParams *p = j->params;
     j->cut_start = p->start == INT64_MIN ? INT64_MIN : av_rescale_q(p->start, tb, AV_TIME_BASE_Q);
     j->cut_end = p->end == INT64_MAX ? INT64_MAX : av_rescale_q(p->end, tb, AV_TIME_BASE_Q);
-    int64_t start = AV_NOPTS_VALUE;
-    if (p->start != INT64_MIN)
-        start = j->pts[0];
-    else if (ic && ic->iformat->flags & AVFMT_TS_DISCONT && ic->start_time != AV_NOPTS_VALUE)
-        start = av_rescale_q(ic->start_time, AV_TIME_BASE_Q, tb);
-    else if (j->pts[0] < 0 && !holds_negative)
-        start = j->pts[0];
-    if (start == AV_NOPTS_VALUE) start = 0;
-    if (!holds_negative && p->start == INT64_MIN) { /* audio may begin before the picture */
-        for (int i = 0; ic && i < j->plan->n; i++) {
-            const UpzStreamPlan *item = &j->plan->items[i];
-            if (item->from_other || item->fate == UPZ_STREAM_DROP) continue;
-            const AVStream *st = ic->streams[item->source];
-            if (st->start_time == AV_NOPTS_VALUE ||
-                st->disposition & AV_DISPOSITION_ATTACHED_PIC)
-                continue;
-            start = UPZ_MIN(start, av_rescale_q_rnd(st->start_time, st->time_base, tb,
-                                                    AV_ROUND_DOWN));
-        }
+    int64_t zero = own_zero(j, &j->source);
+    j->other.delta = zero - own_zero(j, &j->other);
+    int64_t start = UPZ_MIN(av_rescale_q_rnd(zero, AV_TIME_BASE_Q, tb, AV_ROUND_DOWN), j->pts[0]);
+    if (p->start != INT64_MIN) start = j->pts[0];
+    for (int i = 0; i < j->plan->n && p->start == INT64_MIN; i++) {
+        const Side *s = j->plan->items[i].from_other ? &j->other : &j->source;
+        int64_t t = s->ic ? begins(j, s, i) : AV_NOPTS_VALUE;
+        if (t == AV_NOPTS_VALUE) continue;
+        start = UPZ_MIN(start, av_rescale_q_rnd(t + s->delta, AV_TIME_BASE_Q, tb, AV_ROUND_DOWN));
     }
     j->shift_video = -start;
     j->shift = av_rescale_q(j->shift_video, tb, AV_TIME_BASE_Q);
 }
 
-/* Times of broadcasts mean something only against their own start. */
-static int64_t own_zero(const AVFormatContext *ic)
+static AVFormatContext *known_file(const Side *s)
 {
-    return ic && ic->iformat->flags & AVFMT_TS_DISCONT && ic->start_time != AV_NOPTS_VALUE
-               ? ic->start_time : 0;
+    return s->survey ? s->survey->fmt : s->ic;
 }
 
 static int open_output(Join *j, UprezError *err)
 {
-    UpzMuxInputs in = {.source = j->source.ic, .other = j->other.ic, .info = j->params->info,
+    UpzMuxInputs in = {.source = known_file(&j->source), .other = known_file(&j->other), .info = j->params->info,
                        .encoder = j->encoder, .video = j->video_par, .cut_start = j->cut_start,
                        .cut_end = j->cut_end, .shift = j->shift};
     int r = upz_mux_create(&j->oc, j->plan, &in, j->converted, j->map);
@@ -486,7 +663,7 @@ static void mark_countable(Join *j)
         const UpzStreamPlan *item = &j->plan->items[i];
         const Side *s = item->from_other ? &j->other : &j->source;
         if (item->fate == UPZ_STREAM_VIDEO || !s->ic) continue;
-        const AVStream *st = s->ic->streams[item->source];
+        const AVStream *st = known_stream(s, item->source);
         enum AVMediaType t = st->codecpar->codec_type;
         if (!keeps || item->fate != UPZ_STREAM_COPY || t == AVMEDIA_TYPE_SUBTITLE ||
             av_get_bits_per_sample(st->codecpar->codec_id) ||
@@ -499,8 +676,8 @@ static void mark_countable(Join *j)
 static int write_all(Join *j, UprezError *err)
 {
     int r = next_video(j, err);
-    next_packet(&j->source);
-    next_packet(&j->other);
+    if (r >= 0) r = next_packet(&j->source, err);
+    if (r >= 0) r = next_packet(&j->other, err);
     while (r >= 0 && (j->have_video || j->source.have || j->other.have)) {
         int64_t v = j->have_video ? av_rescale_q(j->video->dts, j->encoder->time_base,
                                                  AV_TIME_BASE_Q) + j->shift : INT64_MAX;
@@ -521,8 +698,21 @@ static int write_all(Join *j, UprezError *err)
     return r < 0 ? failed(j, r, err) : 0;
 }
 
+/* Every end that comes before the first look's end is a loss. */
+static void count_lost(const Side *s, UpzJoinResult *result)
+{
+    if (!s->finished || !s->survey) return;
+    for (int i = 0; i < s->n_items; i++) {
+        const UpzClockStream *c = upz_clock_stream(&s->clock, i);
+        int64_t missing = s->survey->streams[i].packets - (c ? c->packets : 0);
+        if (s->item_of[i] >= 0 && missing > 0) result->lost[s->item_of[i]] = missing;
+    }
+}
+
 static void close_side(Side *s)
 {
+    upz_clock_free(&s->clock);
+    upz_timeline_free(&s->plain);
     avformat_close_input(&s->ic);
     av_packet_free(&s->packet);
     upz_free(s->item_of);
@@ -540,22 +730,25 @@ int upz_join(const UpzJoinPlan *plan, UprezContext *ctx, const UpzJoinParams *pa
     j->encoder = encoder;
     j->result = result;
     j->video = av_packet_alloc();
+    j->adds_delay = is_matroska(j) && upz_mux_adds_delay();
     int r = j->video ? upz_encoder_parameters(&j->video_par, encoder, err)
                      : upz_fail_memory(err, sizeof(AVPacket), "joining");
     if (r >= 0) r = read_times(j, err);
     if (r >= 0) r = find_end(j, err);
-    if (r >= 0) r = open_side(j, &j->source, params->source, false, err);
-    if (r >= 0) r = open_side(j, &j->other, params->other, true, err);
+    if (r >= 0) r = open_side(j, &j->source, params->source, false, params->survey, err);
+    if (r >= 0)
+        r = open_side(j, &j->other, params->other ? params->other->url : NULL, true, params->other,
+                      err);
     if (r >= 0) r = open_transcoders(j, err);
     if (r >= 0) {
-        const AVOutputFormat *of = av_guess_format(encoder->container, NULL, NULL);
-        plan_shift(j, of->flags & AVFMT_TS_NEGATIVE);
-        j->other.delta = own_zero(j->source.ic) - own_zero(j->other.ic);
+        plan_shift(j);
         mark_countable(j);
         r = open_output(j, err);
     }
     if (r >= 0) r = write_all(j, err);
     if (r >= 0) {
+        count_lost(&j->source, result);
+        count_lost(&j->other, result);
         result->start = j->pts[0] + j->shift_video;
         result->end = j->end + j->shift_video;
     }
@@ -569,6 +762,8 @@ int upz_join(const UpzJoinPlan *plan, UprezContext *ctx, const UpzJoinParams *pa
     av_packet_free(&j->video);
     avcodec_parameters_free(&j->video_par);
     upz_free(j->pts);
+    upz_free(j->told);
+    upz_free(j->ends);
     upz_free(j);
     return r;
 }

@@ -28,16 +28,18 @@ typedef struct UpzStreamPlan {
     UpzStreamFate fate;
     int codec;       /* an AVCodecID, of the output */
     bool file;       /* an attachment: no packets, no stream a player counts */
+    bool unknown;    /* nothing says what it is: its parameters were not found */
+    bool damaged;    /* its header cannot be decoded */
 } UpzStreamPlan;
 
 typedef struct UpzJoinPlan {
     UpzStreamPlan items[UPZ_STREAMS_MAX]; /* in the output's order */
-    int n, dropped, converted;
+    int n, dropped, converted, damaged;
 } UpzJoinPlan;
 
 /* Decides every stream's fate; one warning for each that is converted or dropped (strict: refused
  * with OUTPUT). other may be NULL; with it, audio, subtitles and chapters are its own. */
-int upz_join_plan(UpzJoinPlan *plan, UprezContext *ctx, UpzSource *source, const char *other,
+int upz_join_plan(UpzJoinPlan *plan, UprezContext *ctx, UpzSource *source, const UpzSurvey *other,
                   const UpzEncoderPlan *encoder, const char *output, UpzAudioMode audio,
                   bool strict, UprezError *err);
 /* "copy", "mov_text", …, "drop": of an item. Static. */
@@ -51,7 +53,9 @@ typedef struct UpzJoinSegment {
 typedef struct UpzJoinParams {
     const UpzJoinSegment *segments; /* in order, none empty */
     int n_segments;
-    const char *source, *other; /* files to copy streams from; "-" and NULL: none */
+    const char *source; /* the file to copy streams from; "-" and NULL: none */
+    const UpzSurvey *survey, *other; /* what was found in it (NULL: it was not looked through), and in
+                                      * the second file (NULL: there is none) */
     const char *output;         /* written as is: the job renames */
     int64_t start, end;         /* source time base; INT64_MIN / MAX = all: others are cut to it */
     const UpzSourceInfo *info;
@@ -60,10 +64,17 @@ typedef struct UpzJoinParams {
 typedef struct UpzJoinResult {
     int64_t video_packets;
     int64_t packets[UPZ_STREAMS_MAX]; /* per item of the plan; -1 = not countable in the result */
+    int64_t came[UPZ_STREAMS_MAX];    /* packets given to the muxer and taken by it */
+    int64_t lost[UPZ_STREAMS_MAX];    /* the first look found them, and they did not come */
+    int64_t refused[UPZ_STREAMS_MAX]; /* the muxer did not take them: left out */
+    int64_t first[UPZ_STREAMS_MAX];   /* what is heard or seen of it: AV_TIME_BASE, the output's */
+    int64_t last[UPZ_STREAMS_MAX];    /* clock; AV_NOPTS_VALUE = nothing, or not known */
+    bool broken;                      /* reading a file ended with an error */
     int64_t start, end;               /* of the video as written, source time base */
 } UpzJoinResult;
 
-/* OUTPUT, MEMORY, INPUT (the source has gone), VERIFY (a segment is not what the plan says). */
+/* OUTPUT, MEMORY, INPUT (the source has gone), VERIFY (a segment is not what the plan says). What is
+ * lost or refused of streams that are copied is no error here: the result counts it. */
 int upz_join(const UpzJoinPlan *plan, UprezContext *ctx, const UpzJoinParams *params,
              const UpzEncoderPlan *encoder, UpzJoinResult *result, UprezError *err);
 

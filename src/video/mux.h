@@ -24,5 +24,8 @@ int upz_mux_create(AVFormatContext **out, const UpzJoinPlan *plan, const UpzMuxI
 int upz_mux_header(AVFormatContext *out);
 /* Can the container say how the picture is turned? */
 bool upz_mux_holds_rotation(const char *container);
+/* Does Matroska's muxer move what has an initial padding by as much, so that its reader finds the times
+ * that were given? Older ones do not. */
+bool upz_mux_adds_delay(void);
 
 #endif

@@ -1,6 +1,7 @@
 #include "source.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 #include "filter.h"
 #include "input.h"
 #include "source_facts.h"
+#include "survey.h"
 
 #define MAX_EXPECTED 512  /* packets a decoder may hold back before their time is forgotten */
 #define MAX_QUEUE 1024    /* frames */
@@ -55,7 +57,10 @@ struct UpzSource {
     int64_t skip_before;
 
     /* time before filters */
-    UpzTimeline timeline;
+    UpzTimeline timeline; /* found out as packets come, where there was no look at the whole file */
+    UpzSurvey *survey;
+    UpzClock clock;
+    int64_t jump;         /* the last one met, AV_TIME_BASE */
     int64_t last, anchor, since_anchor;
     bool jumped;
     int64_t last_out, target;
@@ -253,13 +258,22 @@ static void note_read(UpzSource *s, const AVPacket *p)
     s->read_to = UPZ_MAX(s->read_to, t);
 }
 
-static void fix_timeline(UpzSource *s)
+static void tell_jump(UpzSource *s, int64_t jump)
 {
-    int64_t jump = upz_timeline_fix(&s->timeline, s->packet, s->st->time_base);
-    if (!jump || s->jumped || s->aiming) return;
+    if (s->jumped) return;
     s->jumped = true;
-    upz_warn(s->ctx, "%s: timestamps jump back by %.3f s; what follows is shifted to go on without a "
-             "gap", s->info.url, (double)jump * av_q2d(s->st->time_base));
+    upz_warn(s->ctx, "%s: timestamps jump %s by %.3f s; what follows is shifted to go on without a "
+             "gap", s->info.url, jump < 0 ? "back" : "forward",
+             fabs((double)jump) / AV_TIME_BASE);
+}
+
+static int fix_timeline(UpzSource *s, UprezError *err)
+{
+    s->jump = 0;
+    if (upz_clock_map(&s->clock, s->packet, s->st, NULL) < 0) return no_memory(err);
+    if (!s->jump || s->aiming) return 0;
+    tell_jump(s, s->jump);
+    return 0;
 }
 
 static void end_of_input(UpzSource *s, int r)
@@ -277,12 +291,8 @@ static void end_of_input(UpzSource *s, int r)
         atomic_fetch_add(&s->read_errors, 1);
         upz_warn(s->ctx, "%s: the stream is cut off inside a frame", s->info.url);
     }
-    if (!upz_knows_duration(s->in)) return;
-    int64_t start = s->in->start_time != AV_NOPTS_VALUE ? s->in->start_time : 0;
-    int64_t missing = s->in->duration - (s->read_to - UPZ_MIN(start, 0));
-    /* the last frames' own durations are often not told */
-    int64_t slack = UPZ_CLAMP(s->in->duration / 20, AV_TIME_BASE / 3, 2 * AV_TIME_BASE);
-    if (missing > slack) {
+    int64_t missing = upz_missing_at_end(s->in, s->read_to);
+    if (missing > 0) {
         atomic_fetch_add(&s->read_errors, 1);
         upz_warn(s->ctx, "%s: the file is cut off: %.1f s of %.1f s are missing", s->info.url,
                  (double)missing / AV_TIME_BASE, (double)s->in->duration / AV_TIME_BASE);
@@ -309,8 +319,7 @@ static int read_packet(UpzSource *s, UprezError *err)
         note_read(s, s->packet);
         if (upz_input_is_y4m(s->in)) s->whole_to = avio_tell(s->in->pb);
         if (s->packet->stream_index == s->stream) {
-            fix_timeline(s);
-            return 0;
+            return fix_timeline(s, err);
         }
         av_packet_unref(s->packet);
     }
@@ -378,46 +387,12 @@ static int feed(UpzSource *s, UprezError *err)
     return 0;
 }
 
-/* Memory of a hardware device becomes ordinary memory. */
-static int to_host(AVFrame **f, UprezError *err)
-{
-    if (!(*f)->hw_frames_ctx) return 0;
-    char why[UPZ_AV_ERROR];
-    AVFrame *host = av_frame_alloc();
-    int r = host ? av_hwframe_transfer_data(host, *f, 0) : AVERROR(ENOMEM);
-    if (r >= 0) r = av_frame_copy_props(host, *f);
-    if (r < 0) {
-        av_frame_free(&host);
-        return upz_fail(err, UPREZ_ERR_DEVICE, "a decoded frame cannot be fetched from the "
-                        "hardware: %s", upz_av_error(r, why));
-    }
-    av_frame_free(f);
-    *f = host;
-    return 0;
-}
-
-/* What the frame does not say, the container may. */
-static void fill_color(const UpzSource *s, AVFrame *f)
-{
-    const AVCodecParameters *p = s->st->codecpar;
-    if (f->colorspace == AVCOL_SPC_UNSPECIFIED) f->colorspace = p->color_space;
-    if (f->color_primaries == AVCOL_PRI_UNSPECIFIED) f->color_primaries = p->color_primaries;
-    if (f->color_trc == AVCOL_TRC_UNSPECIFIED) f->color_trc = p->color_trc;
-    if (f->color_range == AVCOL_RANGE_UNSPECIFIED) f->color_range = p->color_range;
-    if (f->chroma_location == AVCHROMA_LOC_UNSPECIFIED) f->chroma_location = p->chroma_location;
-    if (f->chroma_location == AVCHROMA_LOC_UNSPECIFIED &&
-        (p->codec_id == AV_CODEC_ID_MJPEG || p->codec_id == AV_CODEC_ID_WEBP))
-        f->chroma_location = AVCHROMA_LOC_CENTER; /* JFIF's and WebP's only one */
-    if (!f->sample_aspect_ratio.num)
-        f->sample_aspect_ratio = av_guess_sample_aspect_ratio(s->in, s->st, f);
-}
-
 static int take_frame(UpzSource *s, UprezError *err)
 {
     AVFrame *f = av_frame_alloc();
     if (!f) return no_memory(err);
     av_frame_move_ref(f, s->scratch);
-    int r = to_host(&f, err);
+    int r = upz_frame_to_host(&f, err);
     if (r < 0) {
         av_frame_free(&f);
         return r;
@@ -431,7 +406,7 @@ static int take_frame(UpzSource *s, UprezError *err)
         return 0;
     }
     tell_lead(s, raw);
-    fill_color(s, f);
+    upz_fill_color(f, s->in, s->st);
     if (raw != AV_NOPTS_VALUE) r = settle_expected(s, raw, err);
     settle_time(s, f);
     if (unusable || f->decode_error_flags) {
@@ -697,7 +672,12 @@ static int open_input(UpzSource *s, UprezError *err)
     s->in = in;
     if (!s->fmt) s->fmt = in;
     s->st = in->streams[s->stream];
-    s->timeline = (UpzTimeline){.last = AV_NOPTS_VALUE};
+    upz_clock_free(&s->clock);
+    if (!s->survey && !s->timeline.n && !upz_timeline_init(&s->timeline, s->stream))
+        return no_memory(err);
+    upz_clock_start(&s->clock, s->survey ? &s->survey->timeline : &s->timeline, !s->survey, false);
+    upz_clock_reset(&s->clock);
+    s->clock.jumped = &s->jump;
     for (unsigned i = 0; i < in->nb_streams; i++)
         in->streams[i]->discard = (int)i == s->stream || upz_knows_duration(in) ? AVDISCARD_DEFAULT
                                                                             : AVDISCARD_ALL;
@@ -887,6 +867,9 @@ void upz_source_close(UpzSource **source)
     upz_free(s->queue);
     avcodec_free_context(&s->dec);
     av_packet_free(&s->packet);
+    upz_clock_free(&s->clock);
+    upz_timeline_free(&s->timeline);
+    upz_survey_free(&s->survey);
     if (s->in != s->fmt) avformat_close_input(&s->in);
     avformat_close_input(&s->fmt);
     upz_free(s->url);
@@ -901,9 +884,23 @@ const UpzSourceInfo *upz_source_info(const UpzSource *s)
     return &s->info;
 }
 
-void upz_source_set_linear(UpzSource *s)
+int upz_source_set_survey(UpzSource *s, UpzSurvey *survey, UprezError *err)
 {
+    UpzSurvey *before = s->survey;
+    s->survey = survey;
+    if (before && s->clock.timeline == &before->timeline) s->clock.timeline = &survey->timeline;
+    upz_survey_free(&before);
+    if (survey->timeline.n < 2) return 0;
+    /* only reading from the start knows where an epoch begins */
+    const UpzEpoch *e = survey->timeline.epochs;
     s->linear = true;
+    tell_jump(s, e[1].first - e[0].last);
+    return restart(s, err);
+}
+
+const UpzSurvey *upz_source_survey(const UpzSource *s)
+{
+    return s->survey;
 }
 
 AVFormatContext *upz_source_format(const UpzSource *s)
@@ -942,7 +939,7 @@ static bool land(UpzSource *s, int64_t t)
         av_packet_unref(s->packet);
         s->pending = false;
         if (av_seek_frame(s->in, s->stream, want, AVSEEK_FLAG_BACKWARD) < 0) return false;
-        s->timeline = (UpzTimeline){.last = AV_NOPTS_VALUE};
+        upz_clock_reset(&s->clock);
         int64_t key;
         s->aiming = true;
         int r = find_key(s, &key, NULL);

@@ -5,7 +5,7 @@
  * frame rate, beginning at 0. Frames come in strictly increasing time: one that is not later than
  * the frame before it is put one tick behind it; when the packets' time jumps back by more than a
  * second (joined recordings), all that follows is shifted to go on from there, with a warning
- * (index first, then seek: only the index knows of such jumps beforehand).
+ * (index first, then seek: only the index knows of such jumps beforehand, and of all streams').
  *
  * Damage is kept in time. A frame the decoder reports errors in is delivered as `damaged`. A packet
  * that the decoder refuses and whose time then shows a hole of at least 3/4 of a frame is replaced
@@ -23,6 +23,7 @@
 #include <libavformat/avformat.h>
 #include "base/context.h"
 #include "frame.h"
+#include "survey.h"
 
 typedef enum UpzInterlaced { UPZ_INTERLACED_DEINT, UPZ_INTERLACED_KEEP, UPZ_INTERLACED_ERROR }
     UpzInterlaced;
@@ -90,6 +91,11 @@ AVFormatContext *upz_source_format(const UpzSource *s);
  * counted up by the frame rate in decoding order: cut points come from here, frame counts from
  * reading. */
 int upz_source_index(UpzSource *s, UpzIndex *index, UprezError *err);
+/* What the index's pass found of all streams, the source's; NULL: there was none. */
+const UpzSurvey *upz_source_survey(const UpzSource *s);
+/* Hands it over. A source whose time begins anew inside goes back to its start, on the one clock of
+ * all its streams; from then on a seek reads from the start. */
+int upz_source_set_survey(UpzSource *s, UpzSurvey *survey, UprezError *err);
 void upz_index_free(UpzIndex *index);
 
 /* The next frame read will be the first with pts >= t, the same one as in reading from the start.

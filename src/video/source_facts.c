@@ -2,8 +2,11 @@
 
 #include <string.h>
 #include <libavutil/display.h>
+#include <libavutil/hwcontext.h>
 
+#include "base/error.h"
 #include "compat.h"
+#include "input.h"
 
 bool upz_codec_shows_all(enum AVCodecID id)
 {
@@ -45,6 +48,31 @@ bool upz_knows_duration(const AVFormatContext *in)
            (!strncmp(in->iformat->name, "matroska", 8) || !strcmp(in->iformat->name, "avi"));
 }
 
+int64_t upz_missing_at_end(const AVFormatContext *in, int64_t read_to)
+{
+    if (!upz_knows_duration(in)) return 0;
+    int64_t start = in->start_time != AV_NOPTS_VALUE ? in->start_time : 0;
+    int64_t missing = in->duration - (read_to - (start < 0 ? start : 0));
+    /* the last frames' own durations are often not told */
+    int64_t slack = UPZ_CLAMP(in->duration / 20, AV_TIME_BASE / 3, 2 * AV_TIME_BASE);
+    return missing > slack ? missing : 0;
+}
+
+bool upz_header_decodes(const AVStream *st)
+{
+    const AVCodec *codec = avcodec_find_decoder(st->codecpar->codec_id);
+    if (!codec || !st->codecpar->extradata_size) return true;
+    AVCodecContext *dec = avcodec_alloc_context3(codec);
+    int r = dec ? avcodec_parameters_to_context(dec, st->codecpar) : 0;
+    if (dec && r >= 0) {
+        dec->thread_count = 1;
+        dec->pkt_timebase = st->time_base;
+        r = avcodec_open2(dec, codec, NULL);
+    }
+    avcodec_free_context(&dec);
+    return r != AVERROR_INVALIDDATA;
+}
+
 bool upz_stream_matrix(const AVStream *st, int32_t matrix[9], int *rotation)
 {
     size_t size;
@@ -54,4 +82,36 @@ bool upz_stream_matrix(const AVStream *st, int32_t matrix[9], int *rotation)
     double deg = -av_display_rotation_get(m); /* libav counts anticlockwise */
     if (deg == deg) *rotation = (((int)(deg / 90 + (deg < 0 ? -0.5 : 0.5)) % 4) + 4) % 4 * 90;
     return true;
+}
+
+int upz_frame_to_host(AVFrame **f, UprezError *err)
+{
+    if (!(*f)->hw_frames_ctx) return 0;
+    char why[UPZ_AV_ERROR];
+    AVFrame *host = av_frame_alloc();
+    int r = host ? av_hwframe_transfer_data(host, *f, 0) : AVERROR(ENOMEM);
+    if (r >= 0) r = av_frame_copy_props(host, *f);
+    if (r < 0) {
+        av_frame_free(&host);
+        return upz_fail(err, UPREZ_ERR_DEVICE, "a decoded frame cannot be fetched from the "
+                        "hardware: %s", upz_av_error(r, why));
+    }
+    av_frame_free(f);
+    *f = host;
+    return 0;
+}
+
+void upz_fill_color(AVFrame *f, AVFormatContext *in, AVStream *st)
+{
+    const AVCodecParameters *p = st->codecpar;
+    if (f->colorspace == AVCOL_SPC_UNSPECIFIED) f->colorspace = p->color_space;
+    if (f->color_primaries == AVCOL_PRI_UNSPECIFIED) f->color_primaries = p->color_primaries;
+    if (f->color_trc == AVCOL_TRC_UNSPECIFIED) f->color_trc = p->color_trc;
+    if (f->color_range == AVCOL_RANGE_UNSPECIFIED) f->color_range = p->color_range;
+    if (f->chroma_location == AVCHROMA_LOC_UNSPECIFIED) f->chroma_location = p->chroma_location;
+    if (f->chroma_location == AVCHROMA_LOC_UNSPECIFIED &&
+        (p->codec_id == AV_CODEC_ID_MJPEG || p->codec_id == AV_CODEC_ID_WEBP))
+        f->chroma_location = AVCHROMA_LOC_CENTER; /* JFIF's and WebP's only one */
+    if (!f->sample_aspect_ratio.num)
+        f->sample_aspect_ratio = av_guess_sample_aspect_ratio(in, st, f);
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include "base/error.h"
 
 /* In these every packet, second fields aside, is a picture to show; elsewhere some are hidden
  * references (VP8's altref) or say "nothing new" (MPEG-4's N-VOP). */
@@ -17,7 +18,17 @@ bool upz_codec_hides_fields(enum AVCodecID id);
 bool upz_codec_invents(enum AVCodecID id);
 /* Containers whose header says a duration that their writer knew; cut off, they just end. */
 bool upz_knows_duration(const AVFormatContext *in);
+/* What is missing of the duration that such a header says, where reading came to read_to; 0 where
+ * nothing is, or nobody knows. AV_TIME_BASE units. */
+int64_t upz_missing_at_end(const AVFormatContext *in, int64_t read_to);
+/* Does a decoder begin with the stream's header? A damaged one makes whole files unreadable. Where no
+ * decoder is, or it asks for something this FFmpeg lacks, nobody knows: true. */
+bool upz_header_decodes(const AVStream *st);
 /* The display matrix, and the turn it makes: degrees clockwise, 0 90 180 270. false: none. */
 bool upz_stream_matrix(const AVStream *st, int32_t matrix[9], int *rotation);
+/* Memory of a hardware device becomes ordinary memory. DEVICE. */
+int upz_frame_to_host(AVFrame **frame, UprezError *err);
+/* What a decoded frame does not say of its colour and shape, the container may. */
+void upz_fill_color(AVFrame *frame, AVFormatContext *in, AVStream *st);
 
 #endif

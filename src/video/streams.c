@@ -10,6 +10,7 @@
 #include "compat.h"
 #include "input.h"
 #include "mux.h"
+#include "source_facts.h"
 
 static bool one_of(const char *s, const char *const *list, int n)
 {
@@ -118,6 +119,14 @@ static void second_choice(UpzStreamPlan *item, const AVStream *st, const AVOutpu
     item->codec = fate == UPZ_STREAM_DROP ? par->codec_id : to;
 }
 
+static bool is_unknown(const AVCodecParameters *par)
+{
+    return par->codec_id == AV_CODEC_ID_NONE ||
+           (par->codec_type == AVMEDIA_TYPE_AUDIO && (!par->sample_rate ||
+                                                      !par->ch_layout.nb_channels)) ||
+           (par->codec_type == AVMEDIA_TYPE_VIDEO && (!par->width || !par->height));
+}
+
 static void first_choice(UpzStreamPlan *item, const AVStream *st, const AVOutputFormat *of,
                          UpzAudioMode audio)
 {
@@ -132,9 +141,17 @@ static void first_choice(UpzStreamPlan *item, const AVStream *st, const AVOutput
             item->fate = UPZ_STREAM_DROP;
         return;
     }
+    if (par->codec_type == AVMEDIA_TYPE_AUDIO || par->codec_type == AVMEDIA_TYPE_VIDEO) {
+        item->unknown = is_unknown(par);
+        item->damaged = !item->unknown && !upz_header_decodes(st);
+        if (item->unknown || item->damaged) {
+            item->fate = UPZ_STREAM_DROP;
+            return;
+        }
+    }
     switch (par->codec_type) {
     case AVMEDIA_TYPE_AUDIO:
-        if (audio == UPZ_AUDIO_NONE || par->codec_id == AV_CODEC_ID_NONE || !par->sample_rate)
+        if (audio == UPZ_AUDIO_NONE)
             item->fate = UPZ_STREAM_DROP;
         else if ((audio == UPZ_AUDIO_AAC && par->codec_id != AV_CODEC_ID_AAC) ||
                  !holds(of, par->codec_id))
@@ -285,6 +302,16 @@ static int report(UpzJoinPlan *plan, UprezContext *ctx, const UpzMuxInputs *in,
                      ? av_fourcc_make_string(tag, st->codecpar->codec_tag)
                      : "unknown");
         bool drop = item->fate == UPZ_STREAM_DROP;
+        plan->damaged += item->damaged && drop;
+        if (drop && (item->unknown || item->damaged)) {
+            const char *how = item->damaged ? "its header is damaged"
+                                            : "nothing in it says how it is coded";
+            if (strict) return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be kept: %s; leave out "
+                                        "--strict-streams", what, how);
+            upz_warn(ctx, "%s is dropped: %s", what, how);
+            plan->dropped++;
+            continue;
+        }
         if (strict)
             return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot hold %s%s; use %sleave out "
                             "--strict-streams", output, what, drop ? "" : " as it is",
@@ -325,18 +352,18 @@ static int add_items(UpzJoinPlan *plan, const AVFormatContext *ic, bool is_other
     return 0;
 }
 
-int upz_join_plan(UpzJoinPlan *plan, UprezContext *ctx, UpzSource *source, const char *other,
+int upz_join_plan(UpzJoinPlan *plan, UprezContext *ctx, UpzSource *source, const UpzSurvey *other,
                   const UpzEncoderPlan *encoder, const char *output, UpzAudioMode audio,
                   bool strict, UprezError *err)
 {
     memset(plan, 0, sizeof(*plan));
     const UpzSourceInfo *info = upz_source_info(source);
-    UpzMuxInputs in = {.source = upz_source_format(source), .info = info, .encoder = encoder,
+    const UpzSurvey *survey = upz_source_survey(source); /* it knows those that begin late, too */
+    UpzMuxInputs in = {.source = survey ? survey->fmt : upz_source_format(source),
+                       .other = other ? other->fmt : NULL, .info = info, .encoder = encoder,
                        .cut_start = INT64_MIN, .cut_end = INT64_MAX};
     AVCodecParameters *video = NULL;
-    int r = 0;
-    if (other) r = upz_input_open(&in.other, other, NULL, NULL, err);
-    if (r >= 0) r = upz_encoder_parameters(&video, encoder, err);
+    int r = upz_encoder_parameters(&video, encoder, err);
     in.video = video;
     if (r >= 0) r = add_items(plan, in.source, false, other != NULL, info->video_stream, err);
     if (r >= 0) r = add_items(plan, in.other, true, true, -1, err);
@@ -347,6 +374,5 @@ int upz_join_plan(UpzJoinPlan *plan, UprezContext *ctx, UpzSource *source, const
     if (r >= 0) r = settle(plan, &in, of, output, err);
     if (r >= 0) r = report(plan, ctx, &in, of, audio, output, strict, err);
     avcodec_parameters_free(&video);
-    avformat_close_input(&in.other);
     return r;
 }
