@@ -22,7 +22,9 @@ typedef struct UpzConvShape {
 
 typedef struct UpzConvOps {
     const char *name;  /* a part of the numerics id: it changes when the way's arithmetic does */
-    uint32_t cpu;      /* features that the way needs */
+    uint32_t cpu;      /* features that the way needs; plain C has all ways */
+    UpzType in;        /* of the maps that it reads: the narrowest precision that must be allowed */
+    int group;         /* of channels that its maps' pixels are padded to */
     int tile;          /* side of the square of outputs that are computed together, at least 1 */
     bool several;      /* reads channels of several maps side by side */
     bool enlarged;     /* reads maps enlarged by 2, 4 or 8 as well */
@@ -30,7 +32,8 @@ typedef struct UpzConvOps {
     bool (*takes)(const UpzConvShape *shape);
     /* Weights [out][in][kh][kw] in the way's own order; upz_free_aligned. NULL: memory is short. */
     void *(*pack)(const UpzStage *s, const float *weights, size_t *bytes);
-    size_t (*scratch)(const UpzStage *s); /* bytes that run wants in UpzScratch.conv */
+    /* Bytes that run wants in UpzScratch.conv for pieces of up to `width` columns. */
+    size_t (*scratch)(const UpzProgram *p, const UpzStage *s, int width);
     void (*run)(const struct UpzPiece *p);
 } UpzConvOps;
 
@@ -38,7 +41,10 @@ extern const UpzConvOps *const upz_conv_ways[]; /* best first, ends with NULL */
 
 /* The shape of a graph's CONV or DECONV node. */
 UpzConvShape upz_conv_shape(const UpzGraph *g, const UpzNode *n);
-/* The first way of the list that this processor offers and that takes the shape; there always is one. */
-const UpzConvOps *upz_conv_choose(const UpzConvShape *shape, uint32_t features);
+/* Whether a processor with these features offers a way (0: plain C, which offers all). */
+bool upz_conv_offered(const UpzConvOps *way, uint32_t features);
+/* The first way of the list that is offered, reads maps of a type up to `narrowest` and takes the shape;
+ * there always is one. */
+const UpzConvOps *upz_conv_choose(const UpzConvShape *shape, uint32_t features, UpzType narrowest);
 
 #endif

@@ -19,7 +19,7 @@ static void *pack(const UpzStage *s, const float *weights, size_t *bytes)
     return packed;
 }
 
-static size_t scratch(const UpzStage *s)
+static size_t scratch(const UpzProgram *p, const UpzStage *s, int width)
 {
     return (size_t)(s->kernel_w * s->kernel_h) * sizeof(float *);
 }
@@ -46,6 +46,8 @@ static void run(const UpzPiece *p)
 
 const UpzConvOps upz_conv_depthwise = {
     .name = "fp32-depthwise",
+    .in = UPZ_TYPE_F32,
+    .group = UPZ_CPU_GROUP,
     .tile = 1,
     .grouped = true,
     .takes = takes,

@@ -29,7 +29,7 @@ static void *pack(const UpzStage *s, const float *weights, size_t *bytes)
     return packed;
 }
 
-static size_t scratch(const UpzStage *s)
+static size_t scratch(const UpzProgram *p, const UpzStage *s, int width)
 {
     return (size_t)(s->kernel_w * s->kernel_h * s->n_inputs) * sizeof(UpzRun);
 }
@@ -70,6 +70,8 @@ static void run(const UpzPiece *p)
 
 const UpzConvOps upz_conv_direct = {
     .name = "fp32-direct",
+    .in = UPZ_TYPE_F32,
+    .group = UPZ_CPU_GROUP,
     .tile = 1,
     .several = true,
     .takes = takes,

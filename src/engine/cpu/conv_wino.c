@@ -74,7 +74,7 @@ static size_t v_bytes(const Tiles *t)
     return UPZ_ROUND_UP(UPZ_WINO_POINTS * (size_t)t->v_point * sizeof(float) + UPZ_PAD, 64);
 }
 
-static size_t scratch(const UpzStage *s)
+static size_t scratch(const UpzProgram *p, const UpzStage *s, int width)
 {
     const Tiles t = tiles_of(s);
     return v_bytes(&t) + UPZ_WINO_POINTS * (size_t)t.m_point * sizeof(float);
@@ -159,6 +159,8 @@ static void run(const UpzPiece *p)
 
 const UpzConvOps upz_conv_wino = {
     .name = "fp32-wino-f4",
+    .in = UPZ_TYPE_F32,
+    .group = UPZ_CPU_GROUP,
     .tile = UPZ_WINO_TILE,
     .several = true,
     .enlarged = true,

@@ -1,10 +1,13 @@
 /* The engine of our own kernels: opens a model, plans for a size, and lets the context's workers
  * pull pieces of the frames in flight. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "engine/cpu/conv.h"
 #include "engine/cpu/flow.h"
+#include "engine/cpu/tiles.h"
 
 extern const UpzEngineOps upz_engine_cpu;
 
@@ -133,7 +136,7 @@ static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
     return 0;
 }
 
-static int supports(const UprezModel *model, const UpzEngineParams *params, UprezError *why)
+static int can_run(const UprezModel *model, UprezError *why)
 {
     if (model->kernel != UPZ_KERNEL_NONE)
         return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine runs networks; '%s' is a kernel",
@@ -141,11 +144,29 @@ static int supports(const UprezModel *model, const UpzEngineParams *params, Upre
     if (model->foreign[0])
         return upz_fail(why, UPREZ_ERR_MODEL, "%s", model->foreign_why ? model->foreign_why :
                         "only the runtime it was made for runs this file, not engine cpu");
-    if (params && params->precision && strcmp(params->precision, "auto") &&
-        strcmp(params->precision, "fp32"))
-        return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in fp32, not in %s; use "
-                        "--precision fp32", params->precision);
     return 0;
+}
+
+/* The precision asked for as a type of maps, with these features of the processor. */
+static int type_of(const UpzEngineParams *params, uint32_t features, UpzType *type, UprezError *why)
+{
+    const char *precision = params && params->precision ? params->precision : "auto";
+    *type = UPZ_TYPE_F32;
+    if (!strcmp(precision, "auto") || !strcmp(precision, "fp32")) return 0;
+    if (strcmp(precision, "bf16"))
+        return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in fp32 and bf16, not in %s; use "
+                        "--precision fp32", precision);
+    *type = UPZ_TYPE_BF16;
+    if (upz_tile_kernels(features)) return 0;
+    return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in bf16 on processors with AMX, and "
+                    "there is none here or --cpu leaves it out; use --precision fp32");
+}
+
+static int supports(const UprezModel *model, const UpzEngineParams *params, UprezError *why)
+{
+    UpzType type;
+    const int r = can_run(model, why);
+    return r ? r : type_of(params, upz_cpu_features(), &type, why);
 }
 
 static void close_engine(UpzEngine **engine)
@@ -169,8 +190,13 @@ static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
 {
     (void)device;
     *out = NULL;
-    int r = supports(model, params, err);
+    UpzType type;
+    int r = can_run(model, err);
+    if (!r) r = type_of(params, ctx->features, &type, err);
     if (r) return r;
+    if (type == UPZ_TYPE_BF16 && ctx->features && !upz_cpu_allow_tiles())
+        return upz_fail(err, UPREZ_ERR_DEVICE, "the system does not let this process use the processor's "
+                        "tiles (AMX); use --precision fp32");
     UpzEngine *e = upz_calloc(1, sizeof(*e));
     if (!e) return upz_fail_memory(err, sizeof(*e), "the cpu engine");
     e->base.ops = &upz_engine_cpu;
@@ -180,7 +206,7 @@ static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
     }
     e->ctx = upz_context_ref(ctx);
     e->model = uprez_model_ref(model);
-    r = upz_program_build(&e->program, &model->graph, ctx->features, err);
+    r = upz_program_build(&e->program, &model->graph, ctx->features, type, err);
     const size_t parts = (size_t)e->program.n_stages * UPZ_TODO_MAX;
     if (!r && !(e->parts = upz_calloc(parts * UPZ_CPU_FRAMES, sizeof(*e->parts))))
         r = upz_fail_memory(err, parts * UPZ_CPU_FRAMES * sizeof(*e->parts), "the cpu engine");
@@ -194,6 +220,14 @@ static int rows_of(const UprezModelFacts *facts)
     return facts->input == UPREZ_INPUT_RGB      ? UPZ_ROWS_RGB
            : facts->input == UPREZ_INPUT_Y_FULL ? UPZ_ROWS_Y_FULL
                                                 : UPZ_ROWS_Y_STUDIO;
+}
+
+/* Whether anything is computed in less than fp32. */
+static bool is_narrow(const UpzProgram *p)
+{
+    for (int i = 0; i < p->n_stages; i++)
+        if (p->stages[i].conv && p->stages[i].conv->in != UPZ_TYPE_F32) return true;
+    return false;
 }
 
 static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *out,
@@ -227,7 +261,8 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
                      .reach_x = upz_flow_reach(&e->flow, 0) + cut_x,
                      .reach_y = upz_flow_reach(&e->flow, 1) + cut_y,
                      .grain_x = 1 << shape->dst.sub_x, .grain_y = 1 << shape->dst.sub_y, .todo = true,
-                     .depth = UPZ_CPU_FRAMES, .exact = 1, .precision = "fp32"};
+                     .depth = UPZ_CPU_FRAMES, .exact = 1};
+    snprintf(out->precision, sizeof(out->precision), "%s", is_narrow(&e->program) ? "bf16" : "fp32");
     upz_program_numerics(&e->program, out->numerics, sizeof(out->numerics));
     return 0;
 }
@@ -273,7 +308,7 @@ static int wait_for(UpzEngine *e, UpzTask *task, int64_t timeout_ns)
 const UpzEngineOps upz_engine_cpu = {
     .abi = UPZ_ENGINE_ABI,
     .name = "cpu",
-    .about = "own kernels: fp32 Winograd and direct convolutions",
+    .about = "own kernels: fp32 Winograd and direct convolutions, bf16 tiles (AMX)",
     .probe = probe,
     .supports = supports,
     .open = open_engine,

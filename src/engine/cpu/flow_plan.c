@@ -1,6 +1,7 @@
 /* Geometry and memory of a flow: strips, parts, who waits for whom, and how deep rings must be. */
 #include "engine/cpu/conv.h"
 #include "engine/cpu/flow.h"
+#include "engine/cpu/tiles.h"
 
 #include <string.h>
 
@@ -269,29 +270,35 @@ static void lay_out_ring(UpzFlow *f, int stage, Arena *a, Margins *zero)
         l->pixels = take(a, (size_t)l->row * (size_t)l->depth);
         return;
     }
-    int left = MARGIN_LEFT, right = MARGIN_RIGHT;
+    int left = MARGIN_LEFT, right = MARGIN_RIGHT, behind = 0;
     for (int k = 0; k < l->n_out; k++) {
         const UpzStage *t = &f->program->stages[f->edges[l->out[k]].to];
         left = UPZ_MAX(left, t->pad_x);
         right = UPZ_MAX(right, t->kernel_w + t->stride);
+        if (s->type == UPZ_TYPE_BF16) behind = UPZ_MAX(behind, UPZ_TILE_SIDE * t->stride);
     }
     const size_t pixel = (size_t)s->pitch * upz_type_size(s->type), before = (size_t)left * pixel;
     const size_t row = before + (size_t)(l->w + right) * pixel;
     zero->left = UPZ_MAX(zero->left, before);
-    zero->row = UPZ_MAX(zero->row, row);
+    zero->row = UPZ_MAX(zero->row, row + (size_t)behind * pixel);
     l->left = left;
     l->row = (ptrdiff_t)spread_rows(row);
-    l->pixels = take(a, (size_t)l->row * (size_t)l->depth);
+    l->pixels = take(a, (size_t)l->row * (size_t)l->depth + (size_t)behind * pixel); /* tiles read on */
     if (l->pixels) l->pixels += before;
 }
 
-/* The widest of a ring's pieces, in floats of its map. */
-static size_t piece_floats(const UpzFlow *f, int stage)
+/* Columns of the widest of a ring's pieces. */
+static int widest_piece(const UpzFlow *f, int stage)
 {
     const UpzRing *l = &f->rings[stage];
-    int widest = 0;
+    int widest = 1;
     for (int p = 0; p < l->parts; p++) widest = UPZ_MAX(widest, l->bound[p + 1] - l->bound[p]);
-    return (size_t)widest * (size_t)f->program->stages[stage].pitch;
+    return widest;
+}
+
+static size_t piece_floats(const UpzFlow *f, int stage)
+{
+    return (size_t)widest_piece(f, stage) * (size_t)f->program->stages[stage].pitch;
 }
 
 static void lay_out_scratch(UpzFlow *f, Arena *a)
@@ -301,7 +308,7 @@ static void lay_out_scratch(UpzFlow *f, Arena *a)
     int strips = 1;
     for (int i = 0; i < p->n_stages; i++) {
         const UpzStage *s = &p->stages[i];
-        if (s->conv) conv = UPZ_MAX(conv, s->conv->scratch(s));
+        if (s->conv) conv = UPZ_MAX(conv, s->conv->scratch(p, s, widest_piece(f, i)));
         if (s->type != UPZ_TYPE_F32) {
             strip = UPZ_MAX(strip, piece_floats(f, i));
             strips = UPZ_MAX(strips, s->tile);

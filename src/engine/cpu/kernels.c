@@ -1,6 +1,7 @@
 /* Built without ISA flags: picks a table. To add a level: its simd_X.h, its kernels_X.c, a row here
  * and a library in meson.build. */
 #include "engine/cpu/kernels.h"
+#include "engine/cpu/tiles.h"
 
 extern const UpzCpuKernels upz_cpu_kernels_c, upz_cpu_kernels_avx2, upz_cpu_kernels_avx512;
 
@@ -11,4 +12,14 @@ const UpzCpuKernels *upz_cpu_kernels(UpzCpuLevel level)
     if (level >= UPZ_CPU_AVX2) return &upz_cpu_kernels_avx2;
 #endif
     return &upz_cpu_kernels_c;
+}
+
+extern const UpzTileKernels upz_tile_kernels_c, upz_tile_kernels_amx;
+
+const UpzTileKernels *upz_tile_kernels(uint32_t features)
+{
+#ifdef UPZ_AMX
+    if ((features & UPZ_HAS_AMX_BF16) && (features & UPZ_HAS_AVX512_BF16)) return &upz_tile_kernels_amx;
+#endif
+    return features ? NULL : &upz_tile_kernels_c;
 }

@@ -16,9 +16,9 @@ float *upz_pack_zeros(size_t count, size_t *bytes)
     return p;
 }
 
-float *upz_pack_channels(const float *values, int64_t have, int n, float otherwise, size_t *bytes)
+float *upz_pack_channels(const float *values, int64_t have, int n, int pitch, float otherwise, size_t *bytes)
 {
-    float *packed = upz_pack_zeros((size_t)upz_pixel_pitch(n), bytes);
+    float *packed = upz_pack_zeros((size_t)pitch, bytes);
     if (!packed) return NULL;
     for (int c = 0; c < n; c++)
         packed[c] = !values ? otherwise : have == 1 ? values[0] : values[c];

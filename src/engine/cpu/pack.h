@@ -7,8 +7,8 @@
 
 /* count zeros; bytes may be NULL. */
 float *upz_pack_zeros(size_t count, size_t *bytes);
-/* n values, then zeros to a multiple of 16; one value may serve for all. */
-float *upz_pack_channels(const float *values, int64_t have, int n, float otherwise, size_t *bytes);
+/* n values, then zeros up to pitch; one value may serve for all. */
+float *upz_pack_channels(const float *values, int64_t have, int n, int pitch, float otherwise, size_t *bytes);
 /* Along one axis, the inputs that an output of a transposed convolution meets in any of its stride
  * phases: how many, and how many of them lie before its own place. */
 void upz_deconv_taps(int kernel, int stride, int pad, int *taps, int *before);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "engine/cpu/conv.h"
 #include "engine/cpu/pack.h"
+#include "engine/cpu/tiles.h"
 
 /* A graph value while building: the views that hold it. n = 0: not there (absorbed). */
 typedef struct Value {
@@ -42,7 +43,7 @@ static int64_t count(const Build *b, int tensor)
 static const UpzConvOps *conv_of(const Build *b, const UpzNode *n)
 {
     const UpzConvShape shape = upz_conv_shape(b->g, n);
-    return upz_conv_choose(&shape, b->features);
+    return upz_conv_choose(&shape, b->features, b->p->narrowest);
 }
 
 static bool is_slope(UpzAct act)
@@ -100,7 +101,7 @@ static UpzStage *new_stage(Build *b, UpzStageKind kind, int node)
                     .tile = 1};
     const UpzNode *n = &b->g->nodes[node];
     s->channels = n->channels;
-    s->pitch = upz_pixel_pitch(n->channels);
+    s->pitch = UPZ_ROUND_UP(n->channels, p->group);
     s->num = n->num, s->den = n->den;
     return s;
 }
@@ -179,7 +180,7 @@ static int add_act(Build *b, UpzStage *s, const UpzNode *n)
     }
     post.kind = is_slope(n->act) ? UPZ_POST_SLOPE : UPZ_POST_CURVE;
     if (post.kind == UPZ_POST_SLOPE) {
-        post.scale = upz_pack_channels(data(b, n->slopes), count(b, n->slopes), s->channels,
+        post.scale = upz_pack_channels(data(b, n->slopes), count(b, n->slopes), s->channels, s->pitch,
                                        n->act == UPZ_ACT_LEAKY ? n->slope : 0, &b->p->bytes);
         if (!post.scale) return no_memory(b, s);
     }
@@ -191,7 +192,8 @@ static int add_act(Build *b, UpzStage *s, const UpzNode *n)
 static float *pack_repeated(Build *b, const float *values, int64_t have, int n, int times,
                             float otherwise)
 {
-    float *packed = upz_pack_channels(NULL, 0, n * times, otherwise, &b->p->bytes);
+    const int pitch = UPZ_ROUND_UP(n * times, b->p->group);
+    float *packed = upz_pack_channels(NULL, 0, n * times, pitch, otherwise, &b->p->bytes);
     if (packed && values)
         for (int c = 0; c < n * times; c++) packed[c] = values[have == 1 ? 0 : c / times];
     return packed;
@@ -216,7 +218,7 @@ static int build_conv(Build *b, int node)
         const UpzNode *src = &b->g->nodes[n->src[0]];
         s->num = src->num, s->den = src->den;
         s->channels = n->channels * times;
-        s->pitch = upz_pixel_pitch(s->channels);
+        s->pitch = UPZ_ROUND_UP(s->channels, b->p->group);
         dense = upz_dense_deconv(s, n, weights);
     } else if (n->groups > 1 && !s->conv->grouped) {
         dense = upz_dense_groups(s, n, weights);
@@ -287,9 +289,9 @@ static int build_point(Build *b, int node)
     } else if (n->op == UPZ_OP_AFFINE) {
         const bool tensors = n->weights != UPZ_NO_TENSOR || n->bias != UPZ_NO_TENSOR;
         post.kind = UPZ_POST_AFFINE;
-        post.scale = upz_pack_channels(data(b, n->weights), count(b, n->weights), n->channels,
+        post.scale = upz_pack_channels(data(b, n->weights), count(b, n->weights), n->channels, s->pitch,
                                        tensors ? 1 : n->alpha[0], &b->p->bytes);
-        post.shift = upz_pack_channels(data(b, n->bias), count(b, n->bias), n->channels,
+        post.shift = upz_pack_channels(data(b, n->bias), count(b, n->bias), n->channels, s->pitch,
                                        tensors ? 0 : n->alpha[1], &b->p->bytes);
         s->posts[s->n_posts++] = post;
         if (!post.scale || !post.shift) return no_memory(b, s);
@@ -328,7 +330,7 @@ static int build_virtual(Build *b, int node)
         const Value *src = &b->values[n->src[k]];
         if (v->n + src->n > UPZ_MAX_SRC || !is_whole(b->p, src)) return build_rows(b, node);
         /* whole vectors are read: they must not reach into the next pixel */
-        if (n->op == UPZ_OP_SLICE && n->first + upz_pixel_pitch(n->channels) >
+        if (n->op == UPZ_OP_SLICE && n->first + UPZ_ROUND_UP(n->channels, b->p->group) >
                                          b->p->stages[src->views[0].stage].pitch)
             return build_rows(b, node);
         memcpy(v->views + v->n, src->views, (size_t)src->n * sizeof(*src->views));
@@ -442,9 +444,28 @@ static int build_node(Build *b, int node)
     }
 }
 
-int upz_program_build(UpzProgram *p, const UpzGraph *g, uint32_t features, UprezError *err)
+/* Maps become narrow where whatever reads them as an input reads such maps; what reads them in its posts
+ * widens them. */
+static void choose_types(UpzProgram *p)
 {
-    *p = (UpzProgram){.graph = g};
+    for (int i = 1; i < p->n_stages; i++) {
+        UpzStage *s = &p->stages[i];
+        const UpzType in = s->conv ? s->conv->in : UPZ_TYPE_F32;
+        for (int k = 0; k < s->n_inputs; k++) p->stages[s->views[k].stage].read_as |= 1u << in;
+    }
+    for (int i = 1; i < p->n_stages; i++) {
+        UpzStage *s = &p->stages[i];
+        if (s->read_as == 1u << UPZ_TYPE_BF16) s->type = UPZ_TYPE_BF16;
+    }
+}
+
+int upz_program_build(UpzProgram *p, const UpzGraph *g, uint32_t features, UpzType narrowest, UprezError *err)
+{
+    *p = (UpzProgram){.graph = g, .narrowest = narrowest, .group = UPZ_CPU_GROUP,
+                      .tiles = upz_tile_kernels(features)};
+    for (const UpzConvOps *const *way = upz_conv_ways; *way; way++)
+        if ((*way)->in <= narrowest && upz_conv_offered(*way, features))
+            p->group = UPZ_MAX(p->group, (*way)->group);
     Build b = {p, g, upz_calloc(g->n_nodes, sizeof(Value)), features, err};
     if (!b.values) return upz_fail_memory(err, g->n_nodes * sizeof(Value), "the network's values");
     p->channels = g->nodes[g->output].channels;
@@ -453,6 +474,7 @@ int upz_program_build(UpzProgram *p, const UpzGraph *g, uint32_t features, Uprez
     int r = 0;
     for (size_t i = 0; i < g->n_nodes && !r; i++) r = build_node(&b, (int)i);
     if (!r) r = build_tail(&b, &tail);
+    if (!r) choose_types(p);
     upz_free(b.values);
     if (r) upz_program_free(p);
     return r;

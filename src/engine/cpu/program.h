@@ -12,9 +12,10 @@
 
 #include "engine/cpu/stage.h"
 
-/* Every finished graph can be built, with the best ways that a processor with these features offers.
+/* Every finished graph can be built, with the best ways that a processor with these features offers and
+ * maps of types up to `narrowest`.
  * Fails with MEMORY, or MODEL for what no picture can hold. */
-int upz_program_build(UpzProgram *p, const UpzGraph *g, uint32_t features, UprezError *err);
+int upz_program_build(UpzProgram *p, const UpzGraph *g, uint32_t features, UpzType narrowest, UprezError *err);
 void upz_program_free(UpzProgram *p);
 
 /* The numerics id: the ways that compute the convolutions, and the version of all other arithmetic. The

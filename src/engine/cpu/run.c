@@ -6,10 +6,20 @@
 
 /* ---- what moves pixels ---- */
 
+/* Pixel x0 of row y, where only the map's own channels will be written: a strip may hold anything between
+ * them. */
+static float *begin_row(const UpzPiece *p, int y)
+{
+    float *row = upz_out_floats(p, y);
+    if (p->s->type != UPZ_TYPE_F32 && p->s->channels < p->s->pitch)
+        memset(row, 0, (size_t)(p->x1 - p->x0) * (size_t)p->s->pitch * sizeof(*row));
+    return row;
+}
+
 static void run_gather(const UpzPiece *p)
 {
     for (int y = p->y0; y < p->y1; y++) {
-        float *to = upz_out_floats(p, y);
+        float *to = begin_row(p, y);
         for (int k = 0; k < p->s->n_inputs; k++) {
             const UpzMapView *v = &p->s->views[k];
             const float *from = upz_view_row(p, k, y);
@@ -30,7 +40,7 @@ static void run_shuffle(const UpzPiece *p)
     const int c_step = s->dcr ? 1 : f * f, phase_step = s->dcr ? s->channels : 1;
     for (int y = p->y0; y < p->y1; y++) {
         const float *from = upz_view_row(p, 0, y / f);
-        float *to = upz_out_floats(p, y);
+        float *to = begin_row(p, y);
         for (int x = p->x0; x < p->x1; x++, to += s->pitch) {
             const float *pixel = from + (ptrdiff_t)(x / f) * pitch + (y % f * f + x % f) * phase_step;
             for (int c = 0; c < s->channels; c++) to[c] = pixel[c * c_step];
@@ -45,9 +55,10 @@ static void run_unshuffle(const UpzPiece *p)
     const int f = s->factor, pitch = upz_view_pitch(p, 0), n = s->channels / (f * f);
     const int c_step = s->dcr ? 1 : f * f, phase_step = s->dcr ? n : 1;
     for (int y = p->y0; y < p->y1; y++) {
+        float *row = begin_row(p, y);
         for (int dy = 0; dy < f; dy++) {
             const float *from = upz_view_row(p, 0, y * f + dy);
-            float *to = upz_out_floats(p, y);
+            float *to = row;
             for (int x = p->x0; x < p->x1; x++, to += s->pitch)
                 for (int dx = 0; dx < f; dx++)
                     for (int c = 0; c < n; c++)
@@ -96,7 +107,7 @@ static void run_resize(const UpzPiece *p)
         const float *rows[4];
         const int ny = taps(n, y, src->h, iy, wy);
         for (int j = 0; j < ny; j++) rows[j] = upz_view_row(p, 0, iy[j]);
-        float *to = upz_out_floats(p, y);
+        float *to = begin_row(p, y);
         for (int x = p->x0; x < p->x1; x++, to += s->pitch) {
             const int nx = taps(n, x, src->w, ix, wx);
             for (int c = 0; c < s->channels; c++) {

@@ -4,6 +4,7 @@
 #endif
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 #define W 16
 #define SUF(name) name##_avx512
@@ -41,6 +42,13 @@ static inline V vload_bf16(const uint16_t *p)
     const __m256i half = _mm256_loadu_si256((const __m256i *)(const void *)p);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
+#ifdef __AVX512BF16__
+static inline void vstore_bf16(uint16_t *p, V a)
+{
+    const __m256bh half = _mm512_cvtneps_pbh(a);
+    memcpy(p, &half, sizeof(half));
+}
+#else
 static inline void vstore_bf16(uint16_t *p, V a)
 {
     const __m512i i = _mm512_castps_si512(a), top = _mm512_srli_epi32(i, 16);
@@ -54,3 +62,4 @@ static inline void vstore_bf16(uint16_t *p, V a)
     r = _mm512_mask_or_epi32(r, nan, top, _mm512_set1_epi32(0x40));
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(r));
 }
+#endif

@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/cpu/bf16.h"
+
 #define W 1
 #define SUF(name) name##_c
 #define LEVEL UPZ_CPU_C
@@ -40,10 +42,5 @@ static inline V vload_bf16(const uint16_t *p)
 }
 static inline void vstore_bf16(uint16_t *p, V a)
 {
-    uint32_t i;
-    memcpy(&i, &a, 4);
-    const uint32_t size = i & 0x7fffffff;
-    *p = (uint16_t)(size > 0x7f800000   ? i >> 16 | 0x40 /* NaN */
-                    : size < 0x00800000 ? i >> 16 & 0x8000
-                                        : (i + 0x7fff + (i >> 16 & 1)) >> 16);
+    *p = upz_bf16(a);
 }

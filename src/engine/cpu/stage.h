@@ -55,6 +55,7 @@ typedef struct UpzStage {
     UpzPost posts[UPZ_STAGE_POSTS];
     int n_posts;
     UpzType type;                  /* of the map's values */
+    unsigned read_as;              /* bit by type: how other stages read it as an input */
     int channels, pitch;           /* of the map; values from pixel to pixel */
     int num, den;                  /* size relative to the input */
     int kernel_w, kernel_h, stride, pad_x, pad_y;
@@ -73,6 +74,9 @@ typedef struct UpzStage {
 
 typedef struct UpzProgram {
     const UpzGraph *graph; /* the model's */
+    UpzType narrowest;     /* type that maps may have */
+    int group;             /* channels that a map's pixel is padded to */
+    const struct UpzTileKernels *tiles; /* or NULL: no way of this program multiplies tiles */
     UpzStage *stages;      /* in topological order: LOAD … PLANAR, STORE */
     int n_stages, cap_stages;
     int channels;          /* of the picture */

@@ -1,0 +1,52 @@
+/* Tiles in plain C: the definition of what the instructions do. */
+#include <float.h>
+#include <math.h>
+
+#define TILES(name) name##_c
+
+typedef union Tile {
+    float sum[UPZ_TILE_SIDE][UPZ_TILE_SIDE];
+    uint16_t half[UPZ_TILE_SIDE][UPZ_TILE_DEPTH];
+} Tile;
+
+typedef struct TileBank {
+    Tile tile[8];
+    int rows[8]; /* what is there of it */
+} TileBank;
+
+static void tile_load(TileBank *bank, int t, const void *p, ptrdiff_t step, int rows)
+{
+    for (int i = 0; i < rows; i++) memcpy(bank->tile[t].sum[i], (const char *)p + i * step, sizeof(bank->tile[t].sum[i]));
+    bank->rows[t] = rows;
+}
+
+static float flushed(float x) { return fabsf(x) < FLT_MIN ? copysignf(0, x) : x; }
+
+static void tile_multiply(TileBank *bank, int to, int left, int right)
+{
+    Tile *c = &bank->tile[to];
+    const Tile *a = &bank->tile[left], *b = &bank->tile[right];
+    for (int m = 0; m < bank->rows[left]; m++)
+        for (int n = 0; n < UPZ_TILE_SIDE; n++) {
+            float chain[2] = {0, 0};
+            for (int k = 0; k < UPZ_TILE_DEPTH; k++) {
+                const float x = flushed(vload_bf16(&a->half[m][k]));
+                const float y = flushed(vload_bf16(&b->half[k / 2][2 * n + k % 2]));
+                chain[k % 2] = flushed(fmaf(x, y, chain[k % 2]));
+            }
+            c->sum[m][n] = flushed(flushed(c->sum[m][n]) + flushed(chain[0] + chain[1]));
+        }
+}
+
+static void tile_store(const TileBank *bank, int t, void *p, ptrdiff_t step)
+{
+    for (int i = 0; i < UPZ_TILE_SIDE; i++) memcpy((char *)p + i * step, bank->tile[t].sum[i], sizeof(bank->tile[t].sum[i]));
+}
+
+#define TILE_LOAD(bank, t, p, step) tile_load(bank, t, p, step, UPZ_TILE_SIDE)
+#define TILE_LOAD_ROWS(bank, t, p, step, rows) tile_load(bank, t, p, step, rows)
+#define TILE_MULTIPLY(bank, c, a, b) tile_multiply(bank, c, a, b)
+#define TILE_STORE(bank, t, p, step) tile_store(bank, t, p, step)
+
+static void tiles_begin(void) {}
+static void tiles_end(void) {}

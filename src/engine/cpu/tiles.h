@@ -1,0 +1,75 @@
+/* Convolutions on a matrix unit: products of tiles of 16 pixels by 32 channels of bf16 with tiles of 32
+ * channels by 16 outputs, summed in fp32.
+ *
+ * The code is written once, tiles_tmpl.h, over a thin layer (load, multiply, store of a tile) that has two
+ * implementations: tile_amx.h is the instructions, tile_c.h is plain C that gives the instructions' own
+ * bytes. One product adds to each of 16 x 16 sums: the chain of the 16 even channels, the chain of the 16 odd
+ * ones, each by fused multiply-adds from 0, both added, then added to the sum; denormals count and become
+ * zeros everywhere.
+ *
+ * Threads: any; what a call is given is its own. Workers need no preparation: shapes of tiles are set
+ * between begin and end. */
+#ifndef UPZ_CPU_TILES_H
+#define UPZ_CPU_TILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define UPZ_TILE_SIDE 16    /* pixels, and outputs, of a tile */
+#define UPZ_TILE_DEPTH 32   /* channels of a tile */
+#define UPZ_TILE_BLOCK 32   /* pixels, and outputs, of the sums that are computed together */
+
+/* Consecutive inputs: `blocks` times 32 values that meet as many blocks of weights. */
+typedef struct UpzTileRun {
+    const uint16_t *a; /* of output pixel 0 */
+    ptrdiff_t step;    /* bytes from one output pixel's to the next one's */
+    int blocks;
+} UpzTileRun;
+
+/* Sums that are complete and wait for what is done to them while the next ones are computed. */
+typedef struct UpzTileRest {
+    float *sums;        /* 32 pixels of 32 outputs, 64-byte aligned: the caller's, for all calls */
+    const float *slope; /* of its outputs, or NULL */
+    char *out;
+    ptrdiff_t step;     /* bytes */
+    int at, count;      /* pixel that is next; pixels */
+    int channels;       /* 16 or 32 */
+    bool narrow;        /* to bf16 */
+} UpzTileRest;
+
+typedef struct UpzTileConv {
+    const UpzTileRun *runs;
+    int n_runs;
+    const uint16_t *weights; /* see upz_tile_weight; 64-byte aligned */
+    int n_out;               /* a multiple of 16 */
+    const float *bias;       /* n_out values: sums begin with them */
+    const float *slope;      /* n_out values for x < 0 ? slope * x : x at the end, or NULL */
+    void *out;
+    ptrdiff_t out_step;      /* values */
+    bool narrow;             /* out is bf16, else float */
+    int count;               /* output pixels */
+} UpzTileConv;
+
+typedef struct UpzTileKernels {
+    void (*begin)(void);
+    /* May leave the last block of sums in *rest, whose other fields are 0 at first. Up to 15 output pixels'
+     * inputs behind the last one may be read; what stands there does not matter. */
+    void (*conv)(const UpzTileConv *c, UpzTileRest *rest);
+    void (*finish)(UpzTileRest *rest); /* then all is written */
+    void (*end)(void);
+} UpzTileKernels;
+
+/* For a processor with these features; plain C where there are none. NULL: it has no such unit. */
+const UpzTileKernels *upz_tile_kernels(uint32_t features);
+
+/* Weights: for 32 outputs after 32, block after block in the order of runs, two tiles; in a tile two
+ * channels of all outputs after two. This is where the weight of channel c of block b for output o stands. */
+static inline size_t upz_tile_weight(int blocks, int b, int c, int o)
+{
+    const size_t pair = (size_t)(o / UPZ_TILE_BLOCK);
+    const size_t tile = (pair * (size_t)blocks + (size_t)b) * 2 + (size_t)(o % UPZ_TILE_BLOCK / UPZ_TILE_SIDE);
+    return tile * UPZ_TILE_SIDE * UPZ_TILE_DEPTH + (size_t)(c / 2 * UPZ_TILE_DEPTH + o % UPZ_TILE_SIDE * 2 + c % 2);
+}
+
+#endif
