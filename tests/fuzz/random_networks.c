@@ -11,12 +11,14 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
+#include "base/cpu.h"
 #include "random_clip.h"
 #include "random_graph.h"
 #include "uprez/uprez.h"
 
 enum { CHAIN = 3, THREADS = 4 };
 #define LIMIT 6e-6     /* as in test_cpu_engine.c, of the largest value */
+#define LIMIT_BF16 0.1 /* deep ones add up roundings of 8 bits */
 #define MOST_WORK 25e6 /* a picture, see work_of: cases shall be quick */
 
 typedef struct Result {
@@ -26,6 +28,8 @@ typedef struct Result {
 
 static const int threads[THREADS] = {1, 2, 3, 5};
 static UprezContext *contexts[THREADS], *reusing;
+static const char *const precisions[] = {"fp32", "bf16"};
+static int n_precisions = 2; /* that this processor offers */
 static UprezModel *lanczos;
 static long now, wrong;
 
@@ -143,6 +147,9 @@ static int alone(UprezModel *m, int which)
     UprezParams p = {.size = sizeof(p), .models = &m, .n_models = 1, .engine = "cpu"};
     p.width = w * facts->scale_num / facts->scale_den;
     p.height = h * facts->scale_num / facts->scale_den;
+    const int precision = draw(n_precisions);
+    p.precision = precisions[precision];
+    say(" in %s", p.precision);
     uprez_format_from_name(&f, facts->channels == 3 ? "gbrpf32le" : "grayf32le");
     src = steady(&f, w, h);
     src->color = (UprezColor){.matrix = facts->channels == 3 ? 0 : 2, .primaries = 1, .transfer = 1,
@@ -154,7 +161,7 @@ static int alone(UprezModel *m, int which)
             complain("network %d alone, %dx%d: %d threads differ in %s", which, w, h, threads[i], where);
     if (r >= 0 && facts->input != UPREZ_INPUT_Y_STUDIO) {
         const double off = off_by(m, src, by[0].picture);
-        if (!(off < LIMIT))
+        if (!(off < (precision ? LIMIT_BF16 : LIMIT)))
             complain("network %d alone, %dx%d: off by %g from the reference", which, w, h, off);
     }
     release(by, THREADS);
@@ -224,6 +231,8 @@ static int clip_through(Chain *chain, const UprezFormat *f, double *reused)
         h = UPZ_MAX(h * 7 / 8, 12);
     }
     if (once_in(3)) random_format(&p.format);
+    p.precision = precisions[draw(n_precisions)];
+    say(" clip in %s", p.precision);
     random_clip(clip, f, w, h);
     random_output(&p);
     p.no_reuse = 1;
@@ -282,6 +291,7 @@ int main(int argc, char **argv)
     double reused = 0;
     reusing = context_of(argc > 3 ? atoi(argv[3]) : 2);
     for (int i = 0; i < THREADS; i++) contexts[i] = context_of(threads[i]);
+    if (!(upz_cpu_features() & UPZ_HAS_AMX_BF16)) n_precisions = 1; /* plain C is too slow here */
     assert_int_equal(uprez_model_load(&lanczos, reusing, "lanczos", NULL, NULL), 0);
     for (long k = first; k < last; k++) {
         double share = 0;

@@ -90,6 +90,8 @@ static const Pin pins[] = {
     {compact, "fp32", "cpu/fp32-wino-f4+fp32-direct/1", 0x16a71b5b6b89465cu},
     {direct, "fp32", "cpu/fp32-direct/1", 0xc0ba37fe7b1d6296u},
     {depthwise, "fp32", "cpu/fp32-depthwise+fp32-direct/1", 0x5bcf268a0f97351cu},
+    {compact, "bf16", "cpu/bf16-tiles+fp32-direct/1", 0x128d66b1fae44171u},
+    {direct, "bf16", "cpu/fp32-direct/1", 0xc0ba37fe7b1d6296u},
 };
 
 /* FNV-1a of all values. */
@@ -119,7 +121,7 @@ static UprezPicture *source(void)
     return p;
 }
 
-/* False: this level does not offer the precision. */
+/* False: this level does not offer the precision. Plain C offers all. */
 static bool run(const Pin *pin, UpzCpuLevel level, int threads)
 {
     const UprezContextParams cp = {.size = sizeof(cp), .threads = threads, .cpu = upz_cpu_name(level)};

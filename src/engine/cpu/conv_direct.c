@@ -9,7 +9,7 @@ static bool takes(const UpzConvShape *s) { return s->in > 0; }
 /* Order of the chain: kernel rows, then views, then kernel columns, then channels. */
 static void *pack(const UpzStage *s, const float *weights, size_t *bytes)
 {
-    const int out = upz_pixel_pitch(s->channels);
+    const int out = s->pitch;
     const size_t taps = (size_t)s->kernel_h * (size_t)s->kernel_w;
     size_t count;
     if (!upz_mul_size(taps * (size_t)s->in, (size_t)out, &count)) return NULL;

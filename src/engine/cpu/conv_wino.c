@@ -48,7 +48,7 @@ static void wino_filter(double g[UPZ_WINO_IN][3])
 
 static void *pack(const UpzStage *s, const float *weights, size_t *bytes)
 {
-    const int out = upz_pixel_pitch(s->channels);
+    const int out = s->pitch;
     const size_t plane = (size_t)s->in * (size_t)out;
     float *packed = upz_pack_zeros(UPZ_WINO_POINTS * plane, bytes);
     if (!packed) return NULL;
