@@ -120,6 +120,8 @@ for path in walk("src", "cli", "include", "tests", "bench", "tools", "docs", "co
         if line != line.rstrip() and not path.endswith(".md"):
             bad(path, n, "blanks at the end of the line")
         if path.startswith(("src/", "cli/", "include/", "tests/", "bench/")) and path != "tests/style.sh":
+            if re.search(r"^\s*skip\(\);|\bskip\(\);$", line) and path != "tests/unit/skip.h":
+                bad(path, n, "skip() without a reason: SKIP_BECAUSE")
             m = re.search(r"\b(TODO|FIXME|XXX)\b", line)
             if m:
                 bad(path, n, f"{m.group(1)}: do it or say why not")

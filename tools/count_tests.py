@@ -32,7 +32,8 @@ def main():
             broken.append((t["name"], result, text))
         if result == "SKIP" or away:
             why = re.findall(r"(?:SKIP|skip(?:ped|ping)?): *(.+)", text)
-            reasons[t["name"]] = why[0].strip() if why else "no reason given"
+            why = list(dict.fromkeys(w.strip() for w in why))
+            reasons[t["name"]] = "; ".join(why) if why else "no reason given"
     for name, result, text in broken:
         print(f"\n==== {name}: {result}\n" + "\n".join(text.strip().splitlines()[-60:]))
     print()

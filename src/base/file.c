@@ -56,7 +56,8 @@ static int read_all(UpzMap *map, int fd, const char *path, size_t size, int code
     return 0;
 }
 
-int upz_map_open(UpzMap *map, const char *path, size_t max, int code, UprezError *err)
+static int open_map(UpzMap *map, const char *path, size_t max, bool mapped, int code,
+                    UprezError *err)
 {
     *map = (UpzMap){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -74,11 +75,21 @@ int upz_map_open(UpzMap *map, const char *path, size_t max, int code, UprezError
         r = upz_fail(err, code, "%s has %jd bytes, more than the %zu that are plausible", path,
                      (intmax_t)st.st_size, max);
     if (!r) {
-        r = (size_t)st.st_size > UPZ_READ_MAX ? map_all(map, fd, path, (size_t)st.st_size, code, err)
-                                              : read_all(map, fd, path, (size_t)st.st_size, code, err);
+        r = mapped ? map_all(map, fd, path, (size_t)st.st_size, code, err)
+                   : read_all(map, fd, path, (size_t)st.st_size, code, err);
     }
     close(fd);
     return r;
+}
+
+int upz_map_open(UpzMap *map, const char *path, size_t max, int code, UprezError *err)
+{
+    return open_map(map, path, max, false, code, err);
+}
+
+int upz_map_library(UpzMap *map, const char *path, int code, UprezError *err)
+{
+    return open_map(map, path, SIZE_MAX / 2, true, code, err);
 }
 
 void upz_map_close(UpzMap *map)

@@ -7,9 +7,7 @@
 #include <stdint.h>
 #include "error.h"
 
-/* A whole file: read, so that nobody can cut it short under its reader; beyond UPZ_READ_MAX bytes
- * mapped instead. */
-#define UPZ_READ_MAX ((size_t)256 << 20)
+/* A whole file: read, so that nobody can cut it short under its reader. */
 typedef struct UpzMap {
     const uint8_t *data;
     size_t size;
@@ -19,6 +17,8 @@ typedef struct UpzMap {
 /* Opens a regular file of at most max bytes. code: the class of error to report (UPREZ_ERR_MODEL,
  * …). A directory, a pipe or an empty file is an error too. */
 int upz_map_open(UpzMap *map, const char *path, size_t max, int code, UprezError *err);
+/* Mapped instead: for files that only a fool cuts short, shared libraries. Same errors. */
+int upz_map_library(UpzMap *map, const char *path, int code, UprezError *err);
 void upz_map_close(UpzMap *map);
 
 /* Replaces path by data in one step: unique temporary file beside it, write, fsync, rename. */

@@ -441,7 +441,7 @@ void upz_library_preload(const char *path)
     UpzMap map;
     UprezError ignored;
     if (!site_of(path, site) ||
-        upz_map_open(&map, path, SIZE_MAX / 2, UPREZ_ERR_DEVICE, &ignored) < 0)
+        upz_map_library(&map, path, UPREZ_ERR_DEVICE, &ignored) < 0)
         return;
     each_needed(&map, load_needed, site);
     upz_map_close(&map);

@@ -1,4 +1,4 @@
-/* An ONNX file as it is stored: slices of the mapped file, nothing copied but the lists.
+/* An ONNX file as it is stored: slices of the file in memory, nothing copied but the lists.
  *
  * Field numbers are those of onnx.proto (IR version 3 … 13). Every length is checked against the
  * bytes there are; the lists have maxima, so memory stays a small multiple of the file's size. */

@@ -243,7 +243,7 @@ static inline bool fake_driver(void)
 {
     char path[4200];
     if (upz_engine_cuda.missing) {
-        printf("%s\n", upz_engine_cuda.missing);
+        printf("SKIP: %s\n", upz_engine_cuda.missing);
         return false;
     }
     const char *build = getenv("BUILD_ROOT");
@@ -252,7 +252,7 @@ static inline bool fake_driver(void)
     snprintf(path, sizeof(path), "%s/libcuda.so.1", fake_path);
     void *handle = dlopen(path, RTLD_NOW);
     if (!handle || upz_cuda_open(&cu, fake_path, &err) < 0) {
-        printf("no driver to try: %s\n", handle ? err.text : dlerror());
+        printf("SKIP: no driver to try: %s\n", handle ? err.text : dlerror());
         return false;
     }
     const struct {
@@ -265,7 +265,7 @@ static inline bool fake_driver(void)
     for (int i = 0; i < UPZ_COUNT(extra); i++) {
         void *f = dlsym(handle, extra[i].name);
         if (!f) {
-            printf("no driver to try: %s\n", dlerror());
+            printf("SKIP: no driver to try: %s\n", dlerror());
             return false;
         }
         memcpy(extra[i].to, &f, sizeof(f));

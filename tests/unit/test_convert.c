@@ -15,6 +15,7 @@
 #include "picture/convert.h"
 #include "picture/format.h"
 #include "zimg_reference.h"
+#include "skip.h"
 
 static uint32_t seed = 1;
 static uint32_t draw(void)
@@ -493,8 +494,7 @@ static void agrees_with_zimg(void **state)
 {
     (void)state;
 #ifndef HAVE_ZIMG
-    print_message("skipped: built without libzimg\n");
-    skip();
+    SKIP_BECAUSE("built without libzimg");
 #else
     static const int matrices[] = {1, 6, 9, 7, 4, 8}, depths[] = {8, 10, 12, 16};
     int w = 64, h = 48, runs = 0;

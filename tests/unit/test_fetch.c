@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "job/fetch.h"
+#include "skip.h"
 
 #define BYTES 300000
 
@@ -156,8 +157,7 @@ static const char *url(const char *how)
 {
     static char text[64];
     if (!http_port) {
-        print_message("skipped: no python3 to serve\n");
-        skip();
+        SKIP_BECAUSE("no python3 to serve");
     }
     snprintf(text, sizeof(text), "http://127.0.0.1:%d/%s", http_port, how);
     return text;
@@ -331,8 +331,7 @@ static void https_wants_a_certificate(void **state)
 {
     (void)state;
     if (!https_port) {
-        print_message("skipped: no openssl to make a certificate\n");
-        skip();
+        SKIP_BECAUSE("no openssl to make a certificate");
     }
     char mirror[64];
     UprezError err;

@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "job/job.h"
+#include "skip.h"
 
 static char dir[256], made[300];
 static char log_text[8192];
@@ -58,10 +59,7 @@ static const char *shared(const char *name)
 
 #define NEEDS_SHARED(name) \
     do { \
-        if (!upz_exists(shared(name))) { \
-            print_message("no %s: skipped\n", shared(name)); \
-            skip(); \
-        } \
+        if (!upz_exists(shared(name))) SKIP_BECAUSE("%s is not here", shared(name)); \
     } while (0)
 
 static const char *output(const char *name)
@@ -253,7 +251,7 @@ static void another_plan_starts_anew(void **state)
     p.progress = stop_there;
     stop = 0;
     stop_at = 130;
-    if (job(&p) != UPREZ_ERR_INTERRUPTED) skip(); /* too quick to be stopped */
+    if (job(&p) != UPREZ_ERR_INTERRUPTED) SKIP_BECAUSE("the job was done before it could be stopped"); /* too quick to be stopped */
     stop = 0;
     stop_at = -1;
     p.crf = 30;
@@ -473,7 +471,7 @@ static void a_full_disk_is_an_error(void **state)
 {
     (void)state;
     /* y4m goes straight to its file: a link to the device that is always full */
-    if (symlink("/dev/full", output("full.y4m.part")) < 0) skip();
+    if (symlink("/dev/full", output("full.y4m.part")) < 0) SKIP_BECAUSE("no symbolic link can be made here");
     UpzJobParams p = plain(made, output("full.y4m"));
     p.preset = NULL;
     assert_int_equal(job(&p), UPREZ_ERR_OUTPUT);
@@ -533,7 +531,7 @@ static int teardown(void **state)
 int main(void)
 {
     if (!*run("command -v ffmpeg") || !*run("command -v ffprobe")) {
-        print_message("ffmpeg and ffprobe are needed to judge the results: skipped\n");
+        print_message("SKIP: ffmpeg and ffprobe are needed to judge the results\n");
         return 77;
     }
     const struct CMUnitTest tests[] = {

@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "engine/library.h"
+#include "skip.h"
 
 static const UpzLibrary fake = {
     .name = "Fake Runtime",
@@ -244,7 +245,7 @@ static void neighbours(void **state)
                               .sonames = (const char *const[]){NULL},
                               .hint = "-"};
     const char *build = getenv("BUILD_ROOT");
-    if (!build) skip();
+    if (!build) SKIP_BECAUSE("BUILD_ROOT is not set");
     char command[2048], given[300], path[512];
     snprintf(command, sizeof(command),
              "s='%s/w/lib/python3.11/site-packages' && mkdir -p $s/needy $s/nvidia/cu99/lib && "

@@ -21,6 +21,7 @@
 #include "engine/libtorch/libtorch.h"
 #include "engine/libtorch/script.h"
 #include "uprez/uprez.h"
+#include "skip.h"
 
 #define TOLERANCE 1e-4
 
@@ -357,8 +358,7 @@ static void real_models(void **state)
 {
     (void)state;
     if (!upz_is_dir(folder)) {
-        print_message("skipped: %s is not there\n", folder);
-        skip();
+        SKIP_BECAUSE("%s is not there", folder);
     }
     assert_true(check_all("models", folder) >= 25);
 }
@@ -424,8 +424,7 @@ static void torchscript_as_the_checkpoint(void **state)
         {"torchscript/sudo_UltraCompact_2x_1.121.175_G.torchscript.pt",
          "pytorch/sudo_UltraCompact_2x_1.121.175_G.pth"}};
     if (!upz_is_dir(folder)) {
-        print_message("skipped: %s is not there\n", folder);
-        skip();
+        SKIP_BECAUSE("%s is not there", folder);
     }
     UprezContext *ctx;
     UprezError err;

@@ -17,6 +17,7 @@
 #include "tiny_model.h"
 #include "uprez/uprez.h"
 #include "video/still.h"
+#include "skip.h"
 
 /* ---- counted allocations ---- */
 
@@ -227,8 +228,7 @@ static void readers(void **state)
         n++;
     }
     if (!n) {
-        print_message("no models at $SHARED: skipped\n");
-        skip();
+        SKIP_BECAUSE("no models at $SHARED");
     }
 }
 

@@ -16,6 +16,7 @@
 #include "picture/format.h"
 #include "picture/resize.h"
 #include "uprez/upscaler.h"
+#include "skip.h"
 
 #define TOLERANCE 1e-4
 
@@ -243,8 +244,7 @@ static void real_models(void **state)
 {
     (void)state;
     if (!upz_is_dir(folder)) {
-        print_message("skipped: %s is not there\n", folder);
-        skip();
+        SKIP_BECAUSE("%s is not there", folder);
     }
     assert_true(check_all("models", folder) >= 25);
 }
@@ -252,7 +252,7 @@ static void real_models(void **state)
 static void broken_model_is_refused(void **state)
 {
     (void)state;
-    if (!upz_is_dir(folder)) skip();
+    if (!upz_is_dir(folder)) SKIP_BECAUSE("%s is not there", folder);
     UprezModel *m;
     UprezError err;
     char path[8192];
@@ -267,7 +267,7 @@ static void broken_model_is_refused(void **state)
 static void facts_are_right(void **state)
 {
     (void)state;
-    if (!upz_is_dir(folder)) skip();
+    if (!upz_is_dir(folder)) SKIP_BECAUSE("%s is not there", folder);
     static const struct {
         const char *file;
         int scale, align, reach, input;
@@ -316,7 +316,7 @@ static void paint(UprezPicture *p)
 static void luma_networks_in_pictures(void **state)
 {
     (void)state;
-    if (!upz_is_dir(folder)) skip();
+    if (!upz_is_dir(folder)) SKIP_BECAUSE("%s is not there", folder);
     static const struct {
         const char *file, *format;
         int w, h;

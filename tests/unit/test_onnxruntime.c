@@ -33,6 +33,7 @@
 #include "engine/engine.h"
 #include "model/write.h"
 #include "picture/format.h"
+#include "skip.h"
 
 extern const UpzEngineOps upz_engine_cpu, upz_engine_onnxruntime;
 static const UpzEngineOps *const ort = &upz_engine_onnxruntime;
@@ -180,8 +181,7 @@ static void real_models(void **state)
         free(names);
     }
     if (!n) {
-        print_message("SKIP: no real models at $SHARED/models\n");
-        skip();
+        SKIP_BECAUSE("no real models at $SHARED/models");
     }
     assert_int_equal(bad, 0);
 }
@@ -366,8 +366,7 @@ static void from_a_venv(void **state)
     snprintf(site, sizeof(site), "%s", device.runtime);
     char *capi = strstr(site, "/onnxruntime/capi/");
     if (!capi) {
-        print_message("SKIP: %s is not in a Python environment\n", site);
-        skip();
+        SKIP_BECAUSE("%s is not in a Python environment", site);
     }
     capi[strlen("/onnxruntime")] = 0;
     snprintf(venv, sizeof(venv), "%s/venv", root);

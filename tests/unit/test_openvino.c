@@ -16,6 +16,7 @@
 #include "model/model.h"
 #include "picture/format.h"
 #include "uprez/upscaler.h"
+#include "skip.h"
 
 static UpzDevice device;
 static const UpzEngineOps *ops;
@@ -196,8 +197,7 @@ static void real_models(void **state)
     }
     uprez_context_destroy(&ctx);
     if (!n) {
-        print_message("SKIP: no real models at $SHARED/models\n");
-        skip();
+        SKIP_BECAUSE("no real models at $SHARED/models");
     }
     assert_int_equal(failed, 0);
 }

@@ -17,6 +17,7 @@
 #include "picture/format.h"
 #include "picture/resize.h"
 #include "zimg_reference.h"
+#include "skip.h"
 
 static uint32_t seed = 5;
 static uint32_t draw(void)
@@ -227,8 +228,7 @@ static void resizing_agrees_with_zimg(void **state)
 {
     (void)state;
 #ifndef HAVE_ZIMG
-    print_message("skipped: built without libzimg\n");
-    skip();
+    SKIP_BECAUSE("built without libzimg");
 #else
     static const struct { const char *src, *dst; } formats[] = {
         {"yuv420p", "yuv420p"}, {"yuv422p", "yuv422p"}, {"yuv444p", "yuv444p"},

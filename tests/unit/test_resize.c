@@ -14,6 +14,7 @@
 #include "picture/format.h"
 #include "picture/resize.h"
 #include "zimg_reference.h"
+#include "skip.h"
 
 static uint32_t seed = 9;
 static uint32_t draw(void)
@@ -262,8 +263,7 @@ static void agrees_with_zimg(void **state)
 {
     (void)state;
 #ifndef HAVE_ZIMG
-    print_message("skipped: built without libzimg\n");
-    skip();
+    SKIP_BECAUSE("built without libzimg");
 #else
     static const zimg_resample_filter_e filters[] = {ZIMG_RESIZE_BILINEAR, ZIMG_RESIZE_BICUBIC,
                                                      ZIMG_RESIZE_LANCZOS, ZIMG_RESIZE_SPLINE36};

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "video/compat.h"
 #include "video/source.h"
+#include "skip.h"
 
 #define MAX_FRAMES 1000
 
@@ -142,10 +143,7 @@ static char sums[MAX_FRAMES][33];
 
 #define NEED(path) \
     do { \
-        if (!upz_exists(path)) { \
-            print_message("skipped: %s is not here\n", path); \
-            skip(); \
-        } \
+        if (!upz_exists(path)) SKIP_BECAUSE("%s is not here", path); \
     } while (0)
 
 /* A file, what ffmpeg must be told to read it like this, and how many frames there are. */

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "picture/format.h"
 #include "video/still.h"
+#include "skip.h"
 
 static UprezError err;
 static char dir[64];
@@ -394,8 +395,7 @@ static void real_pictures(void **state)
         snprintf(path, sizeof(path), "%s/media/images/realworld/%s", shared ? shared : "../shared",
                  t[i].file);
         if (!upz_exists(path)) {
-            print_message("skipped: %s is not here\n", path);
-            skip();
+            SKIP_BECAUSE("%s is not here", path);
         }
         UpzFrame *f;
         UpzStillInfo info;

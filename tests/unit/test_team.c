@@ -11,6 +11,7 @@
 #include "job/team.h"
 #include "model/model.h"
 #include "tiny_model.h"
+#include "skip.h"
 
 #define OK(call) \
     do { \
@@ -111,8 +112,7 @@ static void same_frames_in_order(void **state)
     int r = upz_team_plan(&t, clip[0], &info, &err);
     upz_team_destroy(&t);
     if (r < 0) {
-        print_message("%s: skipped\n", err.text);
-        skip();
+        SKIP_BECAUSE("%s", err.text);
     }
     const int one = through("cuda:0", want);
     static const char *const lists[] = {"cuda:0,1", "cuda:2,0,1", "cuda:1,cuda:2"};
