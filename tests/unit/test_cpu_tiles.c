@@ -13,6 +13,7 @@
 #include "base/cpu.h"
 #include "engine/cpu/bf16.h"
 #include "engine/cpu/tiles.h"
+#include "skip.h"
 
 enum { GUARD = 64, MOST = 70, STEP_MOST = 160, BLOCKS = 7, OUT = 64 };
 
@@ -179,8 +180,7 @@ static void the_processors_are_plain_c(void **state)
     (void)state;
     const UpzTileKernels *own = upz_tile_kernels(upz_cpu_features()), *c_layer = upz_tile_kernels(0);
     if (!upz_cpu_features() || !own) {
-        print_message("no tiles here\n");
-        skip();
+        SKIP_BECAUSE("no tiles here");
     }
     assert_true(upz_cpu_allow_tiles());
     for (int i = 0; i < 160; i++) {
