@@ -163,6 +163,7 @@ static void copy_picture(Bench *b, UprezPicture *to, const UprezPicture *from, i
         else
             must(b->cu.to_host(to->plane[i], (uint64_t)(uintptr_t)from->plane[i], bytes), "copy to the host");
     }
+    if (up) must(b->cu.wait(NULL), "copy to the device"); /* pageable memory may still be on its way */
 }
 
 static Uprez *upscaler(Bench *b, const char *engine, const char *device, const char *precision)

@@ -160,6 +160,27 @@ make seven gpu FAKE_CUDA_CC=75 -d cuda --precision int8
 expect 5 bare -y --precision int8 -m "$net" "$tmp/a.mkv" "$tmp/b.mkv"
 said "not in int8"
 
+# a kernel that never ends: after ten seconds a sentence, or the CPU; nothing waits for it any more, also not at
+# the end. The self-test's first picture hangs, its second, and the one that 8 bits are measured with.
+expect 0 gpu FAKE_CUDA_LOG="$tmp/log" -y -d cuda --no-reuse -m "$net" -c ffv1 "$tmp/a.mkv" "$tmp/b.mkv"
+each=$(($(sed -n 's/^launches //p' "$tmp/log") / 10)) # of the clip's 8 pictures and the self-test's two
+hangs="3:5:-d_cuda:self-test $((each + 2)):5:--engine_cuda:self-test 2:0::self-test
+    $((2 * each + 2)):5:-d_cuda_--precision_int8:built-in_picture"
+for hang in $hangs; do
+    IFS=: read -r n code options what <<<"$hang"
+    # shellcheck disable=SC2086
+    { timeout -k 1 200 env -i HOME="$tmp" PATH="$tmp/bin" LD_LIBRARY_PATH="$fake" FAKE_CUDA_HANG="$n" "$UPREZ" -y ${options//_/ } \
+        -m "$net" -c ffv1 "$tmp/a.mkv" "$tmp/hang$n.mkv" >/dev/null 2>"$tmp/hang$n"; echo $? >"$tmp/code$n"; } &
+done
+wait
+for hang in $hangs; do
+    IFS=: read -r n code options what <<<"$hang"
+    [ "$(cat "$tmp/code$n")" = "$code" ] || bad "launch $n hangs: exit $(cat "$tmp/code$n"), not $code"
+    grep -q "the ${what//_/ } on GPU 0 did not end within 10 s" "$tmp/hang$n" || bad "launch $n hangs: $(cat "$tmp/hang$n")"
+    grep -q "fake CUDA" "$tmp/hang$n" && bad "launch $n hangs: $(grep "fake CUDA" "$tmp/hang$n")"
+done
+cmp -s <(pixels hang2) <(pixels cpu) || bad "a kernel hangs: the CPU's result is another"
+
 # ---- troubles: with auto a warning and the CPU, with -d cuda exit 5; the same words ----
 # trouble TEXT VARIABLE=VALUE…
 trouble() {

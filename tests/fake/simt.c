@@ -292,10 +292,10 @@ uint8_t *simt_global(uint64_t a, uint32_t bytes, uint32_t align, const char *wha
     if (simt_block.launch.owner && simt_block.launch.owner != p->owner)
         simt_fail("%s %u bytes at global 0x%llx, memory of another context", what, bytes,
                   (unsigned long long)a);
-    if (simt_block.launch.overlap && !simt_block.threads[0].waited_grid &&
+    if (simt_block.launch.overlap && simt_now && !simt_now->waited_grid &&
         (writes || p->written == n_launches - 1))
-        simt_fail("%s %u bytes at global 0x%llx before dev_grid_wait, which the kernel before may "
-                  "still be using", what, bytes, (unsigned long long)a);
+        simt_fail("%s %u bytes at global 0x%llx before dev_grid_wait of its own, which the kernel before "
+                  "may still be using", what, bytes, (unsigned long long)a);
     if (writes) p->written = n_launches;
     return p->host + (a - p->start);
 }
@@ -564,11 +564,9 @@ void dev_warp_sync(void)
     }
 }
 
-void dev_grid_wait(void)
-{
-    for (unsigned i = 0; i < simt_block.launch.threads; i++)
-        simt_block.threads[i].waited_grid = true;
-}
+/* By the letter a barrier would carry it over to other threads. Here each thread that touches what the kernel
+ * before may use has to wait itself: a path that lacks it is a mistake even where another's wait hides it. */
+void dev_grid_wait(void) { simt_now->waited_grid = true; }
 void dev_grid_go(void) {}
 
 static void check_regs(int n)
@@ -670,7 +668,9 @@ static void run_block(void)
     if (!b->failed) simt_matrix_end();
     if (!b->failed) simt_async_end();
     if (!b->failed) check_registers();
-    if (!b->failed && b->launch.overlap && !b->threads[0].waited_grid)
+    bool waited = !b->launch.overlap;
+    for (unsigned i = 0; i < n && !waited; i++) waited = b->threads[i].waited_grid;
+    if (!b->failed && !waited)
         simt_fail("ends without dev_grid_wait, though it was launched beside the kernel before");
 }
 

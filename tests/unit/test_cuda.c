@@ -404,9 +404,9 @@ static void every_call_may_fail(void **state)
     static const char *const calls[] = {
         "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxPushCurrent_v2", "cuModuleLoadData",
         "cuModuleGetFunction", "cuFuncSetAttribute", "cuMemGetInfo_v2", "cuMemAlloc_v2",
-        "cuMemHostAlloc", "cuMemcpyHtoD_v2", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2",
+        "cuMemHostAlloc", "cuStreamSynchronize", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2",
         "cuMemsetD8Async", "cuStreamCreate", "cuStreamWaitEvent", "cuEventCreate", "cuEventRecord",
-        "cuEventSynchronize", "cuLaunchKernelEx", "cuMemcpy2DAsync_v2"};
+        "cuEventQuery", "cuEventSynchronize", "cuLaunchKernelEx", "cuMemcpy2DAsync_v2"};
     UprezModel *m = graph_model(srvgg20, 3);
     UprezPicture *src = picture("nv12", 70, 12, 1), *got = result_for(m, src, "nv12");
     const UpzShape s = shape_of(src, got);
@@ -459,7 +459,7 @@ static void errors_have_sentences(void **state)
                  {"cuModuleLoadData:1:200", UPREZ_ERR_DEVICE, "older than the kernels"},
                  {"cuModuleLoadData:1:222", UPREZ_ERR_DEVICE, "older than the kernels"},
                  {"cuMemAlloc_v2:1:2", UPREZ_ERR_MEMORY, "KiB of GPU memory"},
-                 {"cuEventSynchronize:1:700", UPREZ_ERR_DEVICE, "a kernel failed before"},
+                 {"cuEventQuery:1:700", UPREZ_ERR_DEVICE, "a kernel failed before"},
                  {"cuInit:1:803", UPREZ_ERR_DEVICE, "different versions"},
                  {"cuInit:1:100", UPREZ_ERR_DEVICE, "GPU"}};
     UprezModel *m = graph_model(srvgg20, 3);

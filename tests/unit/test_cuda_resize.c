@@ -351,7 +351,7 @@ static void what_is_promised_of_changes(void **state)
 static void failures_leave_nothing(void **state)
 {
     (void)state;
-    static const char *const calls[] = {"cuMemcpyHtoD_v2", "cuMemAlloc_v2", "cuLaunchKernelEx",
+    static const char *const calls[] = {"cuMemcpyHtoDAsync_v2", "cuMemAlloc_v2", "cuLaunchKernelEx",
                                         "cuModuleGetFunction"};
     UprezModel *m = graph_model(srvgg20, 3);
     UprezPicture *src = picture("nv12", 40, 12, 1), *dst = empty("nv12", 99, 31);

@@ -206,7 +206,7 @@ static UprezPicture *scattered(const UprezPicture *like, void *stream, int gap, 
             memcpy(at + (size_t)y * (row + (size_t)gap), (char *)like->plane[i] + y * like->stride[i], row);
         uint64_t there;
         CU(cu.alloc(&there, (row + (size_t)gap) * (size_t)rows + 64));
-        CU(cu.upload_now(there, m, (row + (size_t)gap) * (size_t)rows + 64));
+        CU(cu.upload(there, m, (row + (size_t)gap) * (size_t)rows + 64, stream));
         free(m);
         wide->plane[i] = (void *)(uintptr_t)(there + (uint64_t)(first * bytes));
         wide->stride[i] = (ptrdiff_t)(row + (size_t)gap);

@@ -439,6 +439,45 @@ static void halves(void **state)
     assert_true(isnan(simt_float(simt_half(NAN))));
 }
 
+/* ---- launched beside the kernel before ---- */
+
+/* mistakes: 1 nobody waits, 2 the first thread alone waits, 3 all but the last warp, 4 one thread writes
+ * before it waits, 5 nobody waits, and nobody touches anything */
+UPZ_KERNEL(beside, Params, 128, 1)
+{
+    uint32_t t = dev_thread();
+    if (p.mistake == 5) return;
+    if (p.mistake == 4 && t == 77) dev_store4(p.out + t * 4, 1);
+    if (!p.mistake || p.mistake == 4 || (p.mistake == 2 && !t) || (p.mistake == 3 && t < 96)) dev_grid_wait();
+    if (p.mistake == 2) dev_sync();
+    dev_store4(p.out + t * 4, dev_load4(p.a + t * 4) + 1);
+}
+
+static int launch_beside(const Params *p, bool overlap)
+{
+    SimtLaunch l = {.kernel = &simt_kernel_beside, .params = p, .grid_x = 2, .grid_y = 1, .threads = 128,
+                    .overlap = overlap};
+    return simt_launch(&l);
+}
+
+static void each_thread_waits_for_the_grid(void **state)
+{
+    (void)state;
+    uint32_t *a = memory(512), *out = memory(512);
+    Params p = {.a = at(a), .out = at(out)};
+    for (uint32_t i = 0; i < 128; i++) a[i] = i;
+    if (launch_beside(&p, true)) fail_msg("%s", simt_error());
+    for (uint32_t i = 0; i < 128; i++) assert_int_equal(out[i], i + 1);
+    for (p.mistake = 1; p.mistake <= 5; p.mistake++) {
+        assert_int_equal(launch_beside(&p, false), 0);
+        if (!launch_beside(&p, true)) fail_msg("nothing was found: mistake %d", p.mistake);
+        const char *text = p.mistake == 5 ? "ends without dev_grid_wait" : "before dev_grid_wait of its own";
+        if (!strstr(simt_error(), text)) fail_msg("mistake %d: %s", p.mistake, simt_error());
+    }
+    drop(a);
+    drop(out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +485,7 @@ int main(void)
         cmocka_unit_test(named),       cmocka_unit_test(matrices),
         cmocka_unit_test(transposing), cmocka_unit_test(bulk),
         cmocka_unit_test(warpgroups),
+        cmocka_unit_test(each_thread_waits_for_the_grid),
     };
     return cmocka_run_group_tests_name("simt", tests, NULL, NULL);
 }

@@ -9,7 +9,8 @@
 #include "picture/difference.h"
 #include "picture/format.h"
 
-enum { CHROMA = 8 /* px around a window that stored chroma is made of, at most */ };
+enum { CHROMA = 8 /* px around a window that stored chroma is made of, at most */, TRY_MOST_S = 10 };
+#define NS INT64_C(1000000000) /* a second */
 
 static UpzCudaPicture describe_picture(const UprezPicture *p)
 {
@@ -391,12 +392,31 @@ int upz_cuda_run_wait(UpzCudaRun *run, UpzTask *task, int64_t timeout_ns)
     if (r >= 0 && task->dst->memory == UPREZ_MEM_HOST)
         upz_staging_unpack(run->ctx, task->dst, s->host_out, task->todo, task->n_todo);
     if (r >= 0 && *s->nan)
-        r = upz_fail(&task->err, UPREZ_ERR_VERIFY, "the network gave values that are not numbers; the "
-                     "model file is damaged, not meant for such pictures, or leaves what half "
-                     "precision holds: try --engine cpu");
+        r = upz_fail(&task->err, UPREZ_ERR_VERIFY, "the network gave values that are not numbers, or "
+                     "infinite ones; the model file is damaged, not meant for such pictures, or leaves "
+                     "what half precision holds: try --engine cpu");
     task->result = r < 0 ? r : 0;
     s->task = NULL;
     return 0;
+}
+
+int upz_cuda_run_try(UpzCudaRun *run, UpzTask *task, const char *what, UprezError *err)
+{
+    const struct timespec nap = {.tv_nsec = 1000000};
+    int64_t waited = 0; /* only what is slept: where the driver is an emulation, it computes when it is asked */
+    int r = upz_cuda_run_submit(run, task);
+    while (r >= 0 && upz_cuda_run_wait(run, task, 0) == UPREZ_AGAIN && waited < TRY_MOST_S * NS) {
+        const int64_t begin = upz_now_ns();
+        nanosleep(&nap, NULL);
+        waited += upz_now_ns() - begin;
+    }
+    if (r >= 0 && waited >= TRY_MOST_S * NS) {
+        atomic_store(&run->home->lost, true);
+        return upz_fail(err, UPREZ_ERR_DEVICE, "%s on GPU %d did not end within %d s, so a kernel hangs "
+                        "there; give -d cpu, and please report it", what, run->home->index, TRY_MOST_S);
+    }
+    if (r >= 0) r = task->result;
+    return r < 0 ? upz_fail(err, r, "%s", task->err.text) : 0;
 }
 
 /* ---- two pictures ---- */

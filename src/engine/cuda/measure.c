@@ -88,12 +88,7 @@ int upz_cuda_measure(UpzCudaRun *run, const UprezModel *m, UpzCudaRanges *ranges
     if (r >= 0 && ranges) r = begin_ranges(run, ranges, err);
     UpzTask task = {.src = src, .dst = dst};
     if (r >= 0) {
-        r = upz_cuda_run_submit(run, &task);
-        if (r >= 0) {
-            upz_cuda_run_wait(run, &task, -1);
-            r = task.result;
-        }
-        if (r < 0) upz_fail(err, r, "%s", task.err.text);
+        r = upz_cuda_run_try(run, &task, "the built-in picture", err);
     }
     if (run->range) {
         UprezError other;

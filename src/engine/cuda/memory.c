@@ -33,13 +33,15 @@ static void unref(UpzCudaHome *h)
         h->cu.stream_destroy(h->stream);
         upz_cuda_leave(h);
     }
-    if (h->primary) h->cu.primary_release(h->device);
+    if (h->primary && !atomic_load(&h->lost)) h->cu.primary_release(h->device);
     pthread_mutex_destroy(&h->lock);
     upz_free(h);
 }
 
 int upz_cuda_enter(const UpzCudaHome *h, UprezError *err)
 {
+    if (atomic_load(&h->lost))
+        return upz_fail(err, UPREZ_ERR_DEVICE, "a kernel on GPU %d did not end; give -d cpu", h->index);
     int r = h->cu.context_push(h->context);
     return r ? upz_cuda_fail(&h->cu, r, "use the CUDA context", err) : 0;
 }
@@ -83,6 +85,7 @@ int upz_cuda_home_open(UpzCudaHome **out, const UpzDevice *device, const char *r
     UpzCudaHome *h = upz_calloc(1, sizeof(*h));
     if (!h) return upz_fail_memory(err, sizeof(*h), "the cuda engine");
     atomic_init(&h->refs, 1);
+    atomic_init(&h->lost, false);
     h->index = device->index;
     pthread_mutex_init(&h->lock, NULL);
     int r = upz_cuda_open(&h->cu, runtime_path, err);

@@ -23,6 +23,7 @@ typedef struct UpzCudaHome {
     bool primary;        /* retained by us; else the caller's */
     void *stream;        /* where kernels run */
     atomic_int refs;
+    atomic_bool lost;    /* a kernel hangs: no call that might wait for it is made any more */
     pthread_mutex_t lock; /* of what follows */
     UpzCudaBlock *idle;
     int n_idle;

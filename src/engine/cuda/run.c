@@ -57,6 +57,16 @@ int upz_cuda_launch(const UpzCudaRun *run, int function, const UpzCudaGrid *g, c
     return cu->launch(f, g->x, g->y, 1, g->threads, 1, 1, g->shared, stream, args, NULL);
 }
 
+int upz_cuda_upload(const UpzCudaRun *run, uint64_t to, const void *from, size_t bytes)
+{
+    const UpzCuda *cu = &run->home->cu;
+    /* On the kernels' own stream, which does not wait for the default one: a copy from pageable memory may
+     * still be on its way when even the call that is said to wait has returned. */
+    int status = cu->upload(to, from, bytes, run->home->stream);
+    TRY(status, cu->stream_finish(run->home->stream)); /* and `from` is the caller's again */
+    return status;
+}
+
 /* What of a convolution does not depend on sizes; addresses only say whether there is something. */
 static void describe(const UpzCudaRun *run, const UpzCudaLayer *l, UpzCudaConv *c)
 {
@@ -90,7 +100,7 @@ static int upload_constants(UpzCudaRun *run, const UpzCudaRanges *ranges, UprezE
     if (status == UPZ_CUDA_OUT_OF_MEMORY)
         r = upz_fail(err, UPREZ_ERR_MEMORY, "the network's weights need %zu KiB of GPU memory, and so "
                      "much is not free", packed.bytes >> 10);
-    TRY(status, cu->upload_now(run->constants, packed.data, packed.bytes));
+    TRY(status, upz_cuda_upload(run, run->constants, packed.data, packed.bytes));
     run->constant_bytes = packed.bytes;
     for (size_t i = 0; i < n && !status; i++) {
         UpzCudaConv *c = &run->steps[i].conv;
@@ -401,8 +411,8 @@ static int place_passes(UpzCudaRun *run, UprezError *err)
     const uint64_t dst[2] = {run->arena + run->layout.passes[0], run->arena + run->layout.passes[1]};
     if (!run->passes.n) return 0;
     upz_cuda_passes_place(&run->passes, &image, dst, run->arena + run->layout.tables);
-    int status = cu->upload_now(run->arena + run->layout.tables, run->passes.tables,
-                                run->passes.table_bytes);
+    int status = upz_cuda_upload(run, run->arena + run->layout.tables, run->passes.tables,
+                                 run->passes.table_bytes);
     return status ? upz_cuda_fail(cu, status, "put the resize's tables into the GPU's memory", err) : 0;
 }
 

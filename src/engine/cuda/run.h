@@ -93,6 +93,9 @@ size_t upz_cuda_run_bytes(const UpzCudaRun *run);
 /* Enqueues; AGAIN when all slots are busy. After wait returned 0 the task's result is there. */
 int upz_cuda_run_submit(UpzCudaRun *run, UpzTask *task);
 int upz_cuda_run_wait(UpzCudaRun *run, UpzTask *task, int64_t timeout_ns);
+/* Both, of a small picture before kernels are trusted: a DEVICE when they do not end, and then the home is
+ * lost. `what` begins the sentence: "the self-test". */
+int upz_cuda_run_try(UpzCudaRun *run, UpzTask *task, const char *what, UprezError *err);
 
 /* As UpzEngineOps.compare and copy. */
 int upz_cuda_run_compare(UpzCudaRun *run, const UprezPicture *a, const UprezPicture *b, int cell,
@@ -111,6 +114,8 @@ int upz_cuda_launch(const UpzCudaRun *run, int function, const UpzCudaGrid *grid
 UpzCudaGrid upz_cuda_conv_grid(const UpzCudaRun *run, const UpzCudaStep *step, UpzCudaConv *conv);
 UpzCudaImage upz_cuda_at(const UpzCudaRun *run, UpzCudaImage image); /* an offset becomes an address */
 void upz_cuda_finish_streams(const UpzCudaRun *run);
+/* From any memory of the host's, in the order of the kernels; waits for it. A driver's status. */
+int upz_cuda_upload(const UpzCudaRun *run, uint64_t to, const void *from, size_t bytes);
 int upz_cuda_run_layers(const UpzCudaRun *run, void *stream); /* enqueues all layers, one by one */
 
 #endif

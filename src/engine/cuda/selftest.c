@@ -133,14 +133,12 @@ static int on_gpu(UpzCudaRun *run, const Test *t, int blocks, UprezPicture *dst,
     run->blocks = all;
     if (r < 0) return r;
     UpzTask task = {.src = t->src, .dst = dst};
-    r = upz_cuda_run_submit(run, &task);
-    if (r < 0) return upz_fail(err, r, "%s", task.err.text);
-    upz_cuda_run_wait(run, &task, -1);
-    if (task.result == UPREZ_ERR_VERIFY)
+    r = upz_cuda_run_try(run, &task, "the self-test", err);
+    if (r == UPREZ_ERR_VERIFY)
         return upz_fail(err, UPREZ_ERR_DEVICE, "the self-test on GPU %d gave values that are not "
-                        "numbers; the CPU engine is right: give -d cpu, and please report it",
-                        run->home->index);
-    return task.result < 0 ? upz_fail(err, task.result, "%s", task.err.text) : 0;
+                        "numbers, or infinite ones; the CPU engine is right: give -d cpu, and please "
+                        "report it", run->home->index);
+    return r;
 }
 
 static bool equal(const UprezPicture *a, const UprezPicture *b)

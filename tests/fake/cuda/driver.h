@@ -11,6 +11,7 @@
  * $FAKE_CUDA_TAKE=n:b   somebody takes b bytes just before the nth allocation
  * $FAKE_CUDA_FAIL=name:n[:code]   the nth call of a function fails (999); n 0: each
  * $FAKE_CUDA_SKIP=n     the nth launch does nothing: wrong results
+ * $FAKE_CUDA_HANG=n     the nth launch never ends, nor does a call that waits for it
  * $FAKE_CUDA_LOG        file for the counters at exit: "what number" lines, and what went wrong
  *
  * A kernel's mistake is printed, and is the error 700 of every later call in that context. */
@@ -77,6 +78,7 @@ typedef struct Op {
     /* LAUNCH */
     SimtLaunch launch;
     void *params;
+    bool hangs;
     /* RECORD, WAIT */
     Event *event;
     uint64_t version;

@@ -1,8 +1,10 @@
 /* Streams and events: queues of work that is done late. */
 #include "driver.h"
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static uint64_t orders; /* ops enqueued so far */
 
@@ -114,6 +116,16 @@ static void perform(Context *c, Op *op)
 
 static void run_before(Stream *s, uint64_t order);
 
+static jmp_buf *asked; /* of a call that only asks whether work is done */
+
+/* A launch that never ends: who asks is told that it is not ready, who waits does so for ever. */
+static void hang(void)
+{
+    if (asked) longjmp(*asked, 1);
+    fake_say("something waits for a kernel that never ends");
+    for (;;) pause();
+}
+
 /* The first of a queue, and before it all that it has to follow. */
 static void run_first(Stream *s)
 {
@@ -127,6 +139,7 @@ static void run_first(Stream *s)
     }
     if (op->work == WAIT) fake_run_event(op->event, op->version);
     if (s->first != op) return; /* something above has done it */
+    if (op->hangs) hang();
     s->first = op->next;
     if (!s->first) s->last = NULL;
     perform(c, op);
@@ -135,6 +148,15 @@ static void run_first(Stream *s)
 static void run_before(Stream *s, uint64_t order)
 {
     while (s->first && s->first->order < order) run_first(s);
+}
+
+/* For who asks again and again: the work gets on. */
+static void get_on(Stream *s)
+{
+    jmp_buf here;
+    asked = &here;
+    if (!setjmp(here)) run_first(s);
+    asked = NULL;
 }
 
 void fake_run_stream(Stream *s)
@@ -208,6 +230,7 @@ static int enqueue_copy(Stream *s, Op op, bool at_once)
         op.staged = malloc(op.width * op.height);
         for (size_t y = 0; y < op.height; y++)
             memcpy(op.staged + y * op.width, op.src_host + y * op.src_pitch, op.width);
+        if (!op.dst_host) at_once = false; /* on its way to the device when the call is back, whichever it is */
     }
     if (op.dst_host && !fake_pinned(op.dst_host, to)) at_once = true;
     enqueue(s, op);
@@ -424,7 +447,7 @@ void fake_enqueue_launch(Stream *s, Op op)
     while (i < n->n_kernels && strcmp(n->kernels[i].name, kernel->name)) i++;
     if (i == n->n_kernels && i < 32) n->kernels[n->n_kernels++].name = kernel->name;
     if (i < 32) n->kernels[i].n++;
-    n->launches++;
+    op.hangs = ++n->launches == (uint64_t)fake_number("FAKE_CUDA_HANG", 0);
     enqueue(s, op);
 }
 
@@ -555,7 +578,6 @@ int cuStreamSynchronize(void *stream)
     LEAVE(c->error);
 }
 
-/* Who asks again and again sees the work get on. */
 SEEN int cuStreamQuery(void *stream);
 int cuStreamQuery(void *stream)
 {
@@ -566,7 +588,7 @@ int cuStreamQuery(void *stream)
         fake_host_waited(s->node);
         LEAVE(c->error);
     }
-    run_first(s);
+    get_on(s);
     LEAVE(c->error ? c->error : NOT_READY);
 }
 
@@ -660,7 +682,7 @@ int cuEventQuery(void *event)
         fake_host_waited(e->node);
         LEAVE(c->error);
     }
-    if (e->last->first) run_first(e->last);
+    if (e->last->first) get_on(e->last);
     LEAVE(c->error ? c->error : NOT_READY);
 }
 

@@ -5,8 +5,10 @@
 
 UPZ_DEV float resize_clean(float v, int clip)
 {
+    float lost = v - v; /* NaN for NaN and infinity, which pass as NaN: the store tells of it */
+    if (lost != 0) return lost;
     if (!clip) return v;
-    v = v < 0 ? 0 : v; /* NaN passes: the store tells of it */
+    v = v < 0 ? 0 : v;
     return v > 1 ? 1 : v;
 }
 

@@ -11,6 +11,9 @@ UPZ_DEV float store_clean(float v, int clip)
     return v < 1 ? v : 1;
 }
 
+/* No number, or infinite: a half could not hold what a layer gave. The difference is NaN then. */
+UPZ_DEV bool store_lost(float v) { return v - v != 0; }
+
 UPZ_DEV int store_round(float v, float hi, int shift)
 {
     v = v > 0 ? v : 0;
@@ -98,7 +101,7 @@ UPZ_DEV void store_chroma(const UpzCudaStore *p, int x, int y)
         store_put(p, 1 + i, x >> p->dst.sub_x, y >> p->dst.sub_y, sum[i]);
 }
 
-/* Components at full resolution of one pixel; true when it had a NaN. */
+/* Components at full resolution of one pixel; true when it had a value that is lost. */
 UPZ_DEV bool store_pixel(const UpzCudaStore *p, int x, int y, int direct)
 {
     const UpzCudaConvert *c = &p->convert;
@@ -108,7 +111,7 @@ UPZ_DEV bool store_pixel(const UpzCudaStore *p, int x, int y, int direct)
     for (int i = 0; i < 3; i++) {
         if (i >= c->n_rows) continue;
         float s = store_read(p, i, x, y);
-        bad = bad || s != s;
+        bad = bad || store_lost(s);
         v[i] = store_clean(s, c->clip);
     }
     UPZ_UNROLL
@@ -264,7 +267,7 @@ UPZ_DEV bool store_wide(const UpzCudaStore *p, int x, int y, int x1)
             store_columns(p, i, x, upz_grid_clamp(y - 1 + r, height - 1), v[i]);
             UPZ_UNROLL
             for (int k = 0; k < 10; k++) {
-                if (luma && k && k < 9 && v[i][k] != v[i][k]) bad = true;
+                if (luma && k && k < 9 && store_lost(v[i][k])) bad = true;
                 v[i][k] = store_clean(v[i][k], 1);
                 sum[i][k] = sum[i][k] + v[i][k] * weight;
             }
