@@ -1,5 +1,6 @@
 /* A folder of pictures and videos. */
 #include "parts.h"
+#include "store.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -183,12 +184,13 @@ static int one_file(UpzSession *s, const UpzJobParams *params, const char *name,
     p.output = output;
     int r = output ? 0 : upz_fail_memory(err, 0, "a file name");
     UpzJobResult one = {0};
-    if (r >= 0 && !params->overwrite && upz_exists(output) && strcmp(input, output)) {
+    if (r >= 0 && !params->overwrite && upz_exists(output) && strcmp(input, output) &&
+        upz_store_finished(output) < 0) {
         upz_info(s->ctx, "%s exists and is left as it is (-y makes it anew)", output);
         *skipped = true;
         sum->skipped++;
     } else if (r >= 0) {
-        r = upz_check_output(input, output, params->overwrite, err);
+        r = upz_check_output(input, output, params->overwrite || upz_store_finished(output) >= 0, err);
         if (r >= 0) r = still ? upz_still_job(s, &p, &one, err) : upz_video_job(s, &p, &one, err);
         if (r == UPREZ_ERR_INPUT && !promises_media(name)) {
             upz_info(s->ctx, "%s is neither a picture nor a video", input);

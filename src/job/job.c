@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "parts.h"
+#include "store.h"
 #include "video/encoder.h"
 #include "video/still.h"
 
@@ -60,7 +61,9 @@ int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *res
             return upz_fail(err, UPREZ_ERR_USAGE, "%s is for folders; the output's name here is %s",
                             params->suffix ? "--suffix" : "--ext", params->output);
         if (strcmp(params->output, "-")) {
-            r = upz_check_output(params->input, params->output, params->overwrite, err);
+            /* a run that was killed behind its last step left the output and its folder */
+            bool finished = !params->overwrite && upz_store_finished(params->output) >= 0;
+            r = upz_check_output(params->input, params->output, params->overwrite || finished, err);
             if (r < 0) return r;
         }
         /* a picture may become a video of one frame, but not a picture file by way of the video

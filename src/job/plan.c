@@ -131,8 +131,9 @@ void upz_units_free(UpzUnits *units)
 
 /* ---- as text ---- */
 
+/* digest: of the pictures' bytes, NULL = not known. */
 static bool source_part(cJSON *root, const UpzJobParams *params, const UpzSourceInfo *info,
-                        const UpzIndex *index)
+                        const UpzIndex *index, const char *digest)
 {
     cJSON *o = cJSON_AddObjectToObject(root, "source");
     const UpzJsonRow file[] = {
@@ -158,7 +159,7 @@ static bool source_part(cJSON *root, const UpzJobParams *params, const UpzSource
         ok = v && upz_json_rows(o, packets, UPZ_COUNT(packets));
     }
     const UpzJsonRow options[] = {
-        UPZ_JSON_TEXT("vf", params->vf), UPZ_JSON_TEXT("interlaced", params->interlaced),
+        UPZ_JSON_TEXT("pictures", digest), UPZ_JSON_TEXT("vf", params->vf), UPZ_JSON_TEXT("interlaced", params->interlaced),
         UPZ_JSON_TEXT("hwaccel", params->hwaccel),
         UPZ_JSON_TEXT("streams_from", params->streams_from)};
     return ok && upz_json_rows(o, options, UPZ_COUNT(options));
@@ -236,15 +237,15 @@ static bool units_part(cJSON *root, const UpzSelection *sel, const UpzUnits *uni
 }
 
 int upz_plan_text(char **text, const UpzJobParams *params, const UpzSession *session,
-                  const UpzSourceInfo *info, const UpzIndex *index, const UpzSelection *sel,
-                  const UpzUnits *units, const UpzEncoderPlan *encoder, const UpzJoinPlan *join,
+                  const UpzSourceInfo *info, const UpzIndex *index, const char *digest,
+                  const UpzSelection *sel, const UpzUnits *units, const UpzEncoderPlan *encoder, const UpzJoinPlan *join,
                   UprezError *err)
 {
     *text = NULL;
     cJSON *root = cJSON_CreateObject();
     const UpzJsonRow version = UPZ_JSON_TEXT("uprez", uprez_version());
     char *s = NULL;
-    if (upz_json_rows(root, &version, 1) && source_part(root, params, info, index) &&
+    if (upz_json_rows(root, &version, 1) && source_part(root, params, info, index, digest) &&
         upscale_part(root, params, session) && encoder_part(root, encoder) &&
         streams_part(root, join) && units_part(root, sel, units))
         s = cJSON_Print(root);

@@ -44,10 +44,11 @@ int upz_units_plan(UpzUnits *units, const UpzIndex *index, const UpzSelection *s
 int upz_units_add(UpzUnits *units, UprezError *err);
 void upz_units_free(UpzUnits *units);
 
-/* The plan as JSON text; the caller's (upz_free). */
+/* The plan as JSON text; the caller's (upz_free). digest: of the bytes of the source's pictures, NULL
+ * where they have not been read. */
 int upz_plan_text(char **text, const UpzJobParams *params, const UpzSession *session,
-                  const UpzSourceInfo *info, const UpzIndex *index, const UpzSelection *sel,
-                  const UpzUnits *units, const UpzEncoderPlan *encoder, const UpzJoinPlan *join,
+                  const UpzSourceInfo *info, const UpzIndex *index, const char *digest,
+                  const UpzSelection *sel, const UpzUnits *units, const UpzEncoderPlan *encoder, const UpzJoinPlan *join,
                   UprezError *err);
 /* What differs, in words ("encoder width was 640, is 960"): the first three members. */
 void upz_plan_difference(char *to, size_t size, const char *was, const char *is);

@@ -15,6 +15,8 @@
 #include "base/file.h"
 
 #define MAX_PLAN ((size_t)64 << 20)
+#define PLAN "plan.json"
+#define FINISHED "finished.json"
 
 static char *path_of(const UpzStore *s, const char *rest)
 {
@@ -23,7 +25,8 @@ static char *path_of(const UpzStore *s, const char *rest)
 
 static int no_memory(UprezError *err) { return upz_fail_memory(err, 0, "a file name"); }
 
-/* Deletes what uprez itself puts into a folder; anything else stays. */
+/* Deletes what uprez itself puts into a folder, except the plan and the note that the output is whole;
+ * anything else stays. */
 static void clear_folder(const char *dir)
 {
     DIR *d = opendir(dir);
@@ -33,6 +36,7 @@ static void clear_folder(const char *dir)
         if (strcmp(ext, "nut") && strcmp(ext, "mkv") && strcmp(ext, "mov") && strcmp(ext, "json") &&
             strcmp(ext, "tmp"))
             continue;
+        if (!strcmp(e->d_name, PLAN) || !strcmp(e->d_name, FINISHED)) continue;
         char *p = upz_asprintf("%s/%s", dir, e->d_name);
         if (p) unlink(p);
         upz_free(p);
@@ -40,12 +44,17 @@ static void clear_folder(const char *dir)
     if (d) closedir(d);
 }
 
+/* The plan goes late and the note that the output is whole last: whoever finds the note knows. */
 static void clear(const UpzStore *s)
 {
-    char *seg = path_of(s, "seg");
+    char *seg = path_of(s, "seg"), *plan = path_of(s, PLAN), *note = path_of(s, FINISHED);
     if (seg) clear_folder(seg);
     clear_folder(s->dir);
+    if (plan) unlink(plan);
+    if (note) unlink(note);
     upz_free(seg);
+    upz_free(plan);
+    upz_free(note);
 }
 
 static int make_folder(const char *dir, UprezError *err)
@@ -94,7 +103,7 @@ int upz_store_open(UpzStore *s, const char *output, const char *plan, const char
     *s = (UpzStore){.lock = -1, .ext = ext};
     s->dir = upz_asprintf("%s.uprez", output);
     s->plan_id = upz_calloc(1, UPZ_SHA256_HEX);
-    char *seg = s->dir ? path_of(s, "seg") : NULL, *file = s->dir ? path_of(s, "plan.json") : NULL;
+    char *seg = s->dir ? path_of(s, "seg") : NULL, *file = s->dir ? path_of(s, PLAN) : NULL;
     int r = s->dir && s->plan_id && seg && file ? make_folder(s->dir, err) : no_memory(err);
     if (r >= 0) {
         s->lock = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -106,6 +115,7 @@ int upz_store_open(UpzStore *s, const char *output, const char *plan, const char
         bool same;
         r = compare_plan(s, file, seg, plan, mode & UPZ_STORE_DISCARD, &same, err);
         s->resumed = mode & UPZ_STORE_RESUME && same;
+        s->bare = !upz_exists(file);
     }
     if (r >= 0) {
         if (!s->resumed) clear(s);
@@ -134,6 +144,13 @@ static int64_t number(const cJSON *o, const char *key)
     return cJSON_IsNumber(v) ? (int64_t)v->valuedouble : -1;
 }
 
+static bool same_digest(const char *seg, const cJSON *want)
+{
+    char hex[UPZ_SHA256_HEX];
+    return cJSON_IsString(want) && upz_sha256_file(seg, hex, UPREZ_ERR_OUTPUT, NULL) >= 0 &&
+           !strcmp(hex, want->valuestring);
+}
+
 static bool load_note(const UpzStore *s, size_t i, UpzUnit *unit)
 {
     char *note = upz_asprintf("%s/seg/%zu.json", s->dir, i), *seg = upz_store_segment(s, i);
@@ -150,7 +167,8 @@ static bool load_note(const UpzStore *s, size_t i, UpzUnit *unit)
         unit->held = number(o, "held");
         ok = cJSON_IsString(plan) && !strcmp(plan->valuestring, s->plan_id) && unit->frames >= 0;
         if (ok && unit->frames)
-            ok = stat(seg, &st) == 0 && (int64_t)st.st_size == number(o, "bytes");
+            ok = stat(seg, &st) == 0 && (int64_t)st.st_size == number(o, "bytes") &&
+                 same_digest(seg, cJSON_GetObjectItemCaseSensitive(o, "sha256"));
         cJSON_Delete(o);
     }
     upz_map_close(&m);
@@ -179,31 +197,80 @@ int upz_store_load(UpzStore *s, UpzUnits *units)
     return n;
 }
 
+int upz_store_intact(const UpzStore *s, size_t i, UprezError *err)
+{
+    UpzUnit unit;
+    if (load_note(s, i, &unit)) return 0;
+    char *note = upz_asprintf("%s/seg/%zu.json", s->dir, i);
+    if (note) unlink(note);
+    upz_free(note);
+    return upz_fail(err, UPREZ_ERR_OUTPUT, "segment %zu in %s is not as it was written: the disk or "
+                    "another program changed it; the same command makes it again", i, s->dir);
+}
+
 int upz_store_finish(const UpzStore *s, size_t i, const UpzUnit *unit, UprezError *err)
 {
     char *tmp = upz_store_temporary(s, i), *seg = upz_store_segment(s, i);
     char *note = upz_asprintf("%s/seg/%zu.json", s->dir, i);
     struct stat st = {0};
+    char hex[UPZ_SHA256_HEX] = "";
     int r = tmp && seg && note ? 0 : no_memory(err);
     if (r >= 0 && unit->frames) {
         if (stat(tmp, &st) < 0)
             r = upz_fail(err, UPREZ_ERR_OUTPUT, "%s has gone: %s", tmp, strerror(errno));
         else
             r = upz_rename_synced(tmp, seg, err);
+        if (r >= 0) r = upz_sha256_file(seg, hex, UPREZ_ERR_OUTPUT, err);
     }
     if (r >= 0) {
         char text[512];
         int n = snprintf(text, sizeof(text),
                          "{\"plan\": \"%s\", \"frames\": %lld, \"first\": %lld, \"end\": %lld, "
-                         "\"damaged\": %lld, \"held\": %lld, \"bytes\": %lld}\n", s->plan_id,
+                         "\"damaged\": %lld, \"held\": %lld, \"bytes\": %lld, "
+                         "\"sha256\": \"%s\"}\n", s->plan_id,
                          (long long)unit->frames, (long long)unit->first, (long long)unit->end,
-                         (long long)unit->damaged, (long long)unit->held, (long long)st.st_size);
+                         (long long)unit->damaged, (long long)unit->held, (long long)st.st_size, hex);
         r = upz_write_atomic(note, text, (size_t)n, err);
     }
     upz_free(tmp);
     upz_free(seg);
     upz_free(note);
     return r;
+}
+
+int upz_store_mark_finished(const UpzStore *s, const char *part, int64_t frames, UprezError *err)
+{
+    struct stat st;
+    char text[160], *note = path_of(s, FINISHED);
+    if (!note) return no_memory(err);
+    int r = stat(part, &st) < 0
+                ? upz_fail(err, UPREZ_ERR_OUTPUT, "%s has gone: %s", part, strerror(errno)) : 0;
+    int n = r < 0 ? 0 : snprintf(text, sizeof(text),
+                     "{\"inode\": \"%llu\", \"bytes\": %lld, \"frames\": %lld}\n",
+                     (unsigned long long)st.st_ino, (long long)st.st_size, (long long)frames);
+    if (r >= 0) r = upz_write_atomic(note, text, (size_t)n, err);
+    upz_free(note);
+    return r;
+}
+
+int64_t upz_store_finished(const char *output)
+{
+    char *note = upz_asprintf("%s.uprez/" FINISHED, output), inode[32];
+    UpzMap m = {0};
+    struct stat st;
+    int64_t frames = -1;
+    if (note && stat(output, &st) == 0 && upz_map_open(&m, note, 4096, UPREZ_ERR_OUTPUT, NULL) >= 0) {
+        cJSON *o = cJSON_ParseWithLength((const char *)m.data, m.size);
+        const cJSON *was = cJSON_GetObjectItemCaseSensitive(o, "inode");
+        snprintf(inode, sizeof(inode), "%llu", (unsigned long long)st.st_ino);
+        if (cJSON_IsString(was) && !strcmp(was->valuestring, inode) &&
+            number(o, "bytes") == (int64_t)st.st_size)
+            frames = number(o, "frames");
+        cJSON_Delete(o);
+    }
+    upz_map_close(&m);
+    upz_free(note);
+    return frames;
 }
 
 void upz_store_close(UpzStore *s, bool remove)

@@ -3,6 +3,7 @@
  *   plan.json            the plan as text, written before the first frame
  *   seg/N.nut (.mov, .mkv) a finished segment, video only
  *   seg/N.json           what is in it; written last, so a segment without it does not exist
+ *   finished.json        which file the output is, once it is verified
  */
 #ifndef UPZ_STORE_H
 #define UPZ_STORE_H
@@ -14,6 +15,7 @@ typedef struct UpzStore {
     const char *ext;
     int lock;            /* file descriptor, -1 = none */
     bool resumed;        /* the folder held the same plan */
+    bool bare;           /* it held none */
 } UpzStore;
 
 typedef enum UpzStoreMode {
@@ -32,8 +34,16 @@ int upz_store_load(UpzStore *s, UpzUnits *units);
 /* Where unit i is written, and where it lies when finished. The caller's. */
 char *upz_store_temporary(const UpzStore *s, size_t i);
 char *upz_store_segment(const UpzStore *s, size_t i);
+/* OUTPUT when the bytes of the finished unit i are not those that were written; its note is removed, so
+ * that the same command makes it again. */
+int upz_store_intact(const UpzStore *s, size_t i, UprezError *err);
 /* The temporary file becomes the segment, then its note is written. */
 int upz_store_finish(const UpzStore *s, size_t i, const UpzUnit *unit, UprezError *err);
+/* Notes that the verified file `part` is about to become the output: a run that is killed between that and
+ * the clean-up is recognised by the next one. */
+int upz_store_mark_finished(const UpzStore *s, const char *part, int64_t frames, UprezError *err);
+/* Its frames when `output` is that file and OUTPUT.uprez/ is still there, else -1. */
+int64_t upz_store_finished(const char *output);
 /* Lets go; with `remove` deletes the folder too. */
 void upz_store_close(UpzStore *s, bool remove);
 

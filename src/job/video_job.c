@@ -71,13 +71,10 @@ static int open_source(VideoJob *j, UprezError *err)
     if (r >= 0) r = upz_source_open(&j->source, j->ctx, p->input, &sp, err);
     if (r < 0) return r;
     j->info = upz_source_info(j->source);
-    if (!is_pipe(p->input)) {
-        UprezError why = {0};
-        r = upz_source_index(j->source, &j->index, &why);
-        if (r == UPREZ_ERR_INTERRUPTED || r == UPREZ_ERR_MEMORY) {
-            if (err) *err = why;
-            return r;
-        }
+    /* a list that could not be read to its end would make another plan than the whole one */
+    if (upz_source_can_index(j->source)) {
+        r = upz_source_index(j->source, &j->index, err);
+        if (r < 0) return r;
     }
     if (p->streams_from) {
         r = upz_survey_create(&j->other, p->streams_from, NULL, -1, NULL, NULL, p->cancel, err);
@@ -237,6 +234,12 @@ static int judge_damage(VideoJob *j, UprezError *err)
                  UPZ_MAX(res->held, stats.lost_packets) == 1 ? "" : "s", (long long)res->frames_out,
                  stats.read_errors ? ", and the file ends early" : "");
     copied_damage(j, text, sizeof(text));
+    const UpzSurvey *survey = upz_source_survey(j->source);
+    bool all = j->selection.start == INT64_MIN && j->selection.end == INT64_MAX &&
+               j->selection.limit == INT64_MAX;
+    char how[160];
+    if (!*text && all && survey && upz_survey_damaged(survey, how, sizeof(how)))
+        snprintf(text, sizeof(text), "%s", how);
     if (!*text) return 0;
     j->result->warnings++;
     if (j->params->tolerate_damage) {
@@ -314,6 +317,7 @@ static int join_units(VideoJob *j, UpzJoinResult *written, int64_t *frames, Upre
         if (!u->frames) continue;
         paths[n] = u->done ? upz_store_segment(&j->store, i) : upz_store_temporary(&j->store, i);
         if (!paths[n]) r = upz_fail_memory(err, 0, "a file name");
+        else if (u->done) r = upz_store_intact(&j->store, i, err);
         segments[n] = (UpzJoinSegment){.path = paths[n], .first = u->first, .end = u->end};
         *frames += u->frames;
         n++;
@@ -347,18 +351,33 @@ static int run_segments(VideoJob *j, UprezError *err)
 {
     const UpzJobParams *p = j->params;
     char *text = NULL;
+    const UpzSurvey *survey = upz_source_survey(j->source);
+    const int64_t whole = p->overwrite ? -1 : upz_store_finished(p->output);
     int r = upz_units_plan(&j->units, j->indexed ? &j->index : NULL, &j->selection, err);
     if (r >= 0)
         r = upz_plan_text(&text, p, j->session, j->info, j->indexed ? &j->index : NULL,
-                          &j->selection, &j->units, &j->encoder, &j->join, err);
+                          survey ? survey->digest : NULL, &j->selection, &j->units, &j->encoder, &j->join, err);
     if (r >= 0)
         r = upz_store_open(&j->store, p->output, text,
                            !strcmp(j->encoder.segment, "matroska") ? "mkv" : j->encoder.segment,
                            (p->no_resume || is_pipe(p->input) ? 0 : UPZ_STORE_RESUME) |
                                (p->overwrite || p->no_resume ? UPZ_STORE_DISCARD : 0), err);
+    if (r == UPREZ_ERR_USAGE && whole >= 0)
+        upz_fail(err, r, "%s exists; -y overwrites it", p->output);
     upz_free(text);
     if (r < 0) return r;
     int done = upz_store_load(&j->store, &j->units);
+    if (whole >= 0) {
+        if (!j->store.resumed && !j->store.bare) {
+            upz_store_close(&j->store, false);
+            return upz_fail(err, UPREZ_ERR_USAGE, "%s exists; -y overwrites it", p->output);
+        }
+        upz_info(j->ctx, "%s is whole: an earlier run was ended while it cleaned up", p->output);
+        j->result->frames_in = j->result->frames_out = j->result->frames_resumed = whole;
+        snprintf(j->result->output, sizeof(j->result->output), "%s", p->output);
+        upz_store_close(&j->store, true);
+        return 0;
+    }
     if (done) upz_info(j->ctx, "%d finished segment%s of an earlier run %s used", done,
                        done == 1 ? "" : "s", done == 1 ? "is" : "are");
     unlink(j->part);
@@ -389,6 +408,7 @@ static int run_segments(VideoJob *j, UprezError *err)
     if (r >= 0)
         r = upz_check_result(&check, &j->join, &j->written, &j->encoder, j->result->frames_out,
                              j->part, err);
+    if (r >= 0) r = upz_store_mark_finished(&j->store, j->part, j->result->frames_out, err);
     if (r >= 0) r = upz_rename_synced(j->part, p->output, err);
     if (r >= 0) snprintf(j->result->output, sizeof(j->result->output), "%s", p->output);
     upz_store_close(&j->store, r >= 0);

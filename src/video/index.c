@@ -50,13 +50,20 @@ static void put_on_clock(const Indexing *x, const UpzTimeline *timeline)
     }
 }
 
+bool upz_source_can_index(const UpzSource *s)
+{
+    const AVFormatContext *fmt = upz_source_format(s);
+    return strcmp(upz_source_info(s)->url, "-") && fmt->pb &&
+           fmt->pb->seekable & AVIO_SEEKABLE_NORMAL;
+}
+
 int upz_source_index(UpzSource *s, UpzIndex *index, UprezError *err)
 {
     *index = (UpzIndex){0};
     const UpzSourceInfo *info = upz_source_info(s);
     AVFormatContext *fmt = upz_source_format(s);
     volatile int *cancel = fmt->interrupt_callback.opaque;
-    if (!strcmp(info->url, "-") || !fmt->pb || !(fmt->pb->seekable & AVIO_SEEKABLE_NORMAL))
+    if (!upz_source_can_index(s))
         return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be read twice; write it to a file first",
                         !strcmp(info->url, "-") ? "standard input" : info->url);
     char demuxer[64];

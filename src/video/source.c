@@ -38,6 +38,7 @@ struct UpzSource {
     int stream;
     bool aiming;           /* reading to find a place, not to deliver */
     bool seekable, linear; /* linear: going back means reading from the start */
+    int64_t last_byte;     /* place of the last packet read of the stream, -1 = not known */
     int64_t read_to;       /* AV_TIME_BASE: where the packets read so far end, all streams */
     int64_t whole_to;      /* y4m: byte behind the last whole frame */
     AVCodecContext *dec;
@@ -299,6 +300,26 @@ static void end_of_input(UpzSource *s, int r)
     }
 }
 
+/* The first look at the file went further than this reading: the file, or what it lies on, is not what
+ * it was, and frames that are not there must not be missing in the result. */
+static bool ends_early(const UpzSource *s)
+{
+    int io = s->in->pb ? s->in->pb->error : 0;
+    if (!s->survey) return false;
+    if (io < 0 && io != AVERROR_EOF && s->survey->end == AVERROR_EOF) return true;
+    return s->last_byte >= 0 && s->last_byte < s->survey->last_byte;
+}
+
+static int broke_off(UpzSource *s, int r, UprezError *err)
+{
+    char why[UPZ_AV_ERROR];
+    int io = s->in->pb ? s->in->pb->error : 0;
+    if (r == AVERROR_EOF && io < 0) r = io;
+    return upz_fail(err, UPREZ_ERR_INPUT, "%s ended in the middle although it had been read to its end "
+                    "before (%s): it was changed, or its disk failed; when it is whole again, the same "
+                    "command goes on", s->info.url, upz_av_error(r, why));
+}
+
 /* The next packet of the stream into s->packet: 0, or UPREZ_EOF. */
 static int read_packet(UpzSource *s, UprezError *err)
 {
@@ -313,12 +334,15 @@ static int read_packet(UpzSource *s, UprezError *err)
         if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "reading the input");
         if (r == AVERROR_EXIT && s->cancel && *s->cancel) return interrupted(err);
         if (r < 0) {
-            if (!s->aiming) end_of_input(s, r);
+            if (s->aiming) return UPREZ_EOF;
+            if (ends_early(s)) return broke_off(s, r, err);
+            end_of_input(s, r);
             return UPREZ_EOF;
         }
         note_read(s, s->packet);
         if (upz_input_is_y4m(s->in)) s->whole_to = avio_tell(s->in->pb);
         if (s->packet->stream_index == s->stream) {
+            s->last_byte = UPZ_MAX(s->last_byte, s->packet->pos);
             return fix_timeline(s, err);
         }
         av_packet_unref(s->packet);
@@ -677,6 +701,7 @@ static int open_input(UpzSource *s, UprezError *err)
         return no_memory(err);
     upz_clock_start(&s->clock, s->survey ? &s->survey->timeline : &s->timeline, !s->survey, false);
     upz_clock_reset(&s->clock);
+    s->last_byte = -1;
     s->clock.jumped = &s->jump;
     for (unsigned i = 0; i < in->nb_streams; i++)
         in->streams[i]->discard = (int)i == s->stream || upz_knows_duration(in) ? AVDISCARD_DEFAULT

@@ -91,6 +91,8 @@ AVFormatContext *upz_source_format(const UpzSource *s);
  * counted up by the frame rate in decoding order: cut points come from here, frame counts from
  * reading. */
 int upz_source_index(UpzSource *s, UpzIndex *index, UprezError *err);
+/* Whether it can be read twice: a file, not a pipe. */
+bool upz_source_can_index(const UpzSource *s);
 /* What the index's pass found of all streams, the source's; NULL: there was none. */
 const UpzSurvey *upz_source_survey(const UpzSource *s);
 /* Hands it over. A source whose time begins anew inside goes back to its start, on the one clock of

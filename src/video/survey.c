@@ -5,8 +5,11 @@
 #include <string.h>
 #include <libavutil/intreadwrite.h>
 #include <libavutil/mathematics.h>
+#include <libavutil/mem.h>
+#include <libavutil/murmur3.h>
 
 #include "base/alloc.h"
+#include "extent.h"
 #include "source_facts.h"
 
 #define MAX_STREAMS ((size_t)1 << 16)
@@ -29,6 +32,7 @@ typedef struct Look {
     UpzClock clock;
     Ranges *ranges; /* by stream */
     size_t cap, cap_ranges;
+    struct AVMurMur3 *hash;
 } Look;
 
 void upz_packet_skips(const AVPacket *p, const AVStream *st, int64_t *before, int64_t *after)
@@ -119,7 +123,11 @@ static int read_all(Look *l, UpzSurveyEach each, void *cookie, volatile int *can
         if (r >= 0) r = note(l, p, st, epoch, raw);
         p->dts = dts;
         p->pts = pts;
-        if (r >= 0 && each && p->stream_index == s->timeline.leader) r = each(cookie, p, epoch);
+        if (r >= 0 && p->stream_index == s->timeline.leader) {
+            av_murmur3_update(l->hash, p->data, (size_t)UPZ_MAX(p->size, 0));
+            s->last_byte = UPZ_MAX(s->last_byte, p->pos);
+            if (each) r = each(cookie, p, epoch);
+        }
         av_packet_unref(p);
     }
     av_packet_free(&p);
@@ -296,9 +304,19 @@ bool upz_survey_damaged(const UpzSurvey *s, char *how, size_t size)
     else if (s->unread)
         snprintf(how, size, "it is cut off: %lld packets that its index names are missing",
                  (long long)s->unread);
+    else if (s->short_by > 0)
+        snprintf(how, size, "it is cut off: %lld bytes that its header names are missing",
+                 (long long)s->short_by);
     else
         return false;
     return true;
+}
+
+static void settle_digest(const Look *l)
+{
+    uint8_t sum[16];
+    av_murmur3_final(l->hash, sum);
+    for (int i = 0; i < 16; i++) snprintf(l->s->digest + 2 * i, 3, "%02x", sum[i]);
 }
 
 static int look(Look *l, const char *demuxer, UpzSurveyEach each, void *cookie,
@@ -317,6 +335,7 @@ static int look(Look *l, const char *demuxer, UpzSurveyEach each, void *cookie,
     if (r == AVERROR_EXIT)
         return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while reading %s", s->url);
     if (r < 0) return upz_fail_memory(err, 0, "a look at the input");
+    settle_digest(l);
     settle_epochs(l);
     settle_streams(l);
     align_programs(s);
@@ -324,6 +343,8 @@ static int look(Look *l, const char *demuxer, UpzSurveyEach each, void *cookie,
     for (int i = 0; i < s->n; i++)
         if (s->streams[i].end != AV_NOPTS_VALUE) to = UPZ_MAX(to, s->streams[i].end);
     compare_with_index(s);
+    int64_t promised = upz_promised_bytes(s->fmt), there = promised ? avio_size(s->fmt->pb) : 0;
+    s->short_by = there > 0 ? UPZ_MAX(promised - there, 0) : 0;
     s->missing = (double)upz_missing_at_end(s->fmt, to) / AV_TIME_BASE;
     return 0;
 }
@@ -334,9 +355,11 @@ int upz_survey_create(UpzSurvey **out, const char *url, const char *demuxer, int
     *out = NULL;
     UpzSurvey *s = upz_calloc(1, sizeof(*s));
     if (!s) return upz_fail_memory(err, sizeof(*s), "a look at the input");
-    Look l = {.s = s};
+    Look l = {.s = s, .hash = av_murmur3_alloc()};
     s->url = upz_strdup(url);
-    int r = s->url ? upz_input_open(&s->fmt, url, demuxer, cancel, err)
+    s->last_byte = -1;
+    if (l.hash) av_murmur3_init(l.hash);
+    int r = s->url && l.hash ? upz_input_open(&s->fmt, url, demuxer, cancel, err)
                    : upz_fail_memory(err, 0, "a look at the input");
     if (r >= 0 && (leader >= (int)s->fmt->nb_streams || !s->fmt->nb_streams))
         r = upz_fail(err, UPREZ_ERR_INPUT, "%s changed while it was being read", url);
@@ -347,6 +370,7 @@ int upz_survey_create(UpzSurvey **out, const char *url, const char *demuxer, int
     for (int i = 0; l.ranges && i < s->n; i++) upz_free(l.ranges[i].items);
     upz_free(l.ranges);
     upz_clock_free(&l.clock);
+    av_free(l.hash);
     if (r < 0) upz_survey_free(&s);
     *out = s;
     return r;

@@ -27,6 +27,9 @@ typedef struct UpzSurvey {
     int end;              /* AVERROR_EOF, or what ended reading before the end */
     double missing;       /* seconds that the file promises and does not have */
     int64_t unread;       /* packets that its index promises and that did not come */
+    char digest[33];      /* of the bytes of the leading stream's packets, hexadecimal */
+    int64_t last_byte;    /* place of the last of these packets, -1 = not known */
+    int64_t short_by;     /* bytes that its header promises and that it does not have */
 } UpzSurvey;
 
 /* Sees each packet of the leading stream, its own times; epoch: UpzEpoch's number. 0 or an AVERROR. */

@@ -1,0 +1,13 @@
+/* How long a file says it is. Used by the survey alone. */
+#ifndef UPZ_EXTENT_H
+#define UPZ_EXTENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <libavformat/avformat.h>
+
+/* The bytes that an open Matroska, WebM, AVI or WAV file should at least have by its own header; 0
+ * where it does not say, and in other containers. The position stays. */
+int64_t upz_promised_bytes(AVFormatContext *fmt);
+
+#endif

@@ -1,0 +1,76 @@
+#!/bin/bash
+# A source that misbehaves and a folder that was touched: nothing wrong comes out with exit 0.
+. "$(dirname "$0")/lib.sh"
+cd "$tmp" || exit 1
+clip() { # PATTERN FILE SECONDS
+    ffmpeg -v error -f lavfi -i "$1=size=64x48:rate=25:duration=$3" -f lavfi -i "sine=frequency=440:duration=$3" \
+        -pix_fmt yuv420p -c:v libx264 -preset veryfast -bf 0 -g 50 -sc_threshold 0 -c:a aac "$2"
+}
+clip testsrc2 whole.mkv 24
+job=("$UPREZ" -q -m lanczos --preset ultrafast)
+run() { "${job[@]}" "$@" 2>err; }
+# begin OUTPUT: a run that is killed behind its second segment; the folder is kept in save/
+begin() {
+    rm -rf save "$1" "$1".*
+    "${job[@]}" in.mkv "$1" 2>/dev/null & p=$!
+    for _ in $(seq 6000); do [ "$(ls "$1.uprez"/seg/*.json 2>/dev/null | wc -l)" -ge 2 ] && break; sleep 0.01; done
+    kill -9 $p 2>/dev/null; wait $p 2>/dev/null
+    rm -f "$1"; [ -d "$1.uprez" ] && cp -r "$1.uprez" save
+}
+
+# ---- cut off: what the index or the header promises and does not come is damage ----
+for kind in mp4 mkv avi mov; do
+    case $kind in avi) filter='-bsf:v h264_mp4toannexb' ;; *) filter='-movflags +faststart' ;; esac
+    # shellcheck disable=SC2086
+    ffmpeg -v error -y -i whole.mkv -t 4 -c copy $filter "w.$kind"
+    for share in 30 60 95; do
+        head -c $(($(stat -c %s "w.$kind") * share / 100)) "w.$kind" >"cut.$kind"
+        rm -rf o.mkv*; run "cut.$kind" o.mkv; got=$?
+        { [ $got = 8 ] && [ -s o.mkv ]; } || [ $got = 3 ] || bad "$kind cut at $share %: exit $got"
+    done
+    rm -rf o.mkv*; run "w.$kind" o.mkv || bad "whole $kind: exit $? $(cat err)"
+    head -c $(($(stat -c %s "w.$kind") * 60 / 100)) "w.$kind" >"cut.$kind"
+    rm -rf o.mkv*; run --frames 5 "cut.$kind" o.mkv || bad "five frames of a cut $kind: exit $?"
+done
+
+# ---- the source goes away midway, and comes back ----
+cp whole.mkv in.mkv
+run in.mkv ref.mkv || bad "the reference: $(cat err)"
+rm -rf o.mkv*; "${job[@]}" in.mkv o.mkv 2>/dev/null & p=$!
+for _ in $(seq 6000); do ls o.mkv.uprez/seg/*.json >/dev/null 2>&1 && break; sleep 0.005; done
+kill -STOP $p; truncate -s $(($(stat -c %s in.mkv) / 2)) in.mkv; kill -CONT $p; wait $p; got=$?
+case $got in 3 | 8) ;; 0) echo "the run was quicker than its disk" ;; *) bad "source cut midway: exit $got" ;; esac
+if [ $got = 3 ]; then
+    cp whole.mkv in.mkv
+    run in.mkv o.mkv || bad "whole again: exit $? $(cat err)"
+    cmp -s o.mkv ref.mkv || bad "whole again: $(frames o.mkv) frames, not the bytes of an undisturbed run"
+fi
+
+# ---- another film with the same times ----
+cp whole.mkv in.mkv; begin o.mkv
+if [ -d save ]; then
+    clip testsrc other.mkv 24; cp other.mkv in.mkv
+    expect 2 "$UPREZ" -q -m lanczos --preset ultrafast in.mkv o.mkv; said "pictures"
+    cp whole.mkv in.mkv; run in.mkv o.mkv || bad "the first film again: exit $?"
+    cmp -s o.mkv ref.mkv || bad "the first film again: other bytes"
+
+    # ---- bytes of a finished segment changed ----
+    rm -rf o.mkv*; cp -r save o.mkv.uprez
+    f=$(ls o.mkv.uprez/seg/0.[nm]*); n=$(stat -c %s "$f")
+    for i in 1 2 3; do printf '\377\377' | dd of="$f" bs=1 seek=$((n * i / 4)) conv=notrunc 2>/dev/null; done
+    run in.mkv o.mkv || bad "a changed segment: exit $?"
+    cmp -s o.mkv ref.mkv || bad "a changed segment went into the result"
+
+    # ---- ended between the last step and the clean-up ----
+    rm -rf o.mkv*; cp -r save o.mkv.uprez; cp ref.mkv o.mkv
+    printf '{"inode": "%s", "bytes": %s, "frames": 600}\n' "$(stat -c %i o.mkv)" "$(stat -c %s o.mkv)" >o.mkv.uprez/finished.json
+    run in.mkv o.mkv || bad "ended in the clean-up: exit $? $(cat err)"
+    [ ! -e o.mkv.uprez ] || bad "ended in the clean-up: the folder stays"
+    cmp -s o.mkv ref.mkv || bad "ended in the clean-up: other bytes"
+    expect 2 "$UPREZ" -q -m lanczos --preset ultrafast in.mkv o.mkv; said "-y overwrites it"
+    # other options: that folder says nothing about them
+    cp -r save o.mkv.uprez
+    printf '{"inode": "%s", "bytes": %s, "frames": 600}\n' "$(stat -c %i o.mkv)" "$(stat -c %s o.mkv)" >o.mkv.uprez/finished.json
+    expect 2 "$UPREZ" -q -m bicubic --preset ultrafast in.mkv o.mkv; said "-y overwrites it"
+fi
+finish
