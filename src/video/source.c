@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
-#include <libavutil/dovi_meta.h>
 #include <libavutil/pixdesc.h>
 #include <libavutil/time.h>
 
@@ -96,15 +95,9 @@ static int no_memory(UprezError *err)
 
 /* ---- time ---- */
 
-static AVRational best_rate(AVFormatContext *fmt, AVStream *st)
-{
-    AVRational r = av_guess_frame_rate(fmt, st, NULL);
-    return r.num > 0 && r.den > 0 ? r : (AVRational){0, 1};
-}
-
 static int64_t nominal_duration(const UpzSource *s)
 {
-    AVRational r = best_rate(s->in, s->st);
+    AVRational r = upz_best_rate(s->in, s->st);
     if (!r.num) r = (AVRational){25, 1};
     int64_t d = av_rescale_q(1, av_inv_q(r), s->st->time_base);
     return UPZ_MAX(d, 1);
@@ -114,7 +107,7 @@ static int64_t nominal_duration(const UpzSource *s)
 static void settle_time(UpzSource *s, AVFrame *f)
 {
     int64_t p = f->best_effort_timestamp, d = upz_av_duration(f);
-    AVRational rate = best_rate(s->in, s->st);
+    AVRational rate = upz_best_rate(s->in, s->st);
     if (!rate.num) rate = (AVRational){25, 1};
     if (d <= 0) upz_av_set_duration(f, d = nominal_duration(s));
     if (p == AV_NOPTS_VALUE) {
@@ -494,7 +487,7 @@ static int next_decoded(UpzSource *s, AVFrame **out, UprezError *err)
 static int start_filter(UpzSource *s, AVFrame *frame, UprezError *err)
 {
     int r = upz_filter_create(&s->filter, s->vf, s->deint, frame, s->st->time_base,
-                              best_rate(s->in, s->st), frame->sample_aspect_ratio, err);
+                              upz_best_rate(s->in, s->st), frame->sample_aspect_ratio, err);
     if (r >= 0 && s->previous && s->deint != UPZ_DEINT_NONE &&
         upz_filter_fits(s->filter, s->previous)) {
         AVFrame *context = av_frame_clone(s->previous);
@@ -657,20 +650,6 @@ void upz_source_stats(UpzSource *s, UpzSourceStats *stats)
 
 /* ---- opening ---- */
 
-static int check_dolby_vision(UpzSource *s, UprezError *err)
-{
-    size_t size;
-    const AVDOVIDecoderConfigurationRecord *c =
-        upz_av_stream_side_data(s->st, AV_PKT_DATA_DOVI_CONF, &size);
-    if (!c || size < sizeof(*c)) return 0;
-    s->info.dolby_vision = c->dv_profile;
-    if (c->dv_profile == 5 || (c->dv_profile == 10 && c->dv_bl_signal_compatibility_id == 0))
-        return upz_fail(err, UPREZ_ERR_INPUT, "%s is Dolby Vision profile %d, whose picture has "
-                        "no ordinary colours without its metadata; convert it to HDR10 first",
-                        s->info.url, c->dv_profile);
-    return 0;
-}
-
 /* Sources whose demuxer cannot find a place by time: raw streams, and those that only remember
  * where they have been. */
 static bool is_linear(const UpzSource *s)
@@ -779,7 +758,7 @@ static void fill_info(UpzSource *s)
     av_reduce(&i->sar.num, &i->sar.den, i->sar.num, i->sar.den, INT32_MAX);
     i->time_base = s->st->time_base;
     AVRational avg = s->st->avg_frame_rate, real = s->st->r_frame_rate;
-    i->frame_rate = s->filter ? upz_filter_rate(s->filter) : best_rate(s->in, s->st);
+    i->frame_rate = s->filter ? upz_filter_rate(s->filter) : upz_best_rate(s->in, s->st);
     if (avg.num > 0 && avg.den > 0 && real.num > 0 && real.den > 0) {
         /* twice the rate: fields counted as frames */
         double ratio = av_q2d(real) / av_q2d(avg);
@@ -817,7 +796,7 @@ static int open_all(UpzSource *s, UprezError *err)
     i->y4m = upz_input_is_y4m(s->in);
     i->video_stream = s->stream;
     i->has_display_matrix = upz_stream_matrix(s->st, i->display_matrix, &i->rotation);
-    r = check_dolby_vision(s, err);
+    r = upz_dolby_vision(s->st, s->info.url, &i->dolby_vision, err);
     if (r >= 0) r = reset_decoder(s, true, err);
     if (r >= 0) r = find_interlaced(s, err);
     if (r < 0) return r;

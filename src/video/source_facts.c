@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include <libavutil/display.h>
+#include <libavutil/dovi_meta.h>
 #include <libavutil/hwcontext.h>
 
 #include "base/error.h"
@@ -114,4 +115,25 @@ void upz_fill_color(AVFrame *f, AVFormatContext *in, AVStream *st)
         f->chroma_location = AVCHROMA_LOC_CENTER; /* JFIF's and WebP's only one */
     if (!f->sample_aspect_ratio.num)
         f->sample_aspect_ratio = av_guess_sample_aspect_ratio(in, st, f);
+}
+
+AVRational upz_best_rate(AVFormatContext *fmt, AVStream *st)
+{
+    AVRational r = av_guess_frame_rate(fmt, st, NULL);
+    return r.num > 0 && r.den > 0 ? r : (AVRational){0, 1};
+}
+
+int upz_dolby_vision(const AVStream *st, const char *url, int *profile, UprezError *err)
+{
+    size_t size;
+    const AVDOVIDecoderConfigurationRecord *c =
+        upz_av_stream_side_data(st, AV_PKT_DATA_DOVI_CONF, &size);
+    *profile = 0;
+    if (!c || size < sizeof(*c)) return 0;
+    *profile = c->dv_profile;
+    if (c->dv_profile == 5 || (c->dv_profile == 10 && c->dv_bl_signal_compatibility_id == 0))
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s is Dolby Vision profile %d, whose picture has "
+                        "no ordinary colours without its metadata; convert it to HDR10 first", url,
+                        c->dv_profile);
+    return 0;
 }

@@ -31,4 +31,9 @@ int upz_frame_to_host(AVFrame **frame, UprezError *err);
 /* What a decoded frame does not say of its colour and shape, the container may. */
 void upz_fill_color(AVFrame *frame, AVFormatContext *in, AVStream *st);
 
+/* The rate that libav guesses; 0/1: none. */
+AVRational upz_best_rate(AVFormatContext *fmt, AVStream *st);
+/* The stream's Dolby Vision profile, 0 = none. INPUT where it has no ordinary colours without its metadata. */
+int upz_dolby_vision(const AVStream *st, const char *url, int *profile, UprezError *err);
+
 #endif
