@@ -81,6 +81,29 @@ static int compare_entry(const void *a, const void *b)
     return (x->pts > y->pts) - (x->pts < y->pts);
 }
 
+static int compare_time(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+int upz_plan_times(int64_t **pts, size_t *n, const UpzIndex *index, const UpzSelection *sel,
+                   UprezError *err)
+{
+    *n = 0;
+    *pts = upz_calloc(index->n, sizeof(**pts));
+    if (!*pts) return upz_fail_memory(err, index->n * sizeof(**pts), "the plan");
+    size_t all = 0, kept = 0;
+    for (size_t i = 0; i < index->n; i++)
+        if (index->items[i].pts >= sel->start && index->items[i].pts < sel->end)
+            (*pts)[all++] = index->items[i].pts;
+    qsort(*pts, all, sizeof(**pts), compare_time);
+    for (size_t i = 0; i < all && (int64_t)kept < sel->limit; i++)
+        if (!kept || (*pts)[i] > (*pts)[kept - 1]) (*pts)[kept++] = (*pts)[i];
+    *n = kept;
+    return 0;
+}
+
 static int add_unit(UpzUnits *u, int64_t t0, UprezError *err)
 {
     if (!upz_grow(&u->items, &u->cap, u->n + 1, sizeof(*u->items), MAX_UNITS))
@@ -247,7 +270,8 @@ int upz_plan_text(char **text, const UpzJobParams *params, const UpzSession *ses
     char *s = NULL;
     if (upz_json_rows(root, &version, 1) && source_part(root, params, info, index, digest) &&
         upscale_part(root, params, session) && encoder_part(root, encoder) &&
-        streams_part(root, join) && units_part(root, sel, units))
+        streams_part(root, join) && units_part(root, sel, units) &&
+        cJSON_AddTrueToObject(root, "rehearsed")) /* no plan is stored before */
         s = cJSON_Print(root);
     cJSON_Delete(root);
     *text = s ? upz_asprintf("%s\n", s) : NULL;

@@ -39,6 +39,9 @@ int upz_select(UpzSelection *sel, const UpzJobParams *params, const UpzSourceInf
                const UpzIndex *index, UprezError *err);
 /* True when index tells the presentation times of all frames. */
 bool upz_index_usable(const UpzIndex *index, const UpzSourceInfo *info);
+/* The times of the selected frames, ascending, each once; the caller's (upz_free). */
+int upz_plan_times(int64_t **pts, size_t *n, const UpzIndex *index, const UpzSelection *sel,
+                   UprezError *err);
 int upz_units_plan(UpzUnits *units, const UpzIndex *index, const UpzSelection *sel, UprezError *err);
 /* The next unit of a plan by count. */
 int upz_units_add(UpzUnits *units, UprezError *err);

@@ -128,6 +128,18 @@ int upz_store_open(UpzStore *s, const char *output, const char *plan, const char
     return r;
 }
 
+bool upz_store_there(const char *output, const char *plan)
+{
+    UpzMap m = {0};
+    char *file = upz_asprintf("%s.uprez%s", output, plan ? "/plan.json" : "");
+    bool yes = file && !plan && upz_exists(file);
+    if (file && plan && upz_map_open(&m, file, MAX_PLAN, UPREZ_ERR_OUTPUT, NULL) >= 0)
+        yes = m.size == strlen(plan) && !memcmp(m.data, plan, m.size);
+    upz_map_close(&m);
+    upz_free(file);
+    return yes;
+}
+
 char *upz_store_temporary(const UpzStore *s, size_t i)
 {
     return upz_asprintf("%s/seg/%zu.%ld.tmp", s->dir, i, (long)getpid());

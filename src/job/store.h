@@ -29,6 +29,8 @@ typedef enum UpzStoreMode {
  * run has it. mode: of UpzStoreMode. */
 int upz_store_open(UpzStore *s, const char *output, const char *plan, const char *ext, int mode,
                    UprezError *err);
+/* True when OUTPUT.uprez/ is there at all, and (plan not NULL) when it holds this very plan. */
+bool upz_store_there(const char *output, const char *plan);
 /* Marks the units that are there and fills what is known of them; returns their number. */
 int upz_store_load(UpzStore *s, UpzUnits *units);
 /* Where unit i is written, and where it lies when finished. The caller's. */

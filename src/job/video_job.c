@@ -15,6 +15,7 @@
 #include "size.h"
 #include "store.h"
 #include "video/check.h"
+#include "video/rehearsal.h"
 
 typedef struct VideoJob {
     UpzSession *session;
@@ -27,6 +28,7 @@ typedef struct VideoJob {
     bool indexed;
     UpzSurvey *other;        /* --streams-from */
     UpzJoinResult written;
+    bool rehearsed;          /* the encoder's plan has been tried */
     UpzSelection selection;
     UpzFrame *first;
     UpzEncoderPlan encoder;
@@ -125,6 +127,33 @@ static int plan_output(VideoJob *j, UprezContext *ctx, double scale, UprezError 
     return r;
 }
 
+/* Encoder and muxer are tried with the planned size and times. */
+static int rehearse(VideoJob *j, UprezError *err)
+{
+    UpzUnits units = {0};
+    UpzRehearsal h = {.encoder = &j->encoder, .info = j->info, .output = j->params->output,
+                      .cancel = j->params->cancel};
+    int64_t *pts = NULL, *cuts = NULL;
+    int r = 0;
+    if (j->rehearsed) return 0;
+    if (j->indexed) {
+        r = upz_plan_times(&pts, &h.n, &j->index, &j->selection, err);
+        if (r >= 0) r = upz_units_plan(&units, &j->index, &j->selection, err);
+        cuts = r >= 0 ? upz_calloc(units.n + 1, sizeof(*cuts)) : NULL;
+        if (r >= 0 && !cuts) r = upz_fail_memory(err, units.n * sizeof(*cuts), "the plan");
+        for (size_t i = 0; i < units.n && r >= 0; i++) cuts[i] = units.items[i].t0;
+        h.pts = pts;
+        h.cuts = cuts;
+        h.n_cuts = units.n;
+    }
+    if (r >= 0) r = upz_rehearse(&h, j->ctx, err);
+    j->rehearsed = r >= 0;
+    upz_units_free(&units);
+    upz_free(cuts);
+    upz_free(pts);
+    return r;
+}
+
 /* Everything that can be refused is refused before a model is read. */
 static int prepare(VideoJob *j, UprezError *err)
 {
@@ -139,9 +168,13 @@ static int prepare(VideoJob *j, UprezError *err)
     if (u->scale > 0 || u->width > 0 || u->height > 0 || j->session->loaded) sure = true;
     if (j->session->loaded) upz_session_load(j->session, &guess, NULL);
     r = plan_output(j, sure ? j->ctx : NULL, guess, err);
+    /* where there is an earlier run's plan, the rehearsal waits until it is known whether that plan
+     * is this one */
+    if (r >= 0 && sure && !upz_store_there(j->params->output, NULL)) r = rehearse(j, err);
     if (r >= 0) r = upz_session_load(j->session, &scale, err);
     bool differs = r >= 0 && (scale > guess || scale < guess) && u->scale <= 0 && u->width <= 0 &&
                    u->height <= 0;
+    if (!sure || differs) j->rehearsed = false;
     if (r >= 0 && (!sure || differs)) r = plan_output(j, j->ctx, scale, err);
     if (r >= 0)
         r = upz_session_team(j->session, true, j->first->picture, &j->encoder.format,
@@ -357,6 +390,7 @@ static int run_segments(VideoJob *j, UprezError *err)
     if (r >= 0)
         r = upz_plan_text(&text, p, j->session, j->info, j->indexed ? &j->index : NULL,
                           survey ? survey->digest : NULL, &j->selection, &j->units, &j->encoder, &j->join, err);
+    if (r >= 0 && !upz_store_there(p->output, text)) r = rehearse(j, err);
     if (r >= 0)
         r = upz_store_open(&j->store, p->output, text,
                            !strcmp(j->encoder.segment, "matroska") ? "mkv" : j->encoder.segment,

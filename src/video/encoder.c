@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <libavutil/avstring.h>
+#include <libavutil/imgutils.h>
 #include <libavutil/mathematics.h>
 #include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
@@ -452,7 +453,16 @@ static int plan_size(UpzEncoderPlan *p, int width, int height, UprezError *err)
     p->width = UPZ_ROUND_UP(width, 1 << p->format.sub_x);
     p->height = UPZ_ROUND_UP(height, 1 << p->format.sub_y);
     int side = longest_side(p->encoder);
-    if (p->width <= side && p->height <= side) return 0;
+    if (p->width <= side && p->height <= side) {
+        /* what any of its decoders takes, and what one frame may be */
+        if (av_image_check_size2((unsigned)p->width, (unsigned)p->height, INT64_MAX,
+                                 AV_PIX_FMT_NONE, 0, NULL) >= 0 &&
+            av_image_check_size2((unsigned)p->width, (unsigned)p->height, INT64_MAX, p->pix_fmt, 0,
+                                 NULL) >= 0)
+            return 0;
+        return upz_fail(err, UPREZ_ERR_USAGE, "%dx%d is more than FFmpeg puts into one picture; make "
+                        "it smaller", p->width, p->height);
+    }
     return upz_fail(err, UPREZ_ERR_USAGE, "%s codes at most %d pixels a side, not %dx%d; make it "
                     "smaller, or use -c ffv1 in .mkv", p->encoder, side, p->width, p->height);
 }
@@ -662,10 +672,6 @@ int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderPa
         if (!codec || codec->type != AVMEDIA_TYPE_VIDEO)
             return upz_fail(err, UPREZ_ERR_USAGE, "this FFmpeg has no video encoder '%s'; "
                             "'ffmpeg -encoders' lists them", params->encoder);
-        if (avformat_query_codec(of, codec->id, FF_COMPLIANCE_NORMAL) == 0)
-            return upz_fail(err, UPREZ_ERR_USAGE, "a .%s file cannot hold %s; use %s",
-                            upz_extension(output), avcodec_get_name(codec->id),
-                            strcmp(of->name, "matroska") ? ".mkv" : ".avi or .mov");
     } else {
         codec = default_encoder(of, depth, mbs > H264_MAX_MBS || width > 16384 || height > 16384);
     }
@@ -796,6 +802,12 @@ static void discard(AVCodecContext **enc)
     avcodec_free_context(enc);
 }
 
+int64_t upz_encoder_time(const UpzEncoderPlan *p, int64_t pts, int64_t last)
+{
+    int64_t t = av_rescale_q(pts - p->origin, p->time_base, p->codec_base);
+    return last != AV_NOPTS_VALUE && t <= last ? last + 1 : t;
+}
+
 int upz_encoder_parameters(AVCodecParameters **out, const UpzEncoderPlan *p, UprezError *err)
 {
     AVCodecContext *enc = NULL;
@@ -806,8 +818,6 @@ int upz_encoder_parameters(AVCodecParameters **out, const UpzEncoderPlan *p, Upr
     if (!par || avcodec_parameters_from_context(par, enc) < 0) {
         avcodec_parameters_free(&par);
         r = upz_fail_memory(err, sizeof(*par), "the encoder's parameters");
-    } else {
-        par->codec_tag = p->codec_tag;
     }
     discard(&enc);
     *out = par;

@@ -58,7 +58,11 @@ int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderPa
                      const char *output, int width, int height, AVRational sar, UprezError *err);
 /* The encoder as planned, ready for frames. */
 int upz_encoder_open(AVCodecContext **out, const UpzEncoderPlan *plan, UprezError *err);
-/* Its parameters, extradata included; codec_tag set. The caller frees them. */
+/* The time an encoder is given for a frame's pts, codec_base; later than the one before it (last,
+ * AV_NOPTS_VALUE at first). */
+int64_t upz_encoder_time(const UpzEncoderPlan *plan, int64_t pts, int64_t last);
+/* Its parameters, extradata included; the codec_tag is the encoder's own where the plan has none.
+ * The caller frees them. */
 int upz_encoder_parameters(AVCodecParameters **out, const UpzEncoderPlan *plan, UprezError *err);
 
 #endif

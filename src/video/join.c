@@ -82,6 +82,15 @@ static int failed(const Join *j, int r, UprezError *err)
 
 /* ---- segments ---- */
 
+/* Some codecs share their tag with a more general one (lossless JPEG with Motion JPEG). */
+static bool is_codec(enum AVCodecID found, enum AVCodecID coded, const char *muxer)
+{
+    const AVOutputFormat *of = av_guess_format(muxer, NULL, NULL);
+    return found == coded ||
+           (of && of->codec_tag && found != AV_CODEC_ID_NONE &&
+            found == av_codec_get_id(of->codec_tag, av_codec_get_tag(of->codec_tag, coded)));
+}
+
 static int open_segment(Join *j, const char *path, UprezError *err)
 {
     avformat_close_input(&j->seg);
@@ -90,9 +99,17 @@ static int open_segment(Join *j, const char *path, UprezError *err)
     if (r < 0)
         return upz_fail(err, r == UPREZ_ERR_MEMORY ? r : UPREZ_ERR_VERIFY, "the segment %s", why.text);
     const AVCodecParameters *par = j->seg->nb_streams == 1 ? j->seg->streams[0]->codecpar : NULL;
-    if (!par || par->codec_id != j->video_par->codec_id || par->width != j->encoder->width ||
-        par->height != j->encoder->height)
+    if (!par || !is_codec(par->codec_id, j->video_par->codec_id, j->encoder->segment) ||
+        par->width != j->encoder->width || par->height != j->encoder->height)
         return upz_fail(err, UPREZ_ERR_VERIFY, "the segment %s is not of this job", path);
+    /* some encoders tell their header only with the first packet, and the demuxer has found it there */
+    if (!j->video_par->extradata_size && par->extradata_size) {
+        j->video_par->extradata = av_mallocz((size_t)par->extradata_size +
+                                             AV_INPUT_BUFFER_PADDING_SIZE);
+        if (!j->video_par->extradata) return upz_fail_memory(err, 0, "joining");
+        memcpy(j->video_par->extradata, par->extradata, (size_t)par->extradata_size);
+        j->video_par->extradata_size = par->extradata_size;
+    }
     /* decoders get one header for all segments; codecs without one have it in their packets */
     if (j->video_par->extradata_size &&
         (par->extradata_size != j->video_par->extradata_size ||
@@ -627,6 +644,13 @@ static AVFormatContext *known_file(const Side *s)
     return s->survey ? s->survey->fmt : s->ic;
 }
 
+/* Codecs whose header may stand in front of any keyframe. */
+static bool repeats_header(enum AVCodecID id)
+{
+    return id == AV_CODEC_ID_H264 || id == AV_CODEC_ID_HEVC || id == AV_CODEC_ID_MPEG1VIDEO ||
+           id == AV_CODEC_ID_MPEG2VIDEO || id == AV_CODEC_ID_MPEG4 || id == AV_CODEC_ID_AV1;
+}
+
 static int open_output(Join *j, UprezError *err)
 {
     UpzMuxInputs in = {.source = known_file(&j->source), .other = known_file(&j->other), .info = j->params->info,
@@ -640,7 +664,8 @@ static int open_output(Join *j, UprezError *err)
         r = name ? avio_open(&j->oc->pb, name, AVIO_FLAG_WRITE) : AVERROR(ENOMEM);
     }
     if (r >= 0) r = upz_mux_header(j->oc);
-    if (r >= 0 && !(j->oc->oformat->flags & AVFMT_GLOBALHEADER) && j->video_par->extradata_size) {
+    if (r >= 0 && !(j->oc->oformat->flags & AVFMT_GLOBALHEADER) && j->video_par->extradata_size &&
+        repeats_header(j->video_par->codec_id)) {
         const AVBitStreamFilter *f = av_bsf_get_by_name("dump_extra");
         if (f) r = av_bsf_alloc(f, &j->headers);
         if (f && r >= 0) {

@@ -44,10 +44,18 @@ static int add_matrix(AVStream *st, const UpzMuxInputs *in)
     return add_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, m, sizeof(m));
 }
 
-static int video_stream(AVStream *st, const UpzMuxInputs *in)
+uint32_t upz_mux_tag(const AVOutputFormat *of, const AVCodecParameters *par)
+{
+    enum AVCodecID id = of->codec_tag ? av_codec_get_id(of->codec_tag, par->codec_tag)
+                                      : AV_CODEC_ID_NONE;
+    return id == AV_CODEC_ID_NONE || id == par->codec_id ? par->codec_tag : 0;
+}
+
+static int video_stream(AVStream *st, const AVOutputFormat *of, const UpzMuxInputs *in)
 {
     const UpzEncoderPlan *p = in->encoder;
     int r = avcodec_parameters_copy(st->codecpar, in->video);
+    st->codecpar->codec_tag = upz_mux_tag(of, st->codecpar);
     st->time_base = av_cmp_q(av_mul_q(p->codec_base, p->frame_rate), (AVRational){1, 1})
                         ? p->time_base : p->codec_base;
     st->avg_frame_rate = p->frame_rate;
@@ -140,7 +148,7 @@ static int add_stream(AVFormatContext *oc, const UpzStreamPlan *item, const UpzM
 {
     AVStream *st = avformat_new_stream(oc, NULL);
     if (!st) return AVERROR(ENOMEM);
-    if (item->fate == UPZ_STREAM_VIDEO) return video_stream(st, in);
+    if (item->fate == UPZ_STREAM_VIDEO) return video_stream(st, oc->oformat, in);
     const AVFormatContext *ic = item->from_other ? in->other : in->source;
     const AVStream *src = ic->streams[item->source];
     int r = item->fate == UPZ_STREAM_COPY     ? copied_stream(st, oc->oformat, src)

@@ -22,6 +22,9 @@ int upz_mux_create(AVFormatContext **out, const UpzJoinPlan *plan, const UpzMuxI
                    const AVCodecParameters *const *converted, int stream[UPZ_STREAMS_MAX]);
 /* Writes the header with this container's options. An AVERROR on failure. */
 int upz_mux_header(AVFormatContext *out);
+/* The tag an encoder gave its stream, unless it means another codec in this container; 0 = the
+ * muxer's own choice. */
+uint32_t upz_mux_tag(const AVOutputFormat *of, const AVCodecParameters *par);
 /* Can the container say how the picture is turned? */
 bool upz_mux_holds_rotation(const char *container);
 /* Does Matroska's muxer move what has an initial padding by as much, so that its reader finds the times

@@ -15,6 +15,8 @@
 #include "base/error.h"
 #include "compat.h"
 #include "input.h"
+#include "mux.h"
+#include "theora.h"
 
 struct UpzSink {
     const UpzEncoderPlan *plan;
@@ -76,7 +78,7 @@ static int open_file(UpzSink *s, UprezError *err)
     if (r >= 0 && !st) r = AVERROR(ENOMEM);
     if (r >= 0) r = avcodec_parameters_from_context(st->codecpar, s->enc);
     if (r < 0) return failed(s, r, err);
-    st->codecpar->codec_tag = 0; /* the segment's muxer has its own */
+    st->codecpar->codec_tag = upz_mux_tag(s->fmt->oformat, st->codecpar);
     st->time_base = s->enc->time_base;
     st->avg_frame_rate = s->enc->framerate;
     st->sample_aspect_ratio = p->sar;
@@ -145,6 +147,7 @@ static int drain(UpzSink *s, UprezError *err)
             return upz_fail(err, UPREZ_ERR_OUTPUT, "%s failed: %s", s->plan->encoder,
                             upz_av_error(r, why));
         }
+        if (upz_theora_fill(s->packet, s->enc) < 0) return upz_fail_memory(err, 0, "the encoder");
         s->packet->stream_index = 0;
         settle_dts(s, s->packet);
         av_packet_rescale_ts(s->packet, s->enc->time_base, st->time_base);
@@ -194,10 +197,7 @@ int upz_sink_write(UpzSink *s, AVFrame *frame, UprezError *err)
     upz_av_forget_coding(frame);
     upz_av_set_progressive(frame);
     int64_t keep = frame->pts;
-    frame->pts = av_rescale_q(frame->pts - p->origin, p->time_base, p->codec_base);
-    if (s->last_codec_pts != AV_NOPTS_VALUE && frame->pts <= s->last_codec_pts)
-        frame->pts = s->last_codec_pts + 1;
-    s->last_codec_pts = frame->pts;
+    frame->pts = s->last_codec_pts = upz_encoder_time(p, frame->pts, s->last_codec_pts);
     if (s->first_codec_pts == AV_NOPTS_VALUE) s->first_codec_pts = frame->pts;
     frame->time_base = p->codec_base;
     frame->sample_aspect_ratio = p->sar;

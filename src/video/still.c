@@ -171,6 +171,16 @@ int upz_still_format(UprezFormat *out, UprezColor *color, const UprezPicture *sr
                ? upz_fail(err, UPREZ_ERR_BUG, "the format %s is unknown", name) : 0;
 }
 
+/* FFmpeg's encoders ask for room for the worst case at once, and a packet ends at 2 GB. */
+static bool packet_fits(UpzStillKind kind, const UprezFormat *format, int width, int height)
+{
+    int64_t row = (int64_t)upz_plane_row_bytes(format, 0, width);
+    int64_t each = kind == UPZ_STILL_TIFF  ? 2 * row + 8
+                   : kind == UPZ_STILL_PNG ? row + row / 1000 + 64
+                                           : 0;
+    return each * height < INT_MAX - (1 << 20);
+}
+
 int upz_still_fits(const char *path, const UprezFormat *format, int width, int height,
                    UprezError *err)
 {
@@ -182,7 +192,10 @@ int upz_still_fits(const char *path, const UprezFormat *format, int width, int h
         return upz_fail(err, UPREZ_ERR_USAGE, "%s: a %s picture has at most %d pixels a side, not "
                         "%dx%d; make it smaller, or write a PNG", path,
                         kind == UPZ_STILL_JPEG ? "JPEG" : "WebP", side, width, height);
-    if (av_image_check_size2((unsigned)width, (unsigned)height, INT64_MAX, f, 0, NULL) < 0)
+    /* what one picture may be, and what coders take before they know its format */
+    if (av_image_check_size2((unsigned)width, (unsigned)height, INT64_MAX, f, 0, NULL) < 0 ||
+        av_image_check_size2((unsigned)width, (unsigned)height, INT64_MAX, AV_PIX_FMT_NONE, 0,
+                             NULL) < 0 || !packet_fits(kind, format, width, height))
         return upz_fail(err, UPREZ_ERR_USAGE, "%s: %dx%d is more than FFmpeg puts into one picture; "
                         "make it smaller", path, width, height);
     return 0;

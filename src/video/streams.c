@@ -11,6 +11,7 @@
 #include "input.h"
 #include "mux.h"
 #include "source_facts.h"
+#include "transcode.h"
 
 static bool one_of(const char *s, const char *const *list, int n)
 {
@@ -66,7 +67,7 @@ static enum AVCodecID text_for(const AVOutputFormat *of)
 
 static enum AVCodecID audio_for(const AVOutputFormat *of)
 {
-    if (!strcmp(of->name, "webm")) return AV_CODEC_ID_OPUS;
+    if (ONE_OF(of->name, "webm", "ogg", "ogv")) return AV_CODEC_ID_OPUS;
     if (holds(of, AV_CODEC_ID_AAC)) return AV_CODEC_ID_AAC;
     return of->audio_codec;
 }
@@ -92,31 +93,50 @@ static enum AVCodecID pcm_for(const AVOutputFormat *of, const AVCodecParameters 
     return to != par->codec_id && holds(of, to) ? to : AV_CODEC_ID_NONE;
 }
 
+/* Does the FFmpeg at hand turn the stream into that? */
+static bool converts(const AVStream *st, enum AVCodecID to)
+{
+    UpzTranscoder *t = NULL;
+    bool yes = upz_transcoder_open(&t, st, (int)to, NULL) >= 0;
+    upz_transcoder_close(&t);
+    return yes;
+}
+
+/* What sound becomes when it cannot stay as it is: the first of these that is not behind `was`. */
+static enum AVCodecID next_audio(const AVStream *st, const AVOutputFormat *of, enum AVCodecID was)
+{
+    const enum AVCodecID list[] = {pcm_for(of, st->codecpar), audio_for(of), of->audio_codec,
+                                   AV_CODEC_ID_OPUS, AV_CODEC_ID_MP3, AV_CODEC_ID_AC3,
+                                   AV_CODEC_ID_FLAC, AV_CODEC_ID_PCM_S16LE};
+    int from = 0;
+    for (int i = 0; i < UPZ_COUNT(list); i++)
+        if (was != AV_CODEC_ID_NONE && list[i] == was) from = i + 1;
+    for (int i = from; i < UPZ_COUNT(list); i++)
+        if (list[i] != AV_CODEC_ID_NONE && holds(of, list[i]) && converts(st, list[i]))
+            return list[i];
+    return AV_CODEC_ID_NONE;
+}
+
 /* The next best after copying. */
 static void second_choice(UpzStreamPlan *item, const AVStream *st, const AVOutputFormat *of)
 {
     const AVCodecParameters *par = st->codecpar;
     enum AVCodecID to = AV_CODEC_ID_NONE;
     UpzStreamFate fate = UPZ_STREAM_DROP;
-    if (item->fate == UPZ_STREAM_COPY && !(of->flags & AVFMT_NOTIMESTAMPS)) {
-        if (par->codec_type == AVMEDIA_TYPE_AUDIO) {
-            to = pcm_for(of, par);
-            if (to == AV_CODEC_ID_NONE) to = audio_for(of);
-            fate = UPZ_STREAM_AUDIO;
-        } else if (par->codec_type == AVMEDIA_TYPE_SUBTITLE && is_text(par->codec_id)) {
-            to = text_for(of);
-            fate = UPZ_STREAM_TEXT;
-        }
-        if (to == AV_CODEC_ID_NONE || !avcodec_find_encoder(to) ||
-            !avcodec_find_decoder(par->codec_id))
-            fate = UPZ_STREAM_DROP;
-    } else if (item->fate == UPZ_STREAM_AUDIO && is_lossless((enum AVCodecID)item->codec) &&
-               avcodec_find_encoder(audio_for(of))) {
-        to = audio_for(of);
+    if (!(of->flags & AVFMT_NOTIMESTAMPS) && par->codec_type == AVMEDIA_TYPE_AUDIO &&
+        (item->fate == UPZ_STREAM_COPY || item->fate == UPZ_STREAM_AUDIO)) {
         fate = UPZ_STREAM_AUDIO;
+        to = next_audio(st, of, item->fate == UPZ_STREAM_AUDIO ? (enum AVCodecID)item->codec
+                                                               : AV_CODEC_ID_NONE);
+    } else if (item->fate == UPZ_STREAM_COPY && par->codec_type == AVMEDIA_TYPE_SUBTITLE &&
+               is_text(par->codec_id)) {
+        fate = UPZ_STREAM_TEXT;
+        to = text_for(of);
+        if (to != AV_CODEC_ID_NONE && !converts(st, to)) to = AV_CODEC_ID_NONE;
     }
+    if (to == AV_CODEC_ID_NONE) fate = UPZ_STREAM_DROP;
     item->fate = fate;
-    item->codec = fate == UPZ_STREAM_DROP ? par->codec_id : to;
+    item->codec = fate == UPZ_STREAM_DROP ? (int)par->codec_id : (int)to;
 }
 
 static bool is_unknown(const AVCodecParameters *par)
@@ -177,13 +197,27 @@ static void first_choice(UpzStreamPlan *item, const AVStream *st, const AVOutput
     }
 }
 
-/* Writes the header into memory. */
+static const AVStream *stream_of(const UpzStreamPlan *item, const UpzMuxInputs *in)
+{
+    return (item->from_other ? in->other : in->source)->streams[item->source];
+}
+
+/* Writes the header into memory, with the parameters that converted streams will have. */
 static int try_header(const UpzJoinPlan *plan, const UpzMuxInputs *in)
 {
-    int map[UPZ_STREAMS_MAX];
+    int map[UPZ_STREAMS_MAX], r = 0;
     AVFormatContext *oc = NULL;
     uint8_t *bytes = NULL;
-    int r = upz_mux_create(&oc, plan, in, NULL, map);
+    UpzTranscoder *transcoders[UPZ_STREAMS_MAX] = {0};
+    const AVCodecParameters *converted[UPZ_STREAMS_MAX] = {0};
+    for (int i = 0; i < plan->n && r >= 0; i++) {
+        const UpzStreamPlan *item = &plan->items[i];
+        if (item->fate != UPZ_STREAM_AUDIO && item->fate != UPZ_STREAM_TEXT) continue;
+        r = upz_transcoder_open(&transcoders[i], stream_of(item, in), item->codec, NULL);
+        if (r >= 0) converted[i] = upz_transcoder_parameters(transcoders[i]);
+        else r = r == UPREZ_ERR_MEMORY ? AVERROR(ENOMEM) : AVERROR(EINVAL);
+    }
+    if (r >= 0) r = upz_mux_create(&oc, plan, in, converted, map);
     if (r >= 0) r = avio_open_dyn_buf(&oc->pb);
     if (r >= 0) {
         r = upz_mux_header(oc);
@@ -192,12 +226,8 @@ static int try_header(const UpzJoinPlan *plan, const UpzMuxInputs *in)
         av_free(bytes);
     }
     avformat_free_context(oc);
+    for (int i = 0; i < plan->n; i++) upz_transcoder_close(&transcoders[i]);
     return r;
-}
-
-static const AVStream *stream_of(const UpzStreamPlan *item, const UpzMuxInputs *in)
-{
-    return (item->from_other ? in->other : in->source)->streams[item->source];
 }
 
 /* The video and this one alone. */
@@ -235,9 +265,10 @@ static int settle(UpzJoinPlan *plan, const UpzMuxInputs *in, const AVOutputForma
     }
     if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "the output's header");
     if (r < 0)
-        return upz_fail(err, UPREZ_ERR_OUTPUT, "%s: the %s container refuses %s video of this kind "
-                        "(%s); try .mkv", output, in->encoder->container, in->encoder->encoder,
-                        upz_av_error(r, why));
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s: a .%s file cannot hold %s (%s: %s); %s", output,
+                        upz_extension(output), avcodec_get_name(in->video->codec_id),
+                        in->encoder->encoder, upz_av_error(r, why), strcmp(of->name, "matroska")
+                            ? "use .mkv, or another encoder with -c" : "use another with -c");
     return 0;
 }
 

@@ -8,7 +8,9 @@ for sig in INT:130 TERM:143; do
     out=$tmp/out_${sig%:*}.mp4
     "$UPREZ" -q -m lanczos -s 3 "$tmp/long.mp4" "$out" 2>"$tmp/err" &
     pid=$!
-    sleep 3
+    # until frames are being written, then some more
+    for i in $(seq 600); do [ -n "$(find "$out.uprez/seg" -name '*.tmp' -size +0 2>/dev/null)" ] && break; sleep 0.1; done
+    sleep 1
     kill -"${sig%:*}" $pid
     wait $pid
     code=$?
