@@ -43,7 +43,7 @@ typedef struct Case {
     float *bias, *slope;
     UpzTileRun runs[3];
     UpzTileConv conv;
-    size_t size; /* bytes of the output, guards included */
+    size_t row, size; /* bytes of a row of the output, and of all of it, guards included */
 } Case;
 
 static void *block(size_t bytes)
@@ -55,6 +55,7 @@ static void *block(size_t bytes)
 
 static Case make(bool any, int count, int n_out, bool narrow)
 {
+    const int rows = 1 + (int)(bits() % UPZ_TILE_ROWS);
     Case c = {.in = block((MOST + 32) * STEP_MOST * 4 * 2), .bias = block(OUT * 4), .slope = block(OUT * 4),
               .weights = block(BLOCKS * OUT * UPZ_TILE_DEPTH * 2)};
     const size_t inputs = (MOST + 32) * STEP_MOST * 4;
@@ -64,13 +65,16 @@ static Case make(bool any, int count, int n_out, bool narrow)
     for (int i = 0; i < OUT; i++) c.bias[i] = wide(half(any)), c.slope[i] = wide(half(false));
     while (left && n < 3) { /* odd strides and places: no alignment is asked for */
         const int blocks = n == 2 ? left : 1 + (int)(bits() % (uint32_t)left);
-        c.runs[n++] = (UpzTileRun){c.in + bits() % 300, (ptrdiff_t)(bits() % STEP_MOST) * 2, blocks};
+        c.runs[n] = (UpzTileRun){.step = (ptrdiff_t)(bits() % STEP_MOST) * 2, .blocks = blocks};
+        for (int i = 0; i < rows; i++) c.runs[n].a[i] = c.in + bits() % 300;
+        n++;
         left -= blocks;
     }
-    c.conv = (UpzTileConv){.n_runs = n, .weights = c.weights, .n_out = n_out, .bias = c.bias,
+    c.conv = (UpzTileConv){.n_runs = n, .rows = rows, .weights = c.weights, .n_out = n_out, .bias = c.bias,
                            .slope = bits() % 2 ? c.slope : NULL, .out_step = n_out + (int)(bits() % 9),
                            .narrow = narrow, .count = count};
-    c.size = 2 * GUARD + (size_t)(count * c.conv.out_step) * (narrow ? 2 : 4);
+    c.row = (size_t)(count * c.conv.out_step) * (narrow ? 2 : 4);
+    c.size = 2 * GUARD + (size_t)rows * c.row;
     return c;
 }
 
@@ -85,12 +89,12 @@ static void drop(Case *c)
 /* The case's output, guards and what lies between pixels included. */
 static uint8_t *run(const UpzTileKernels *k, Case *c)
 {
-    UPZ_ALIGNED(64) float sums[UPZ_TILE_BLOCK * UPZ_TILE_BLOCK];
+    UPZ_ALIGNED(64) float sums[UPZ_TILE_SUMS];
     UpzTileRest rest = {.sums = sums};
     uint8_t *out = block(c->size);
     memset(out, 0x5a, c->size);
     c->conv.runs = c->runs;
-    c->conv.out = out + GUARD;
+    for (int i = 0; i < c->conv.rows; i++) c->conv.out[i] = out + GUARD + (size_t)i * c->row;
     k->begin();
     k->conv(&c->conv, &rest);
     k->finish(&rest);
@@ -106,13 +110,14 @@ static void as_the_definition(void **state)
     for (int count = 1; count <= MOST; count += count < 36 ? 1 : 11) {
         Case c = make(false, count, 16 * (1 + count % 4), false);
         uint8_t *out = run(k, &c);
+        const int y = c.conv.rows - 1;
         for (int m = 0; m < count; m++)
             for (int o = m % 3; o < c.conv.n_out; o += 5) {
                 double sum = c.bias[o], size = fabs(sum);
                 for (int r = 0, b = 0; r < c.conv.n_runs; r++)
                     for (int i = 0; i < c.runs[r].blocks; i++, b++)
                         for (int ch = 0; ch < UPZ_TILE_DEPTH; ch++) {
-                            const char *pixel = (const char *)c.runs[r].a + m * c.runs[r].step;
+                            const char *pixel = (const char *)c.runs[r].a[y] + m * c.runs[r].step;
                             uint16_t x;
                             memcpy(&x, pixel + (i * UPZ_TILE_DEPTH + ch) * 2, 2);
                             const double q = (double)wide(x) *
@@ -121,7 +126,7 @@ static void as_the_definition(void **state)
                         }
                 if (c.conv.slope && sum < 0) sum *= c.slope[o];
                 float got;
-                memcpy(&got, out + GUARD + (m * c.conv.out_step + o) * 4, 4);
+                memcpy(&got, out + GUARD + (size_t)y * c.row + (m * c.conv.out_step + o) * 4, 4);
                 if (!(fabs(got - sum) <= 1e-6 * size))
                     fail_msg("%d pixels, pixel %d output %d is %g, not %g", count, m, o, (double)got, sum);
             }

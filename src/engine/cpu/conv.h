@@ -26,6 +26,7 @@ typedef struct UpzConvOps {
     UpzType in;        /* of the maps that it reads: the narrowest precision that must be allowed */
     int group;         /* of channels that its maps' pixels are padded to */
     int tile;          /* side of the square of outputs that are computed together, at least 1 */
+    int strips;        /* rows that are finished together: strips that a narrow map needs */
     bool several;      /* reads channels of several maps side by side */
     bool enlarged;     /* reads maps enlarged by 2, 4 or 8 as well */
     bool grouped;      /* weights stay [out][in / groups]; other ways get grouped ones spelled out */

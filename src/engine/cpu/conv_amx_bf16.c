@@ -1,5 +1,6 @@
 /* Convolutions by tiles of bf16 with sums in fp32: see tiles.h. Maps are bf16 where all that reads them goes
  * this way; other inputs, and enlarged ones, are brought to bf16 rows in scratch first. */
+#include <limits.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -54,6 +55,7 @@ typedef struct Scratch {
     UpzTileRun *runs;
     uint16_t *rows;
     size_t row; /* values of one prepared row */
+    int ready;  /* the input row from which on none is prepared */
 } Scratch;
 
 static bool is_prepared(const UpzProgram *p, const UpzMapView *v)
@@ -82,11 +84,14 @@ static size_t runs_bytes(const UpzStage *s)
     return UPZ_ROUND_UP((size_t)(s->kernel_h * s->kernel_w * s->n_inputs) * sizeof(UpzTileRun), 64);
 }
 
-#define SUMS_BYTES (UPZ_TILE_BLOCK * UPZ_TILE_BLOCK * sizeof(float))
+#define SUMS_BYTES (UPZ_TILE_SUMS * sizeof(float))
+
+/* Input rows that are read for as many rows of outputs as are computed together. */
+static int rows_at_once(const UpzStage *s) { return (UPZ_TILE_ROWS - 1) * s->stride + s->kernel_h; }
 
 static size_t scratch(const UpzProgram *p, const UpzStage *s, int width)
 {
-    return SUMS_BYTES + runs_bytes(s) + (size_t)s->kernel_h * prepared_values(p, s, width) * sizeof(uint16_t);
+    return SUMS_BYTES + runs_bytes(s) + (size_t)rows_at_once(s) * prepared_values(p, s, width) * sizeof(uint16_t);
 }
 
 /* Columns x … x + count - 1 of row y of view k as bf16, whole blocks a pixel. */
@@ -118,57 +123,63 @@ static void prepare_row(const UpzPiece *p, int k, int y, int x, size_t count, ui
     }
 }
 
-/* The place of input row y: each of kernel_h rows has one. */
-static uint16_t *place_of(const Scratch *s, int kernel_h, int y)
+/* The place of input row y. */
+static uint16_t *place_of(const Scratch *s, const UpzStage *stage, int y)
 {
-    const int place = y - upz_floor_div(y, kernel_h) * kernel_h;
-    return s->rows + (size_t)place * s->row;
+    const int n = rows_at_once(stage);
+    return s->rows + (size_t)(y - upz_floor_div(y, n) * n) * s->row;
 }
 
-/* The prepared rows that output row y needs and the one above it did not. */
-static void prepare(const UpzPiece *p, int y, const Scratch *s)
+/* Prepares input rows first … last but for those that are. */
+static void prepare(const UpzPiece *p, int first, int last, Scratch *s)
 {
     const UpzStage *stage = p->s;
     const size_t pixels = prepared_pixels(stage, p->x1 - p->x0);
-    const int top = y * stage->stride - stage->pad_y;
-    for (int ky = y > p->y0 ? UPZ_MAX(stage->kernel_h - stage->stride, 0) : 0; ky < stage->kernel_h; ky++) {
-        uint16_t *dst = place_of(s, stage->kernel_h, top + ky);
+    for (int y = UPZ_MAX(first, s->ready); y <= last; y++) {
+        uint16_t *dst = place_of(s, stage, y);
         for (int k = 0; k < stage->n_inputs; k++) {
             const UpzMapView *v = &stage->views[k];
             if (!is_prepared(p->f->program, v)) continue;
-            prepare_row(p, k, top + ky, p->x0 * stage->stride - stage->pad_x, pixels, dst);
+            prepare_row(p, k, y, p->x0 * stage->stride - stage->pad_x, pixels, dst);
             dst += pixels * (size_t)prepared_pitch(v);
         }
     }
+    s->ready = last + 1;
 }
 
-static int make_runs(const UpzPiece *p, int y, const Scratch *s)
+/* What view k's input row y holds for the piece's first column; `before` values of a prepared row are other
+ * views'. */
+static const uint16_t *input(const UpzPiece *p, int k, int y, size_t before, const Scratch *s)
+{
+    const UpzStage *stage = p->s;
+    if (is_prepared(p->f->program, &stage->views[k])) return place_of(s, stage, y) + before;
+    return (const uint16_t *)upz_view_row(p, k, y) +
+           ((ptrdiff_t)p->x0 * stage->stride - stage->pad_x) * upz_view_pitch(p, k);
+}
+
+/* For `rows` rows of outputs from y on. */
+static int make_runs(const UpzPiece *p, int y, int rows, const Scratch *s)
 {
     const UpzStage *stage = p->s;
     const size_t pixels = prepared_pixels(stage, p->x1 - p->x0);
-    const int top = y * stage->stride - stage->pad_y;
     int n = 0;
     for (int ky = 0; ky < stage->kernel_h; ky++) {
-        const uint16_t *prepared = place_of(s, stage->kernel_h, top + ky);
+        size_t before = 0;
         for (int k = 0; k < stage->n_inputs; k++) {
             const UpzMapView *v = &stage->views[k];
-            const int blocks = blocks_of(v);
-            const uint16_t *a = prepared;
-            int pitch = prepared_pitch(v);
-            if (is_prepared(p->f->program, v)) {
-                prepared += pixels * (size_t)pitch;
-            } else {
-                pitch = upz_view_pitch(p, k);
-                a = (const uint16_t *)upz_view_row(p, k, top + ky) +
-                    ((ptrdiff_t)p->x0 * stage->stride - stage->pad_x) * pitch;
+            const bool prepared = is_prepared(p->f->program, v);
+            const int blocks = blocks_of(v), pitch = prepared ? prepared_pitch(v) : upz_view_pitch(p, k);
+            /* no channels between pixels: one run */
+            const int runs = blocks * UPZ_TILE_DEPTH == pitch ? 1 : stage->kernel_w;
+            UpzTileRun run = {.step = (ptrdiff_t)stage->stride * pitch * (ptrdiff_t)sizeof(uint16_t),
+                              .blocks = blocks * (runs == 1 ? stage->kernel_w : 1)};
+            for (int i = 0; i < rows; i++)
+                run.a[i] = input(p, k, (y + i) * stage->stride - stage->pad_y + ky, before, s);
+            for (int kx = 0; kx < runs; kx++) {
+                s->runs[n++] = run;
+                for (int i = 0; i < rows; i++) run.a[i] += pitch;
             }
-            const ptrdiff_t step = (ptrdiff_t)stage->stride * pitch * (ptrdiff_t)sizeof(*a);
-            if (blocks * UPZ_TILE_DEPTH == pitch) { /* no channels between: one run */
-                s->runs[n++] = (UpzTileRun){a, step, blocks * stage->kernel_w};
-                continue;
-            }
-            for (int kx = 0; kx < stage->kernel_w; kx++)
-                s->runs[n++] = (UpzTileRun){a + kx * pitch, step, blocks};
+            if (prepared) before += pixels * (size_t)pitch;
         }
     }
     return n;
@@ -181,23 +192,25 @@ static void run(const UpzPiece *p)
     char *at = p->scratch->conv;
     Scratch own = {.sums = (float *)(void *)at, .runs = (UpzTileRun *)(void *)(at + SUMS_BYTES),
                    .rows = (uint16_t *)(void *)(at + SUMS_BYTES + runs_bytes(s)),
-                   .row = prepared_values(p->f->program, s, p->x1 - p->x0)};
+                   .row = prepared_values(p->f->program, s, p->x1 - p->x0), .ready = INT_MIN};
     const bool narrow = s->type == UPZ_TYPE_BF16, posts = s->n_posts > 0;
     UpzTileRest rest = {.sums = own.sums};
     k->begin();
-    for (int y = p->y0; y < p->y1; y++) {
-        if (own.row) prepare(p, y, &own);
-        const int n = make_runs(p, y, &own);
-        void *out = posts || !narrow ? (void *)upz_out_floats(p, y)
-                                     : (uint16_t *)upz_out_row(p, y) + (ptrdiff_t)p->x0 * s->pitch;
+    for (int y = p->y0; y < p->y1; y += UPZ_TILE_ROWS) {
+        const int rows = UPZ_MIN(UPZ_TILE_ROWS, p->y1 - y), top = y * s->stride - s->pad_y;
+        if (own.row) prepare(p, top, top + (rows - 1) * s->stride + s->kernel_h - 1, &own);
         /* a narrow map's padding is read: it is written as well */
-        k->conv(&(UpzTileConv){.runs = own.runs, .n_runs = n, .weights = s->weights,
-                               .n_out = narrow ? s->pitch : outputs(s), .bias = s->bias, .slope = s->slope,
-                               .out = out, .out_step = s->pitch, .narrow = narrow && !posts,
-                               .count = p->x1 - p->x0}, &rest);
+        UpzTileConv c = {.runs = own.runs, .n_runs = make_runs(p, y, rows, &own), .rows = rows,
+                         .weights = s->weights, .n_out = narrow ? s->pitch : outputs(s), .bias = s->bias,
+                         .slope = s->slope, .out_step = s->pitch, .narrow = narrow && !posts,
+                         .count = p->x1 - p->x0};
+        for (int i = 0; i < rows; i++)
+            c.out[i] = c.narrow ? (void *)((uint16_t *)upz_out_row(p, y + i) + (ptrdiff_t)p->x0 * s->pitch)
+                                : (void *)upz_out_floats(p, y + i);
+        k->conv(&c, &rest);
         if (!posts) continue;
         k->finish(&rest);
-        upz_finish_row(p, y, p->x0, p->x1);
+        for (int i = 0; i < rows; i++) upz_finish_row(p, y + i, p->x0, p->x1);
     }
     k->finish(&rest);
     k->end();
@@ -209,6 +222,7 @@ const UpzConvOps upz_conv_amx_bf16 = {
     .in = UPZ_TYPE_BF16,
     .group = UPZ_TILE_DEPTH,
     .tile = 1,
+    .strips = UPZ_TILE_ROWS,
     .several = true,
     .enlarged = true,
     .takes = takes,

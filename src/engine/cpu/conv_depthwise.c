@@ -49,6 +49,7 @@ const UpzConvOps upz_conv_depthwise = {
     .in = UPZ_TYPE_F32,
     .group = UPZ_CPU_GROUP,
     .tile = 1,
+    .strips = 1,
     .grouped = true,
     .takes = takes,
     .pack = pack,

@@ -73,6 +73,7 @@ const UpzConvOps upz_conv_direct = {
     .in = UPZ_TYPE_F32,
     .group = UPZ_CPU_GROUP,
     .tile = 1,
+    .strips = 1,
     .several = true,
     .takes = takes,
     .pack = pack,

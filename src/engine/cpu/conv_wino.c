@@ -162,6 +162,7 @@ const UpzConvOps upz_conv_wino = {
     .in = UPZ_TYPE_F32,
     .group = UPZ_CPU_GROUP,
     .tile = UPZ_WINO_TILE,
+    .strips = UPZ_WINO_TILE,
     .several = true,
     .enlarged = true,
     .takes = takes,

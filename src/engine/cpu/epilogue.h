@@ -22,12 +22,12 @@ static inline void *upz_out_row(const UpzPiece *p, int y)
     return upz_ring_row(p->f, p->stage, p->frame, y);
 }
 
-/* Pixel x0 of row y of the piece, where floats are to be written before upz_finish_row. Rows of one
- * tile stand side by side. */
+/* Pixel x0 of row y of the piece, where floats are to be written before upz_finish_row. As many rows as the
+ * stage's way finishes together are there at a time. */
 static inline float *upz_out_floats(const UpzPiece *p, int y)
 {
     if (p->s->type == UPZ_TYPE_F32) return (float *)upz_out_row(p, y) + (ptrdiff_t)p->x0 * p->s->pitch;
-    return p->scratch->strip + (size_t)(y - upz_stage_tile(p->s, 1, y)) * p->scratch->strip_row;
+    return p->scratch->strip + (size_t)(y % p->scratch->strips) * p->scratch->strip_row;
 }
 
 /* Row y of a view, from its pixel 0 and first channel. Zeros outside the map. */

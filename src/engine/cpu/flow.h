@@ -54,6 +54,7 @@ typedef struct UpzScratch {
     float *wide;         /* a post's other operand, brought to the map's pitch and to floats */
     float *strip;        /* rows of a narrow map's piece before they are narrowed, */
     size_t strip_row;    /* floats from one to the next */
+    int strips;          /* how many */
     void *store;
 } UpzScratch;
 

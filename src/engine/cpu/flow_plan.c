@@ -311,7 +311,7 @@ static void lay_out_scratch(UpzFlow *f, Arena *a)
         if (s->conv) conv = UPZ_MAX(conv, s->conv->scratch(p, s, widest_piece(f, i)));
         if (s->type != UPZ_TYPE_F32) {
             strip = UPZ_MAX(strip, piece_floats(f, i));
-            strips = UPZ_MAX(strips, s->tile);
+            if (s->conv) strips = UPZ_MAX(strips, s->conv->strips);
         }
         for (int k = 0; k < s->n_posts; k++) {
             const UpzPost *o = &s->posts[k];
@@ -328,6 +328,7 @@ static void lay_out_scratch(UpzFlow *f, Arena *a)
         s->wide = take(a, wide * sizeof(float));
         s->strip = take(a, strip * (size_t)strips * sizeof(float));
         s->strip_row = strip;
+        s->strips = strips;
         for (int c = 0; c < 3; c++)
             s->planes[c] = take(a, ((size_t)f->w + UPZ_LOAD_SLACK) * sizeof(float));
         s->store = take(a, upz_store_scratch(&f->store));

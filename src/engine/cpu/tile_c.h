@@ -3,6 +3,7 @@
 #include <math.h>
 
 #define TILES(name) name##_c
+#define ROW_BYTES (UPZ_TILE_SIDE * sizeof(float))
 
 typedef union Tile {
     float sum[UPZ_TILE_SIDE][UPZ_TILE_SIDE];
@@ -16,7 +17,7 @@ typedef struct TileBank {
 
 static void tile_load(TileBank *bank, int t, const void *p, ptrdiff_t step, int rows)
 {
-    for (int i = 0; i < rows; i++) memcpy(bank->tile[t].sum[i], (const char *)p + i * step, sizeof(bank->tile[t].sum[i]));
+    for (int i = 0; i < rows; i++) memcpy(bank->tile[t].sum[i], (const char *)p + i * step, ROW_BYTES);
     bank->rows[t] = rows;
 }
 
@@ -26,21 +27,23 @@ static void tile_multiply(TileBank *bank, int to, int left, int right)
 {
     Tile *c = &bank->tile[to];
     const Tile *a = &bank->tile[left], *b = &bank->tile[right];
-    for (int m = 0; m < bank->rows[left]; m++)
-        for (int n = 0; n < UPZ_TILE_SIDE; n++) {
-            float chain[2] = {0, 0};
-            for (int k = 0; k < UPZ_TILE_DEPTH; k++) {
-                const float x = flushed(vload_bf16(&a->half[m][k]));
-                const float y = flushed(vload_bf16(&b->half[k / 2][2 * n + k % 2]));
-                chain[k % 2] = flushed(fmaf(x, y, chain[k % 2]));
-            }
-            c->sum[m][n] = flushed(flushed(c->sum[m][n]) + flushed(chain[0] + chain[1]));
-        }
+    float x[UPZ_TILE_DEPTH], y[UPZ_TILE_DEPTH][UPZ_TILE_SIDE];
+    for (int k = 0; k < UPZ_TILE_DEPTH; k++)
+        for (int n = 0; n < UPZ_TILE_SIDE; n++) y[k][n] = flushed(vload_bf16(&b->half[k / 2][2 * n + k % 2]));
+    for (int m = 0; m < bank->rows[left]; m++) {
+        float chain[2][UPZ_TILE_SIDE] = {{0}};
+        for (int k = 0; k < UPZ_TILE_DEPTH; k++) x[k] = flushed(vload_bf16(&a->half[m][k]));
+        for (int k = 0; k < UPZ_TILE_DEPTH; k++)
+            for (int n = 0; n < UPZ_TILE_SIDE; n++)
+                chain[k % 2][n] = flushed(fmaf(x[k], y[k][n], chain[k % 2][n]));
+        for (int n = 0; n < UPZ_TILE_SIDE; n++)
+            c->sum[m][n] = flushed(flushed(c->sum[m][n]) + flushed(chain[0][n] + chain[1][n]));
+    }
 }
 
 static void tile_store(const TileBank *bank, int t, void *p, ptrdiff_t step)
 {
-    for (int i = 0; i < UPZ_TILE_SIDE; i++) memcpy((char *)p + i * step, bank->tile[t].sum[i], sizeof(bank->tile[t].sum[i]));
+    for (int i = 0; i < UPZ_TILE_SIDE; i++) memcpy((char *)p + i * step, bank->tile[t].sum[i], ROW_BYTES);
 }
 
 #define TILE_LOAD(bank, t, p, step) tile_load(bank, t, p, step, UPZ_TILE_SIDE)

@@ -16,39 +16,41 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UPZ_TILE_SIDE 16    /* pixels, and outputs, of a tile */
-#define UPZ_TILE_DEPTH 32   /* channels of a tile */
-#define UPZ_TILE_BLOCK 32   /* pixels, and outputs, of the sums that are computed together */
+#define UPZ_TILE_SIDE 16  /* pixels, and outputs, of a tile */
+#define UPZ_TILE_DEPTH 32 /* channels of a tile */
+#define UPZ_TILE_ROWS 4   /* of output pixels that are computed together, a tile of each */
 
 /* Consecutive inputs: `blocks` times 32 values that meet as many blocks of weights. */
 typedef struct UpzTileRun {
-    const uint16_t *a; /* of output pixel 0 */
-    ptrdiff_t step;    /* bytes from one output pixel's to the next one's */
+    const uint16_t *a[UPZ_TILE_ROWS]; /* of output pixel 0 of each row */
+    ptrdiff_t step;                   /* bytes from one output pixel's to the next one's */
     int blocks;
 } UpzTileRun;
 
 /* Sums that are complete and wait for what is done to them while the next ones are computed. */
 typedef struct UpzTileRest {
-    float *sums;        /* 32 pixels of 32 outputs, 64-byte aligned: the caller's, for all calls */
+    float *sums;        /* UPZ_TILE_SUMS, 64-byte aligned: the caller's, for all calls */
     const float *slope; /* of its outputs, or NULL */
-    char *out;
+    char *out[UPZ_TILE_ROWS];
     ptrdiff_t step;     /* bytes */
-    int at, count;      /* pixel that is next; pixels */
-    int channels;       /* 16 or 32 */
+    int at, end;        /* of the sums' pixels: the next one, and behind the last one */
+    int count;          /* pixels of a row */
     bool narrow;        /* to bf16 */
 } UpzTileRest;
 
+#define UPZ_TILE_SUMS (UPZ_TILE_ROWS * UPZ_TILE_SIDE * UPZ_TILE_SIDE) /* floats: rows, pixels, outputs */
+
 typedef struct UpzTileConv {
     const UpzTileRun *runs;
-    int n_runs;
+    int n_runs, rows;        /* rows: 1 … UPZ_TILE_ROWS */
     const uint16_t *weights; /* see upz_tile_weight; 64-byte aligned */
     int n_out;               /* a multiple of 16 */
     const float *bias;       /* n_out values: sums begin with them */
     const float *slope;      /* n_out values for x < 0 ? slope * x : x at the end, or NULL */
-    void *out;
+    void *out[UPZ_TILE_ROWS];
     ptrdiff_t out_step;      /* values */
     bool narrow;             /* out is bf16, else float */
-    int count;               /* output pixels */
+    int count;               /* output pixels of a row */
 } UpzTileConv;
 
 typedef struct UpzTileKernels {
@@ -63,13 +65,12 @@ typedef struct UpzTileKernels {
 /* For a processor with these features; plain C where there are none. NULL: it has no such unit. */
 const UpzTileKernels *upz_tile_kernels(uint32_t features);
 
-/* Weights: for 32 outputs after 32, block after block in the order of runs, two tiles; in a tile two
- * channels of all outputs after two. This is where the weight of channel c of block b for output o stands. */
+/* Weights: for 16 outputs after 16, block after block in the order of runs, a tile; in it two channels of all
+ * outputs after two. This is where the weight of channel c of block b for output o stands. */
 static inline size_t upz_tile_weight(int blocks, int b, int c, int o)
 {
-    const size_t pair = (size_t)(o / UPZ_TILE_BLOCK);
-    const size_t tile = (pair * (size_t)blocks + (size_t)b) * 2 + (size_t)(o % UPZ_TILE_BLOCK / UPZ_TILE_SIDE);
-    return tile * UPZ_TILE_SIDE * UPZ_TILE_DEPTH + (size_t)(c / 2 * UPZ_TILE_DEPTH + o % UPZ_TILE_SIDE * 2 + c % 2);
+    const size_t tile = (size_t)(o / UPZ_TILE_SIDE) * (size_t)blocks + (size_t)b;
+    return (tile * UPZ_TILE_SIDE + (size_t)(c / 2)) * UPZ_TILE_DEPTH + (size_t)(o % UPZ_TILE_SIDE * 2 + c % 2);
 }
 
 #endif

@@ -1,62 +1,67 @@
 /* Convolutions by tiles, written once over a vector V (simd_LEVEL.h) and a layer of tiles (tile_NAME.h). */
 #include "base/compiler.h"
 
+#define TILE_VALUES (UPZ_TILE_SIDE * UPZ_TILE_DEPTH)
+
 /* What is done to up to `most` pixels of complete sums. */
 UPZ_INLINE void finish_pixels(UpzTileRest *r, int most)
 {
-    const int end = UPZ_MIN(r->at + most, r->count);
+    const int end = UPZ_MIN(r->at + most, r->end);
     for (; r->at < end; r->at++) {
-        const float *sums = r->sums + r->at * UPZ_TILE_BLOCK;
-        char *out = r->out + r->at * r->step;
-        for (int c = 0; c < r->channels; c += W) {
-            V x = vload(sums + c);
-            if (r->slope) x = vleaky(x, vload(r->slope + c));
-            if (r->narrow) vstore_bf16((uint16_t *)(void *)out + c, x);
-            else vstore((float *)(void *)out + c, x);
+        const int x = r->at % UPZ_TILE_SIDE;
+        if (x >= r->count) continue;
+        const float *sums = r->sums + r->at * UPZ_TILE_SIDE;
+        char *out = r->out[r->at / UPZ_TILE_SIDE] + x * r->step;
+        for (int c = 0; c < UPZ_TILE_SIDE; c += W) {
+            V v = vload(sums + c);
+            if (r->slope) v = vleaky(v, vload(r->slope + c));
+            if (r->narrow) vstore_bf16((uint16_t *)(void *)out + c, v);
+            else vstore((float *)(void *)out + c, v);
         }
     }
 }
 
-/* Pixels m … m + count - 1 of outputs o …: down and across are the tiles of sums (1 or 2 each way), constants
- * where this is inlined. */
-UPZ_INLINE void sum_block(TileBank *bank, const UpzTileConv *c, const uint16_t *w, int o, int m, int count,
-                          int down, int across, int share, UpzTileRest *rest)
+/* 16 pixels from m on of each row, of outputs o … o + 15. Four rows share a tile of weights, and their inputs
+ * are mostly the same: weights and inputs of a block stay in the first cache. rows is a constant where this is
+ * inlined. */
+UPZ_INLINE void sum_block(TileBank *bank, const UpzTileConv *c, const uint16_t *w, int o, int m, int rows,
+                          int share, UpzTileRest *rest)
 {
+    const int count = UPZ_MIN(UPZ_TILE_SIDE, c->count - m);
     TILE_LOAD(bank, 0, c->bias + o, 0);
-    if (across == 2) TILE_LOAD(bank, 1, c->bias + o + UPZ_TILE_SIDE, 0);
-    if (down == 2) TILE_LOAD(bank, 2, c->bias + o, 0);
-    if (down == 2 && across == 2) TILE_LOAD(bank, 3, c->bias + o + UPZ_TILE_SIDE, 0);
+    if (rows > 1) TILE_LOAD(bank, 1, c->bias + o, 0);
+    if (rows > 2) TILE_LOAD(bank, 2, c->bias + o, 0);
+    if (rows > 3) TILE_LOAD(bank, 3, c->bias + o, 0);
     for (int r = 0; r < c->n_runs; r++) {
-        const ptrdiff_t step = c->runs[r].step;
-        const char *a = (const char *)c->runs[r].a + m * step;
-        for (int b = 0; b < c->runs[r].blocks; b++, a += UPZ_TILE_DEPTH * sizeof(*w)) {
-            TILE_LOAD_ROWS(bank, 4, a, step, UPZ_MIN(count, UPZ_TILE_SIDE));
-            TILE_LOAD(bank, 6, w, UPZ_TILE_DEPTH * sizeof(*w));
-            TILE_MULTIPLY(bank, 0, 4, 6);
-            if (across == 2) {
-                TILE_LOAD(bank, 7, w + UPZ_TILE_SIDE * UPZ_TILE_DEPTH, UPZ_TILE_DEPTH * sizeof(*w));
-                TILE_MULTIPLY(bank, 1, 4, 7);
-            }
-            if (down == 2) {
-                TILE_LOAD_ROWS(bank, 5, a + UPZ_TILE_SIDE * step, step, count - UPZ_TILE_SIDE);
-                TILE_MULTIPLY(bank, 2, 5, 6);
-                if (across == 2) TILE_MULTIPLY(bank, 3, 5, 7);
-            }
-            w += 2 * UPZ_TILE_SIDE * UPZ_TILE_DEPTH;
+        const UpzTileRun *run = &c->runs[r];
+        const ptrdiff_t step = run->step;
+        const char *a[UPZ_TILE_ROWS];
+        for (int i = 0; i < rows; i++) a[i] = (const char *)run->a[i] + m * step;
+        for (ptrdiff_t at = 0; at < run->blocks * UPZ_TILE_DEPTH * (ptrdiff_t)sizeof(*w);
+             at += UPZ_TILE_DEPTH * (ptrdiff_t)sizeof(*w), w += TILE_VALUES) {
+            TILE_LOAD(bank, 4, w, UPZ_TILE_DEPTH * sizeof(*w));
+            TILE_LOAD_ROWS(bank, 5, a[0] + at, step, count);
+            TILE_MULTIPLY(bank, 0, 5, 4);
+            if (rows > 1) TILE_LOAD_ROWS(bank, 6, a[1] + at, step, count);
+            if (rows > 1) TILE_MULTIPLY(bank, 1, 6, 4);
+            if (rows > 2) TILE_LOAD_ROWS(bank, 7, a[2] + at, step, count);
+            if (rows > 2) TILE_MULTIPLY(bank, 2, 7, 4);
+            if (rows > 3) TILE_LOAD_ROWS(bank, 5, a[3] + at, step, count);
+            if (rows > 3) TILE_MULTIPLY(bank, 3, 5, 4);
             finish_pixels(rest, share);
         }
     }
-    finish_pixels(rest, UPZ_TILE_BLOCK);
+    finish_pixels(rest, UPZ_TILE_ROWS * UPZ_TILE_SIDE);
     float *sums = rest->sums;
-    const ptrdiff_t row = UPZ_TILE_BLOCK * sizeof(*sums);
-    TILE_STORE(bank, 0, sums, row);
-    if (across == 2) TILE_STORE(bank, 1, sums + UPZ_TILE_SIDE, row);
-    if (down == 2) TILE_STORE(bank, 2, sums + UPZ_TILE_SIDE * UPZ_TILE_BLOCK, row);
-    if (down == 2 && across == 2) TILE_STORE(bank, 3, sums + UPZ_TILE_SIDE * UPZ_TILE_BLOCK + UPZ_TILE_SIDE, row);
+    const ptrdiff_t line = UPZ_TILE_SIDE * sizeof(*sums), tile = UPZ_TILE_SIDE * UPZ_TILE_SIDE;
+    TILE_STORE(bank, 0, sums, line);
+    if (rows > 1) TILE_STORE(bank, 1, sums + tile, line);
+    if (rows > 2) TILE_STORE(bank, 2, sums + 2 * tile, line);
+    if (rows > 3) TILE_STORE(bank, 3, sums + 3 * tile, line);
     const ptrdiff_t value = c->narrow ? sizeof(uint16_t) : sizeof(float);
     *rest = (UpzTileRest){.sums = sums, .slope = c->slope ? c->slope + o : NULL, .count = count,
-                          .out = (char *)c->out + (m * c->out_step + o) * value, .step = c->out_step * value,
-                          .channels = across * UPZ_TILE_SIDE, .narrow = c->narrow};
+                          .end = rows * UPZ_TILE_SIDE, .step = c->out_step * value, .narrow = c->narrow};
+    for (int i = 0; i < rows; i++) rest->out[i] = (char *)c->out[i] + (m * c->out_step + o) * value;
 }
 
 static void TILES(tile_conv)(const UpzTileConv *c, UpzTileRest *rest)
@@ -65,23 +70,20 @@ static void TILES(tile_conv)(const UpzTileConv *c, UpzTileRest *rest)
     TileBank bank;
     int blocks = 0;
     for (int r = 0; r < c->n_runs; r++) blocks += c->runs[r].blocks;
-    const int share = (UPZ_TILE_BLOCK + blocks - 1) / blocks; /* of a block's pixels, a step */
+    const int share = (UPZ_TILE_ROWS * UPZ_TILE_SIDE + blocks - 1) / blocks; /* of the pixels, a step */
     const uint16_t *w = c->weights;
-    for (int o = 0; o < c->n_out; o += UPZ_TILE_BLOCK) {
-        const int across = c->n_out - o > UPZ_TILE_SIDE ? 2 : 1;
-        for (int m = 0; m < c->count; m += UPZ_TILE_BLOCK) {
-            const int count = UPZ_MIN(UPZ_TILE_BLOCK, c->count - m);
-            if (across == 2 && count > UPZ_TILE_SIDE) sum_block(&bank, c, w, o, m, count, 2, 2, share, &left);
-            else if (across == 2) sum_block(&bank, c, w, o, m, count, 1, 2, share, &left);
-            else if (count > UPZ_TILE_SIDE) sum_block(&bank, c, w, o, m, count, 2, 1, share, &left);
-            else sum_block(&bank, c, w, o, m, count, 1, 1, share, &left);
-        }
-        w += (ptrdiff_t)blocks * 2 * UPZ_TILE_SIDE * UPZ_TILE_DEPTH;
-    }
+    for (int o = 0; o < c->n_out; o += UPZ_TILE_SIDE, w += (ptrdiff_t)blocks * TILE_VALUES)
+        for (int m = 0; m < c->count; m += UPZ_TILE_SIDE)
+            switch (c->rows) {
+            case 1: sum_block(&bank, c, w, o, m, 1, share, &left); break;
+            case 2: sum_block(&bank, c, w, o, m, 2, share, &left); break;
+            case 3: sum_block(&bank, c, w, o, m, 3, share, &left); break;
+            default: sum_block(&bank, c, w, o, m, 4, share, &left); break;
+            }
     *rest = left;
 }
 
-static void TILES(tile_finish)(UpzTileRest *rest) { finish_pixels(rest, UPZ_TILE_BLOCK); }
+static void TILES(tile_finish)(UpzTileRest *rest) { finish_pixels(rest, UPZ_TILE_ROWS * UPZ_TILE_SIDE); }
 
 const UpzTileKernels TILES(upz_tile_kernels) = {
     .begin = tiles_begin,
