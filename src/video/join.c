@@ -26,6 +26,7 @@ typedef struct Side {
     UpzClock clock;
     bool is_other, end;
     bool finished;      /* read to its end, or to an error */
+    bool told_header;
     int n_items;
     AVPacket *packet;   /* the next one, times of its stream; valid when have */
     bool have;
@@ -418,8 +419,8 @@ static bool cut_away(const Side *s, const AVPacket *p, const AVStream *st)
     if (!(p->flags & AV_PKT_FLAG_DISCARD) || j->transcoder[s->item_of[p->stream_index]] ||
         st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO)
         return false;
-    if (st->codecpar->codec_type != AVMEDIA_TYPE_AUDIO || !s->survey || p->pts == AV_NOPTS_VALUE)
-        return true;
+    if (st->codecpar->codec_type != AVMEDIA_TYPE_AUDIO || p->pts == AV_NOPTS_VALUE) return true;
+    if (!s->survey) return av_rescale_q(p->pts, st->time_base, AV_TIME_BASE_Q) < -UPZ_CODER_DELAY;
     const UpzSurveyStream *known = &s->survey->streams[p->stream_index];
     int64_t t = av_rescale_q(p->pts, st->time_base, AV_TIME_BASE_Q) - j->shift - s->delta;
     bool leading = known->first != AV_NOPTS_VALUE && t < known->first;
@@ -447,7 +448,7 @@ static int next_packet(Side *s, UprezError *err)
         int r = av_read_frame(s->ic, s->packet);
         if (r < 0) { /* what has not come is counted when all is written */
             s->end = s->finished = true;
-            j->result->broken |= r != AVERROR_EOF;
+            j->result->broken |= r != AVERROR_EOF && !s->survey;
             break;
         }
         AVPacket *p = s->packet;
@@ -481,6 +482,37 @@ static int next_packet(Side *s, UprezError *err)
     return 0;
 }
 
+/* The stream as it is known: those that begin late are found by a look at the whole file only. */
+static const AVStream *known_stream(const Side *s, int i)
+{
+    const AVFormatContext *fmt = s->survey ? s->survey->fmt : s->ic;
+    return fmt->streams[i];
+}
+
+/* A header that comes again in the middle (recordings that were joined). Matroska's muxer puts it over
+ * the first one, and over what lies behind that. */
+static void drop_header(Side *s, const AVStream *st)
+{
+    Join *j = s->join;
+    AVPacket *p = s->packet;
+    for (int i = 0; i < p->side_data_elems; i++) {
+        AVPacketSideData *d = &p->side_data[i];
+        if (d->type != AV_PKT_DATA_NEW_EXTRADATA) continue;
+        const AVCodecParameters *par = known_stream(s, p->stream_index)->codecpar;
+        bool same = d->size == (size_t)par->extradata_size && d->size &&
+                    !memcmp(d->data, par->extradata, d->size);
+        if (!same && !is_matroska(j)) continue;
+        if (!same && !s->told_header) {
+            s->told_header = true;
+            upz_warn(j->ctx, "stream %d (%s) goes on with another header in the middle: the result "
+                     "keeps the first", p->stream_index, avcodec_get_name(st->codecpar->codec_id));
+        }
+        av_freep(&d->data);
+        *d = p->side_data[--p->side_data_elems];
+        i--;
+    }
+}
+
 static int write_side(Side *s, UprezError *err)
 {
     Join *j = s->join;
@@ -490,6 +522,7 @@ static int write_side(Side *s, UprezError *err)
         j->converting = s->item;
         r = upz_transcoder_packet(j->transcoder[s->item], s->packet, write_converted, j, err);
     } else {
+        drop_header(s, st);
         r = write_packet(j, s->packet, s->item, st->time_base, err);
     }
     av_packet_unref(s->packet);
@@ -502,13 +535,6 @@ static bool copies_packets(const UpzStreamPlan *item)
 {
     return !item->file && (item->fate == UPZ_STREAM_COPY || item->fate == UPZ_STREAM_TEXT ||
                            item->fate == UPZ_STREAM_AUDIO);
-}
-
-/* The stream as it is known: those that begin late are found by a look at the whole file only. */
-static const AVStream *known_stream(const Side *s, int i)
-{
-    const AVFormatContext *fmt = s->survey ? s->survey->fmt : s->ic;
-    return fmt->streams[i];
 }
 
 static int open_side(Join *j, Side *s, const char *path, bool is_other, const UpzSurvey *survey,

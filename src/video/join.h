@@ -69,7 +69,7 @@ typedef struct UpzJoinResult {
     int64_t refused[UPZ_STREAMS_MAX]; /* the muxer did not take them: left out */
     int64_t first[UPZ_STREAMS_MAX];   /* what is heard or seen of it: AV_TIME_BASE, the output's */
     int64_t last[UPZ_STREAMS_MAX];    /* clock; AV_NOPTS_VALUE = nothing, or not known */
-    bool broken;                      /* reading a file ended with an error */
+    bool broken;                      /* reading a file that was not looked through ended with an error */
     int64_t start, end;               /* of the video as written, source time base */
 } UpzJoinResult;
 

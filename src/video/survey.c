@@ -15,7 +15,6 @@
 #define MAX_STREAMS ((size_t)1 << 16)
 #define MAX_RANGES ((size_t)1 << 24)
 #define UNEVEN (5 * (int64_t)AV_TIME_BASE)
-#define CODER_DELAY (AV_TIME_BASE / 10) /* no coder's is longer; more was cut away by hand */
 
 /* Of one stream in one epoch, the file's own clock. */
 typedef struct Range {
@@ -186,7 +185,7 @@ static void settle_streams(Look *l)
         s->starts = starts;
         s->first = first;
         s->end = end;
-        s->trimmed = s->first - s->begins > CODER_DELAY;
+        s->trimmed = s->first - s->begins > UPZ_CODER_DELAY;
     }
 }
 

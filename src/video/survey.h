@@ -7,6 +7,8 @@
 #include "input.h"
 #include "timeline.h"
 
+#define UPZ_CODER_DELAY (AV_TIME_BASE / 10) /* no coder's is longer; more was cut away by hand */
+
 typedef struct UpzSurveyStream {
     int64_t packets;    /* in the file */
     int64_t cut;        /* of them, those that an edit list cuts away */

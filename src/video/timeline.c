@@ -140,7 +140,9 @@ int upz_clock_map(UpzClock *c, AVPacket *p, const AVStream *st, int64_t *was)
     int64_t t = raw == AV_NOPTS_VALUE ? raw : av_rescale_q(raw, tb, AV_TIME_BASE_Q);
     bool leads = p->stream_index == c->timeline->leader;
     if (leads) {
-        if (!lead(c, s, p->dts == AV_NOPTS_VALUE ? AV_NOPTS_VALUE : t)) return -1;
+        /* a keyframe is shown behind all that was coded before it; of others only dts tell */
+        bool tells = p->dts != AV_NOPTS_VALUE || p->flags & AV_PKT_FLAG_KEY;
+        if (!lead(c, s, tells ? t : AV_NOPTS_VALUE)) return -1;
     } else if (t != AV_NOPTS_VALUE) {
         enum AVMediaType type = st->codecpar->codec_type;
         if (s->raw == AV_NOPTS_VALUE || t < s->raw - BACK || t > s->raw + FORWARD) s->steady = t;

@@ -31,7 +31,9 @@ cat high440.ts 880.ts >back.ts
 cat longer.ts 880.ts >sound.ts
 cat 440.ts 880.ts 440.ts >three.ts
 cat 440.vob 880.vob >dvd.mpg
-for t in "same.ts 150 mkv" "same.ts 150 mp4" "same.ts 150 ts" "forward.ts 150 mkv" "back.ts 150 mp4" "sound.ts 150 mkv" "three.ts 225 mp4" "dvd.mpg 150 mkv"; do
+for f in 440 880; do ff -i $f.ts -c copy -bsf:a aac_adtstoasc $f.flv; done
+{ cat 440.flv; tail -c +14 880.flv; } >flash.flv # behind the second file's header
+for t in "same.ts 150 mkv" "same.ts 150 mp4" "same.ts 150 ts" "forward.ts 150 mkv" "back.ts 150 mp4" "sound.ts 150 mkv" "three.ts 225 mp4" "dvd.mpg 150 mkv" "flash.flv 150 mkv" "flash.flv 150 mp4"; do
     set -- $t
     expect 0 up "$1" "j.$3"
     [ "$(frames "j.$3")" = "$2" ] || bad "$t: $(frames "j.$3") frames"
@@ -39,6 +41,7 @@ for t in "same.ts 150 mkv" "same.ts 150 mp4" "same.ts 150 ts" "forward.ts 150 mk
     even "j.$3" a:0 0.015 0.12
     even "j.$3" v:0 0.03 0.75
     said "timestamps jump"
+    ffprobe -v error "j.$3" 2>&1 | grep -E 'Element|EBML' && bad "$t: the file is damaged"
     # the sound of the second recording begins with its picture: at the first frame behind the seam
     python3 - "j.$3" "$(ffprobe -v error -select_streams v:0 -show_entries packet=pts_time -of csv=p=0 "j.$3" | tr -d , | grep . | sort -g | sed -n 76p)" <<'P' || bad "$t: the second recording's sound is not with its picture"
 import array, subprocess, sys
@@ -53,6 +56,13 @@ seam -= start
 sys.exit(not (abs(hertz(seam - .6) - 440) < 40 and abs(hertz(seam + .2) - 880) < 60))
 P
 done
+# a part across the seam; a second file that is joined itself; sound that is coded anew
+expect 0 up --start 2 --duration 2 same.ts part.mkv
+near "$(last part.mkv a:0)" "$(last part.mkv v:0)" 0.1 && near "$(last part.mkv v:0)" 1.96 0.06 || bad "a part across the seam ends at $(last part.mkv v:0) s, its sound at $(last part.mkv a:0) s"
+expect 0 up --streams-from same.ts dvd.mpg from.mp4
+near "$(last from.mp4 a:0)" 5.97 0.1 || bad "--streams-from: sound of the joined file ends at $(last from.mp4 a:0) s"
+expect 0 up --audio aac dvd.mpg aac.mkv
+near "$(last aac.mkv a:0)" "$(last aac.mkv v:0)" 0.1 && near "$(seconds aac.mkv)" 6 0.1 || bad "coded anew: $(seconds aac.mkv) s of sound, to $(last aac.mkv a:0) s"
 # a pause of the picture alone is one
 ff -f lavfi -i "$(picture 20)" -f lavfi -i sine=duration=20 -vf "select='lt(t,2)+gt(t,15)'" -fps_mode passthrough $x264 -c:a aac -f mpegts pause.ts
 expect 0 up pause.ts pause.mkv
