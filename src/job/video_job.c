@@ -270,7 +270,7 @@ static int judge_damage(VideoJob *j, UprezError *err)
     const UpzSurvey *survey = upz_source_survey(j->source);
     bool all = j->selection.start == INT64_MIN && j->selection.end == INT64_MAX &&
                j->selection.limit == INT64_MAX;
-    char how[160];
+    char how[200];
     if (!*text && all && survey && upz_survey_damaged(survey, how, sizeof(how)))
         snprintf(text, sizeof(text), "%s", how);
     if (!*text) return 0;

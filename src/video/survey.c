@@ -32,6 +32,7 @@ typedef struct Look {
     Ranges *ranges; /* by stream */
     size_t cap, cap_ranges;
     struct AVMurMur3 *hash;
+    bool hole; /* some stream's times go on only after a hole */
 } Look;
 
 void upz_packet_skips(const AVPacket *p, const AVStream *st, int64_t *before, int64_t *after)
@@ -56,7 +57,8 @@ static bool add_streams(Look *l, int n)
     for (; s->n < n; s->n++) {
         s->streams[s->n] = (UpzSurveyStream){.first = AV_NOPTS_VALUE, .end = AV_NOPTS_VALUE,
                                              .begins = AV_NOPTS_VALUE,
-                                             .starts = AV_NOPTS_VALUE, .place = -1};
+                                             .starts = AV_NOPTS_VALUE, .place = -1,
+                                             .reached = AV_NOPTS_VALUE};
         l->ranges[s->n] = (Ranges){0};
     }
     return true;
@@ -105,6 +107,21 @@ static int note(Look *l, AVPacket *p, const AVStream *st, int epoch, int64_t raw
     return 0;
 }
 
+/* Half a frame, or a tenth of a second of sound, is missing between two packets: uneven recordings have
+ * such holes, damaged ones too. */
+static void note_hole(Look *l, const AVPacket *p, const AVStream *st)
+{
+    UpzSurveyStream *s = &l->s->streams[p->stream_index];
+    int64_t t = p->dts != AV_NOPTS_VALUE ? p->dts : p->pts, before = s->reached;
+    bool sound = st->codecpar->codec_type == AVMEDIA_TYPE_AUDIO;
+    if (t == AV_NOPTS_VALUE || (!sound && st->codecpar->codec_type != AVMEDIA_TYPE_VIDEO)) return;
+    int64_t frame = p->duration, tenth = av_rescale_q(AV_TIME_BASE / 10, AV_TIME_BASE_Q, st->time_base);
+    if (frame <= 0 && st->avg_frame_rate.num > 0)
+        frame = av_rescale_q(1, av_inv_q(st->avg_frame_rate), st->time_base);
+    s->reached = t + UPZ_MAX(frame, 1);
+    if (before != AV_NOPTS_VALUE) l->hole |= t - before > (sound ? tenth : UPZ_MAX(frame / 2, 1));
+}
+
 static int read_all(Look *l, UpzSurveyEach each, void *cookie, volatile int *cancel)
 {
     UpzSurvey *s = l->s;
@@ -122,6 +139,7 @@ static int read_all(Look *l, UpzSurveyEach each, void *cookie, volatile int *can
         if (r >= 0) r = note(l, p, st, epoch, raw);
         p->dts = dts;
         p->pts = pts;
+        if (r >= 0) note_hole(l, p, st);
         if (r >= 0 && p->stream_index == s->timeline.leader) {
             av_murmur3_update(l->hash, p->data, (size_t)UPZ_MAX(p->size, 0));
             s->last_byte = UPZ_MAX(s->last_byte, p->pos);
@@ -303,6 +321,9 @@ bool upz_survey_damaged(const UpzSurvey *s, char *how, size_t size)
     else if (s->unread)
         snprintf(how, size, "it is cut off: %lld packets that its index names are missing",
                  (long long)s->unread);
+    else if (s->broken_byte >= 0)
+        snprintf(how, size, "its container is damaged at byte %lld, and what follows is missing up to "
+                 "the next place that can be read", (long long)s->broken_byte);
     else if (s->short_by > 0)
         snprintf(how, size, "it is cut off: %lld bytes that its header names are missing",
                  (long long)s->short_by);
@@ -343,6 +364,7 @@ static int look(Look *l, const char *demuxer, UpzSurveyEach each, void *cookie,
         if (s->streams[i].end != AV_NOPTS_VALUE) to = UPZ_MAX(to, s->streams[i].end);
     compare_with_index(s);
     int64_t promised = upz_promised_bytes(s->fmt), there = promised ? avio_size(s->fmt->pb) : 0;
+    if (l->hole) s->broken_byte = upz_broken_byte(s->fmt);
     s->short_by = there > 0 ? UPZ_MAX(promised - there, 0) : 0;
     s->missing = (double)upz_missing_at_end(s->fmt, to) / AV_TIME_BASE;
     return 0;
@@ -356,7 +378,7 @@ int upz_survey_create(UpzSurvey **out, const char *url, const char *demuxer, int
     if (!s) return upz_fail_memory(err, sizeof(*s), "a look at the input");
     Look l = {.s = s, .hash = av_murmur3_alloc()};
     s->url = upz_strdup(url);
-    s->last_byte = -1;
+    s->last_byte = s->broken_byte = -1;
     if (l.hash) av_murmur3_init(l.hash);
     int r = s->url && l.hash ? upz_input_open(&s->fmt, url, demuxer, cancel, err)
                    : upz_fail_memory(err, 0, "a look at the input");

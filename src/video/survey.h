@@ -16,6 +16,7 @@ typedef struct UpzSurveyStream {
     int64_t begins;     /* its first packet, cut away or not */
     int64_t starts;     /* its first packet that is not; of its sound less may be heard */
     int64_t place;      /* byte of its first packet, -1 = not known */
+    int64_t reached;    /* where its last packet ends, its own time */
     int64_t align;      /* to add: a programme with a clock of its own begins with the leading one's */
     bool trimmed;       /* more than a coder's delay is cut away at its beginning */
 } UpzSurveyStream;
@@ -31,6 +32,7 @@ typedef struct UpzSurvey {
     int64_t unread;       /* packets that its index promises and that did not come */
     char digest[33];      /* of the bytes of the leading stream's packets, hexadecimal */
     int64_t last_byte;    /* place of the last of these packets, -1 = not known */
+    int64_t broken_byte;  /* where it holds something that is no part of its container, -1 = nowhere */
     int64_t short_by;     /* bytes that its header promises and that it does not have */
 } UpzSurvey;
 

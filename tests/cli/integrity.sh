@@ -33,6 +33,27 @@ for kind in mp4 mkv avi mov; do
     rm -rf o.mkv*; run --frames 5 "cut.$kind" o.mkv || bad "five frames of a cut $kind: exit $?"
 done
 
+# ---- a place in the middle of a Matroska file that is nothing: demuxers step over it in silence ----
+ffmpeg -v error -y -i whole.mkv -t 12 -c copy -cluster_time_limit 1000 w.mkv
+rm -rf o.mkv*; run w.mkv o.mkv || bad "whole clusters: exit $?"
+for at in 3 5 8; do
+    python3 - w.mkv hole.mkv $at <<'P'
+import sys
+d = bytearray(open(sys.argv[1], "rb").read())
+places, i = [], d.find(b"\x1f\x43\xb6\x75")
+while i >= 0:
+    places.append(i)
+    i = d.find(b"\x1f\x43\xb6\x75", i + 4)
+at = places[int(sys.argv[3]) % len(places)]
+d[at:at + 400] = bytes((i * 37 + 11) % 255 for i in range(400))
+open(sys.argv[2], "wb").write(d)
+P
+    rm -rf o.mkv*; expect 8 "$UPREZ" -q -m lanczos --preset ultrafast hole.mkv o.mkv
+done
+# uneven times are no damage
+ffmpeg -v error -y -i whole.mkv -an -vf "select='lt(mod(n,50),20)'" -fps_mode vfr -t 6 -c:v libx264 uneven.mkv
+rm -rf o.mkv*; run uneven.mkv o.mkv || bad "uneven times: exit $? $(cat err)"
+
 # ---- the source goes away midway, and comes back ----
 cp whole.mkv in.mkv
 run in.mkv ref.mkv || bad "the reference: $(cat err)"
