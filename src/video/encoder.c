@@ -16,6 +16,7 @@
 #include "base/integer.h"
 #include "compat.h"
 #include "input.h"
+#include "palette.h"
 #include "picture/convert.h"
 #include "still.h"
 
@@ -693,13 +694,17 @@ int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderPa
             return upz_fail(err, UPREZ_ERR_USAGE, "y4m cannot hold pixel format %s",
                             params->pix_fmt ? params->pix_fmt : "of this input");
         p->pix_fmt = want;
+    } else if (codec->id == AV_CODEC_ID_GIF && !params->pix_fmt && upz_palette_can()) {
+        p->palette = true;
+        p->pix_fmt = AV_PIX_FMT_PAL8;
+        uprez_format_from_name(&p->format, info->alpha ? "bgra" : "bgr0");
     } else if (params->pix_fmt) {
         r = given_pix_fmt(&p->pix_fmt, &p->format, codec, params->pix_fmt, err);
         if (r < 0) return r;
     } else {
         p->pix_fmt = choose_pix_fmt(codec, info->pix_fmt, info->alpha);
     }
-    if (p->pix_fmt == AV_PIX_FMT_NONE || !ours(&p->format, p->pix_fmt))
+    if (p->pix_fmt == AV_PIX_FMT_NONE || (!p->palette && !ours(&p->format, p->pix_fmt)))
         return upz_fail(err, UPREZ_ERR_USAGE, "%s takes no pixel format uprez can make; use another "
                         "encoder (-c) or container", codec->name);
     p->alpha = p->format.alpha;

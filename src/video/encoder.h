@@ -38,6 +38,7 @@ typedef struct UpzEncoderPlan {
     uint32_t codec_tag;       /* hvc1 in MOV and MP4; 0 = the muxer's own */
     bool y4m, raw;            /* raw: the container holds no timestamps */
     bool alpha;
+    bool palette;             /* 256 colours, chosen when all segments are there; these hold `format` */
     bool has_mastering, has_light;
     AVMasteringDisplayMetadata mastering;
     AVContentLightMetadata light;

@@ -6,12 +6,14 @@
 #include <libavcodec/bsf.h>
 #include <libavutil/avstring.h>
 #include <libavutil/mathematics.h>
+#include <libavutil/opt.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "compat.h"
 #include "input.h"
 #include "mux.h"
+#include "palette.h"
 #include "transcode.h"
 
 #define MAX_FRAMES ((size_t)1 << 28)
@@ -202,7 +204,8 @@ static int find_end(Join *j, UprezError *err)
     } else if (rate.num > 0) {
         usual = av_rescale_q(1, av_inv_q(rate), j->encoder->time_base);
     }
-    if ((j->end - last) * 2 < usual) j->end = last + usual;
+    bool told = j->params->info && !strcmp(j->params->info->container, "gif");
+    if (!told && (j->end - last) * 2 < usual) j->end = last + usual;
     return 0;
 }
 
@@ -677,6 +680,14 @@ static bool repeats_header(enum AVCodecID id)
            id == AV_CODEC_ID_MPEG2VIDEO || id == AV_CODEC_ID_MPEG4 || id == AV_CODEC_ID_AV1;
 }
 
+/* GIF's muxer knows how long a picture stays from the one behind it. */
+static int set_last_pause(Join *j)
+{
+    int64_t pause = av_rescale_q(j->end - j->pts[j->n_pts - 1], j->encoder->time_base,
+                                 (AVRational){1, 100});
+    return av_opt_set_int(j->oc->priv_data, "final_delay", av_clip64(pause, 2, 65535), 0);
+}
+
 static int open_output(Join *j, UprezError *err)
 {
     UpzMuxInputs in = {.source = known_file(&j->source), .other = known_file(&j->other), .info = j->params->info,
@@ -689,6 +700,7 @@ static int open_output(Join *j, UprezError *err)
         j->oc->url = name; /* faststart reads the file back by its name */
         r = name ? avio_open(&j->oc->pb, name, AVIO_FLAG_WRITE) : AVERROR(ENOMEM);
     }
+    if (r >= 0 && !strcmp(j->encoder->container, "gif")) r = set_last_pause(j);
     if (r >= 0) r = upz_mux_header(j->oc);
     if (r >= 0 && !(j->oc->oformat->flags & AVFMT_GLOBALHEADER) && j->video_par->extradata_size &&
         repeats_header(j->video_par->codec_id)) {
@@ -781,6 +793,20 @@ int upz_join(const UpzJoinPlan *plan, UprezContext *ctx, const UpzJoinParams *pa
     j->encoder = encoder;
     j->result = result;
     j->video = av_packet_alloc();
+    UpzPalette *palette = NULL;
+    UpzJoinParams whole = *params;
+    if (encoder->palette) {
+        int made = upz_palette_open(&palette, params, encoder, err);
+        if (made < 0) {
+            av_packet_free(&j->video);
+            upz_free(j);
+            return made;
+        }
+        whole.segments = &palette->segment;
+        whole.n_segments = 1;
+        j->params = params = &whole;
+        j->encoder = encoder = &palette->plan;
+    }
     j->adds_delay = is_matroska(j) && upz_mux_adds_delay();
     int r = j->video ? upz_encoder_parameters(&j->video_par, encoder, err)
                      : upz_fail_memory(err, sizeof(AVPacket), "joining");
@@ -816,5 +842,6 @@ int upz_join(const UpzJoinPlan *plan, UprezContext *ctx, const UpzJoinParams *pa
     upz_free(j->told);
     upz_free(j->ends);
     upz_free(j);
+    upz_palette_close(&palette);
     return r;
 }

@@ -275,7 +275,7 @@ static int make_frame(AVFrame **out, const UpzEncoderPlan *p, UprezError *err)
 {
     AVFrame *f = *out = av_frame_alloc();
     if (f) {
-        f->format = p->pix_fmt;
+        f->format = p->palette ? av_get_pix_fmt(uprez_format_name(&p->format)) : p->pix_fmt;
         f->width = p->width;
         f->height = p->height;
         f->color_range = p->tags.range == UPREZ_RANGE_FULL ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
@@ -462,6 +462,7 @@ static size_t segment_end(const Trial *t, size_t i)
 {
     const UpzRehearsal *r = t->r;
     size_t c = 0, most = i + 4096;
+    if (t->plan.palette) return t->n; /* a palette makes one of all */
     while (c < r->n_cuts && r->cuts[c] <= t->zero + t->pts[i]) c++;
     size_t e = i + 1;
     while (e < t->n && e < most && (c == r->n_cuts || t->zero + t->pts[e] < r->cuts[c])) e++;
@@ -513,6 +514,7 @@ static int rehearse_times(Trial *t, UprezError *err)
     double start = now();
     if (!opens(&tiny.plan)) tiny.plan = smaller(&t->plan, MIDDLE_W, MIDDLE_H);
     if (!opens(&tiny.plan)) tiny.plan = t->plan;
+    tiny.plan.palette = false; /* its packets are made at once */
     int r = tiny.packet[0] && tiny.packet[1] ? make_packets(t, &tiny, &why)
                                              : upz_fail_memory(&why, 0, "the rehearsal");
     if (r >= 0) r = upz_encoder_parameters(&tiny.par, &tiny.plan, &why);

@@ -16,10 +16,12 @@
 #include "compat.h"
 #include "input.h"
 #include "mux.h"
+#include "palette.h"
 #include "theora.h"
 
 struct UpzSink {
     const UpzEncoderPlan *plan;
+    UpzEncoderPlan spool; /* what plan is when the palette is yet to be chosen */
     char *path;
     bool pipe;
     AVCodecContext *enc;
@@ -98,7 +100,8 @@ int upz_sink_open(UpzSink **out, const UpzEncoderPlan *plan, const char *path, U
     *out = NULL;
     UpzSink *s = upz_calloc(1, sizeof(*s));
     if (!s) return upz_fail_memory(err, sizeof(*s), "the output");
-    s->plan = plan;
+    if (plan->palette) s->spool = upz_palette_spool(plan);
+    s->plan = plan = plan->palette ? &s->spool : plan;
     s->pipe = !strcmp(path, "-");
     s->path = upz_strdup(path);
     s->packet = av_packet_alloc();
