@@ -178,7 +178,7 @@ static int one_file(UpzSession *s, const UpzJobParams *params, const char *name,
     UpzJobParams p = *params;
     char *input = upz_asprintf("%s/%s", params->input, name);
     if (!input) return upz_fail_memory(err, 0, "a file name");
-    bool still = upz_still_probe(input);
+    bool still = upz_still_probe(input, false);
     char *output = target(params, name, still);
     p.input = input;
     p.output = output;

@@ -68,8 +68,8 @@ int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *res
         }
         /* a picture may become a video of one frame, but not a picture file by way of the video
          * encoders: those know nothing of alpha, ICC or EXIF */
-        bool still = strcmp(params->input, "-") && upz_still_probe(params->input) &&
-                     !upz_container_moves(params->output);
+        bool still = strcmp(params->input, "-") && !upz_container_moves(params->output) &&
+                     upz_still_probe(params->input, upz_still_can_write(params->output));
         result->files = 1;
         r = still ? upz_still_job(&s, params, result, err) : upz_video_job(&s, params, result, err);
         result->failed = r < 0;

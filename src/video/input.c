@@ -82,9 +82,23 @@ int upz_input_open(AVFormatContext **out, const char *url, const char *format,
     return upz_input_open_at(out, url, format, 0, cancel, err);
 }
 
+/* An icon file has one picture in several sizes. */
+static int largest_icon(const AVFormatContext *fmt)
+{
+    int best = 0;
+    int64_t most = -1;
+    for (unsigned i = 0; i < fmt->nb_streams; i++) {
+        const AVCodecParameters *p = fmt->streams[i]->codecpar;
+        int64_t size = (int64_t)p->width * p->height;
+        if (size > most) most = size, best = (int)i;
+    }
+    return best;
+}
+
 int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err)
 {
     const AVCodec *codec = NULL;
+    if (!strcmp(fmt->iformat->name, "ico")) return largest_icon(fmt);
     int best = av_find_best_stream(fmt, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
     if (best >= 0 && codec &&
         !(fmt->streams[best]->disposition & (AV_DISPOSITION_ATTACHED_PIC |
@@ -121,6 +135,7 @@ bool upz_input_is_still(const AVFormatContext *fmt, int stream)
     if (!strcmp(name, "image2"))
         return stream < 0 || (unsigned)stream >= fmt->nb_streams ||
                fmt->streams[stream]->duration <= 1;
+    if (!strcmp(name, "ico")) return fmt->nb_streams > 0;
     return n > 5 && !strcmp(name + n - 5, "_pipe");
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <libavutil/avstring.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
@@ -13,6 +14,7 @@
 #include "base/file.h"
 #include "compat.h"
 #include "input.h"
+#include "picture/convert.h"
 #include "picture/format.h"
 #include "source.h"
 #include "still_jpeg.h"
@@ -36,20 +38,54 @@ bool upz_still_can_write(const char *path)
     return kind_of(path) != UPZ_STILL_NONE;
 }
 
-bool upz_still_probe(const char *path)
+/* Formats of pictures that may move. */
+static bool may_be_still(const AVFormatContext *fmt)
+{
+    const char *n = fmt->iformat->name;
+    const AVDictionaryEntry *brand = av_dict_get(fmt->metadata, "major_brand", NULL, 0);
+    if (!strcmp(n, "gif") || !strcmp(n, "apng") || !strncmp(n, "jpegxl", 6)) return true;
+    return brand && (!strcmp(brand->value, "avif") || !strcmp(brand->value, "mif1") ||
+                     !strcmp(brand->value, "heic"));
+}
+
+/* One packet in every stream (transparency may be one of its own), and no stream but pictures. */
+static bool one_frame(AVFormatContext *fmt)
+{
+    AVPacket *p = av_packet_alloc();
+    unsigned n = 0, streams = fmt->nb_streams, last = UINT_MAX;
+    bool one = p && streams;
+    for (unsigned i = 0; i < streams; i++)
+        one = one && fmt->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_VIDEO;
+    while (one && n <= streams && av_read_frame(fmt, p) >= 0) {
+        one = (unsigned)p->stream_index != last;
+        last = (unsigned)p->stream_index;
+        n++;
+        av_packet_unref(p);
+    }
+    av_packet_free(&p);
+    return one && n && n <= streams;
+}
+
+static bool is_address(const char *path)
+{
+    return !upz_exists(path) && strstr(path, "://");
+}
+
+bool upz_still_probe(const char *path, bool any)
 {
     upz_av_quiet();
-    if (!strcmp(path, "-") || !upz_exists(path) || upz_is_dir(path)) return false;
-    char name[PATH_MAX + 8]; /* longer ones cannot be opened */
+    if (!strcmp(path, "-") || upz_is_dir(path) || (!upz_exists(path) && !is_address(path)))
+        return false;
     AVDictionary *options = NULL;
     AVFormatContext *fmt = NULL;
     bool still = false;
-    if ((size_t)snprintf(name, sizeof(name), "file:%s", path) < sizeof(name) &&
-        av_dict_set(&options, "pattern_type", "none", 0) >= 0 &&
+    char *name = av_asprintf("%s%s", is_address(path) ? "" : "file:", path);
+    if (name && av_dict_set(&options, "pattern_type", "none", 0) >= 0 &&
         avformat_open_input(&fmt, name, NULL, &options) >= 0)
-        still = upz_input_is_still(fmt, 0);
+        still = upz_input_is_still(fmt, 0) || ((any || may_be_still(fmt)) && one_frame(fmt));
     avformat_close_input(&fmt);
     av_dict_free(&options);
+    av_free(name);
     return still;
 }
 
@@ -67,14 +103,60 @@ static void *duplicate(const void *d, size_t n)
     return copy;
 }
 
+/* A picture's bytes: mapped, or fetched from an address. */
+typedef struct Bytes {
+    UpzMap map;
+    uint8_t *own;
+    const uint8_t *data;
+    size_t size;
+} Bytes;
+
+static int fetch(Bytes *b, const char *url, UprezError *err)
+{
+    char why[UPZ_AV_ERROR];
+    AVIOContext *io = NULL;
+    size_t cap = 0;
+    int n = 1, r = avio_open(&io, url, AVIO_FLAG_READ);
+    while (r >= 0 && n > 0) {
+        if (!upz_grow(&b->own, &cap, b->size + 65536, 1, MAX_FILE)) r = AVERROR(ENOMEM);
+        n = r >= 0 ? avio_read(io, b->own + b->size, 65536) : 0;
+        if (n > 0) b->size += (size_t)n;
+        else if (n < 0 && n != AVERROR_EOF) r = n;
+    }
+    avio_closep(&io);
+    b->data = b->own;
+    if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, b->size, "the picture file");
+    return r < 0 ? upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be read: %s", url, upz_av_error(r, why))
+                 : 0;
+}
+
+static int bytes_open(Bytes *b, const char *path, UprezError *err)
+{
+    *b = (Bytes){0};
+    if (is_address(path)) return fetch(b, path, err);
+    int r = upz_map_open(&b->map, path, MAX_FILE, UPREZ_ERR_INPUT, err);
+    b->data = b->map.data;
+    b->size = b->map.size;
+    return r;
+}
+
+static void bytes_close(Bytes *b)
+{
+    if (b->own) upz_free(b->own);
+    else upz_map_close(&b->map);
+}
+
 /* ICC from the frame; EXIF from the file, which not every FFmpeg looks into. */
 static int read_info(UpzStillInfo *info, UpzFrame *f, const char *path, UprezError *err)
 {
-    UpzMap map;
+    Bytes map;
     const uint8_t *exif;
     size_t n;
-    int r = upz_map_open(&map, path, MAX_FILE, UPREZ_ERR_INPUT, err);
-    if (r < 0) return r;
+    int r = bytes_open(&map, path, err);
+    if (r < 0) {
+        bytes_close(&map);
+        return r;
+    }
     if (!upz_still_complete(map.data, map.size)) f->damaged = true;
     if (info) upz_density_find(map.data, map.size, &info->density);
     if (info && upz_exif_find(map.data, map.size, &exif, &n)) {
@@ -85,7 +167,7 @@ static int read_info(UpzStillInfo *info, UpzFrame *f, const char *path, UprezErr
             if (n && !info->exif) r = upz_fail_memory(err, n, "EXIF");
         }
     }
-    upz_map_close(&map);
+    bytes_close(&map);
     const AVFrameSideData *icc = av_frame_get_side_data(f->av, AV_FRAME_DATA_ICC_PROFILE);
     if (r >= 0 && info && icc && icc->size) {
         /* a profile knows its size; some decoders add the container's padding */
@@ -100,16 +182,26 @@ static int read_info(UpzStillInfo *info, UpzFrame *f, const char *path, UprezErr
     return r;
 }
 
-/* A palette is decoded as colours with transparency, also where no pixel has any. */
-static int drop_opaque_palette(UpzFrame *f, UprezError *err)
+/* A palette is decoded as colours with transparency, also where no pixel has any: PAL8, or what GIF's
+ * decoder makes of it. */
+static int drop_opaque_palette(UpzFrame *f, bool gif, UprezError *err)
 {
     const AVFrame *av = f->av;
-    if (av->format != AV_PIX_FMT_PAL8) return 0;
-    const uint32_t *palette = (const uint32_t *)av->data[1]; /* ARGB, native order */
-    for (int y = 0; y < av->height; y++)
-        for (int x = 0; x < av->width; x++)
-            if (palette[av->data[0][y * (ptrdiff_t)av->linesize[0] + x]] >> 24 != 255) return 0;
+    float alpha = 0;
     AVFrame *rgb;
+    if (av->format == AV_PIX_FMT_PAL8) {
+        const uint32_t *palette = (const uint32_t *)av->data[1]; /* ARGB, native order */
+        for (int y = 0; y < av->height; y++)
+            for (int x = 0; x < av->width; x++)
+                if (palette[av->data[0][y * (ptrdiff_t)av->linesize[0] + x]] >> 24 != 255) return 0;
+    } else {
+        int r = gif ? upz_frame_picture(f, err) : 0;
+        if (r < 0) return r;
+        if (!gif || !f->picture->format.alpha ||
+            !upz_picture_alpha_constant(f->picture, &alpha) || alpha < 1)
+            return 0;
+        uprez_picture_unref(&f->picture);
+    }
     int r = upz_frame_convert(&rgb, av, AV_PIX_FMT_RGB24, err);
     if (r < 0) return r;
     av_frame_free(&f->av);
@@ -127,10 +219,11 @@ int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const 
     int r = upz_source_open(&s, ctx, path, &params, err);
     if (r < 0) return r;
     r = upz_source_read(s, out, err);
+    bool gif = !strcmp(upz_source_info(s)->codec, "gif");
     upz_source_close(&s);
     if (r == UPREZ_EOF) return upz_fail(err, UPREZ_ERR_INPUT, "%s holds no picture", path);
     if (r >= 0) r = read_info(info, *out, path, err);
-    if (r >= 0) r = drop_opaque_palette(*out, err);
+    if (r >= 0) r = drop_opaque_palette(*out, gif, err);
     if (r < 0) upz_frame_free(out);
     return r;
 }

@@ -23,8 +23,9 @@ typedef struct UpzStillInfo {
 
 /* True when the name's extension is one upz_still_write can write. */
 bool upz_still_can_write(const char *path);
-/* True when path is a still picture by content (one frame, an image demuxer). */
-bool upz_still_probe(const char *path);
+/* True when path, a file or an address, is a still picture by content: of an image demuxer, or a GIF,
+ * AVIF or the like of one frame; any: any file of one frame and nothing else. */
+bool upz_still_probe(const char *path, bool any);
 /* A picture with an opaque palette is plain RGB. INPUT when it does not decode; a file that is cut off gives a frame marked `damaged`. info may be
  * NULL; else it is the caller's to free, also after a failure. */
 int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const char *path,

@@ -71,4 +71,32 @@ expect 2 "$UPREZ" -m bicubic --ext avif "$tmp/in" "$tmp/none2"; said "avif"
 echo broken >"$tmp/in/5.png"
 expect 3 "$UPREZ" -q -m bicubic -s 2 "$tmp/in" "$tmp/made2"
 [ "$(ls "$tmp/made2" | wc -l)" = 2 ] || bad "a bad file stopped the folder: $(ls "$tmp/made2")"
+# pictures in files that could hold a film, and from an address
+one() { # INPUT SIZE: becomes a PNG of twice the size
+    rm -f "$tmp/one.png"
+    expect 0 "$UPREZ" -m lanczos -s 2 --progress none "$1" "$tmp/one.png"
+    [ "$(probe "$tmp/one.png" width,height)" = "$2" ] || bad "$1: $(probe "$tmp/one.png" width,height) instead of $2"
+}
+ffmpeg -v error -f lavfi -i testsrc2=size=64x48 -frames:v 1 "$tmp/single.gif"
+ffmpeg -v error -f lavfi -i testsrc2=size=64x48 -frames:v 1 -c:v ffv1 "$tmp/single.mkv"
+ffmpeg -v error -f lavfi -i testsrc2=size=64x48 -frames:v 1 "$tmp/single.png"
+one "$tmp/single.gif" 128,96
+[ "$(probe "$tmp/one.png" pix_fmt)" = rgb24 ] || bad "an opaque GIF became $(probe "$tmp/one.png" pix_fmt)"
+one "$tmp/single.mkv" 128,96
+ffmpeg -v error -f lavfi -i testsrc2=size=16x16 -f lavfi -i testsrc2=size=48x48 -f lavfi -i testsrc2=size=32x32 \
+    -map 0 -map 1 -map 2 -frames:v 1 -c:v png "$tmp/sizes.ico" && one "$tmp/sizes.ico" 96,96
+ffmpeg -v error -f lavfi -i testsrc2=size=64x48 -frames:v 1 -c:v libaom-av1 -still-picture 1 "$tmp/single.avif" 2>/dev/null &&
+    ffprobe -v error "$tmp/single.avif" 2>/dev/null && one "$tmp/single.avif" 128,96
+ffmpeg -v error -f lavfi -i testsrc2=size=64x48:rate=5:duration=1 "$tmp/moves.gif"
+expect 2 "$UPREZ" -m lanczos -s 2 "$tmp/moves.gif" "$tmp/moves.png"
+if command -v python3 >/dev/null; then
+    (cd "$tmp" && exec python3 -u -c 'import http.server
+s = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+print(s.server_port)
+s.serve_forever()' >port 2>/dev/null) &
+    server=$!
+    for i in $(seq 100); do [ -s "$tmp/port" ] && break; sleep 0.1; done
+    one "http://127.0.0.1:$(cat "$tmp/port")/single.png" 128,96
+    kill $server
+fi
 finish

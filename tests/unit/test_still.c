@@ -149,7 +149,7 @@ static void lossless(void **state)
             upz_frame_free(&f);
             upz_still_info_free(&info);
             uprez_picture_unref(&p);
-            assert_true(upz_still_probe(path));
+            assert_true(upz_still_probe(path, false));
         }
     assert_false(upz_exists(in_dir("a.png.part")));
 }
@@ -366,7 +366,7 @@ static void refusals(void **state)
     assert_null(f);
     assert_true(upz_still_can_write("A.PNG"));
     assert_false(upz_still_can_write("a.mp4"));
-    assert_false(upz_still_probe(dir));
+    assert_false(upz_still_probe(dir, false));
     /* a name with a pattern in it is a name */
     OK(upz_still_write(in_dir("shot%03d.png"), p, NULL, 0, &err));
     OK(upz_still_read(&f, NULL, NULL, in_dir("shot%03d.png"), &err));
@@ -399,7 +399,7 @@ static void real_pictures(void **state)
         }
         UpzFrame *f;
         UpzStillInfo info;
-        assert_true(upz_still_probe(path));
+        assert_true(upz_still_probe(path, false));
         OK(upz_still_read(&f, &info, NULL, path, &err));
         OK(upz_frame_picture(f, &err));
         const UprezPicture *p = f->picture;
