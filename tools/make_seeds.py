@@ -7,7 +7,9 @@ PyTorch reads from the good ones, and from real checkpoints when $SHARED names t
 Legacy files name their storages by address, so those seeds differ from run to run.
 Run: SHARED=DIR python3 tools/make_seeds.py
 """
+import argparse
 import collections
+import datetime
 import hashlib
 import io
 import json
@@ -17,6 +19,7 @@ import re
 import struct
 import zipfile
 
+import numpy
 import torch
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
@@ -130,6 +133,23 @@ def pth():
     put("pth/bfloat16.pth", saved({k: v.bfloat16() for k, v in d.items()}), "ok srvgg")
     put("pth/double.pth", saved({k: v.double() for k, v in d.items()}), "ok srvgg")
     put("pth/module_prefix.pth", saved({"module." + k: v for k, v in d.items()}), "ok srvgg")
+    chain = {"net_g._orig_mod.module." + k: v for k, v in d.items()}
+    put("pth/chain_of_prefixes.pth", saved(chain), "ok srvgg")
+    put("pth/averaged_model.pth", saved({"n_averaged": torch.tensor(7), **{"module." + k: v for k, v in d.items()}}),
+        "ok srvgg")
+    put("pth/generator_beside.pth", saved({**chain, "net_d.conv0.weight": torch.zeros(3), "n_averaged": torch.tensor(1)}),
+        "ok srvgg")
+    put("pth/averaged_first.pth", saved({**{"online_model." + k: v for k, v in compact(4).items()},
+        **{"ema_model." + k: v for k, v in d.items()}, "initted": torch.tensor(True)}), "ok srvgg")
+    put("pth/stranger_beside.pth", saved({**chain, "attention.weight": torch.zeros(3)}), "of a kind")
+    put("pth/two_levels.pth", saved({"epoch": 2, "net_g": {"params": compact(4), "params_ema": d}}), "ok srvgg")
+    put("pth/options_beside.pth", saved({"params": d, "best": numpy.float64(0.5), "time": numpy.zeros(3),
+        "opt": argparse.Namespace(lr=1e-4, name="x"), "when": datetime.datetime(2026, 1, 2), "set": {1, 2},
+        "path": pathlib.PurePosixPath("a/b"), "deque": collections.deque([1]),
+        "count": collections.defaultdict(list, {"a": [1]}),
+        "optimizer": torch.optim.Adam([torch.nn.Parameter(d["body.0.weight"])]).state_dict()}), "ok srvgg")
+    put("pth/options_protocol4.pth", saved({"opt": argparse.Namespace(lr=1e-4), "set": {1, 2}, "params": d},
+        pickle_protocol=4), "ok srvgg")
     put("pth/parameters.pth", saved({k: torch.nn.Parameter(v) for k, v in d.items()}), "ok srvgg")
     put("pth/protocol4.pth", saved(d, pickle_protocol=4), "ok srvgg")
     turned = {k: v.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0) if v.dim() == 4 else v

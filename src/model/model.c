@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "model/arch.h"
 #include "model/registry.h"
+#include "model/unwrap.h"
 
 enum { STRING_DETAIL, STRING_PATH, STRING_CONTAINER };
 
@@ -123,23 +124,6 @@ static int check_names(const Loading *l, UprezError *err)
     return r;
 }
 
-/* Wrappers of trainers prefix every name. */
-static void strip_prefix(UpzTensorSet *set)
-{
-    static const char *const prefixes[] = {"module.", "netG.", "net_g.", "generator.", "model."};
-    for (int p = 0; p < UPZ_COUNT(prefixes); p++) {
-        size_t n = strlen(prefixes[p]), i = 0;
-        while (i < set->n && !strncmp(set->items[i].name, prefixes[p], n)) i++;
-        if (!set->n || i < set->n) continue;
-        /* "model.0.weight": old ESRGAN names, no wrapper */
-        bool wrapper = false;
-        for (i = 0; i < set->n && !wrapper; i++)
-            wrapper = set->items[i].name[n] < '0' || set->items[i].name[n] > '9';
-        for (i = 0; wrapper && i < set->n; i++)
-            memmove(set->items[i].name, set->items[i].name + n, strlen(set->items[i].name + n) + 1);
-    }
-}
-
 static int unknown_network(const Loading *l, UprezError *err)
 {
     const char *family = NULL;
@@ -213,7 +197,7 @@ static int read_model(Loading *l, UpzGraph *g, UprezModelFacts *facts, char **de
     int r = reader->read_tensors(&l->file, &l->set, err);
     if (r >= 0) r = check_names(l, err);
     if (r < 0) return r;
-    strip_prefix(&l->set);
+    upz_unwrap(&l->set);
     for (int i = 0; upz_archs[i] && !l->arch; i++)
         if (upz_archs[i]->recognise(&l->set)) l->arch = upz_archs[i];
     return l->arch ? 0 : unknown_network(l, err);

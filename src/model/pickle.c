@@ -21,7 +21,8 @@ typedef enum Call {
     CALL_OPAQUE        /* harmless, dropped */
 } Call;
 
-/* All names a checkpoint may mention. To add one: a row, and what a call of it makes. */
+/* All names that mean something here. To add one: a row, and what a call of it makes. Objects of any
+ * other class (options, an optimiser's state, NumPy's numbers) become OPAQUE: nothing is looked up. */
 static const struct {
     const char *module, *name;
     Call call;
@@ -31,6 +32,7 @@ static const struct {
     {"torch._utils", "_rebuild_tensor_v2", CALL_TENSOR, 0},
     {"torch._utils", "_rebuild_tensor", CALL_TENSOR, 0},
     {"torch._utils", "_rebuild_parameter", CALL_PARAMETER, 0},
+    {"torch._utils", "_rebuild_parameter_with_state", CALL_PARAMETER, 0},
     {"torch", "Size", CALL_FIRST, 0},
     {"torch", "device", CALL_OPAQUE, 0},
     {"torch", "FloatStorage", CALL_STORAGE, UPZ_ELEMENT_F32},
@@ -53,6 +55,25 @@ static const struct {
     {"torch", "bfloat16", CALL_NOT, 0},
     {"torch", "float64", CALL_NOT, 0},
     {"torch", "int64", CALL_NOT, 0},
+};
+
+/* Names that only somebody mentions who wants code to run: a file with one is refused whole. name NULL:
+ * all of that module. */
+static const struct {
+    const char *module, *name;
+} hostile[] = {
+    {"os", NULL},       {"posix", NULL},     {"nt", NULL},        {"subprocess", NULL},
+    {"sys", NULL},      {"socket", NULL},    {"importlib", NULL}, {"runpy", NULL},
+    {"shutil", NULL},   {"pty", NULL},       {"code", NULL},      {"webbrowser", NULL},
+    {"commands", NULL}, {"pickle", NULL},    {"_pickle", NULL},   {"ctypes", NULL},
+    {"operator", NULL}, {"platform", NULL},  {"pip", NULL},       {"asyncio", NULL},
+    {"builtins", "eval"},          {"builtins", "exec"},    {"builtins", "compile"},
+    {"builtins", "open"},          {"builtins", "getattr"}, {"builtins", "__import__"},
+    {"builtins", "breakpoint"},    {"builtins", "input"},   {"builtins", "apply"},
+    {"__builtin__", "eval"},       {"__builtin__", "exec"}, {"__builtin__", "compile"},
+    {"__builtin__", "open"},       {"__builtin__", "getattr"}, {"__builtin__", "execfile"},
+    {"torch.storage", "_load_from_bytes"}, {"torch", "load"}, {"torch.serialization", "load"},
+    {"__builtin__", "__import__"}, {"__builtin__", "file"}, {"__builtin__", "apply"},
 };
 
 typedef struct Machine {
@@ -210,12 +231,16 @@ static int extend(Machine *m, uint32_t container, const uint32_t *kids, size_t n
     return 0;
 }
 
-/* Moves the top n values into the LIST or DICT below them. */
+/* Moves the top n values into the LIST or DICT below them; an object of an unknown class swallows them. */
 static int extend_below(Machine *m, uint8_t kind, size_t n)
 {
     if (room(m) < n + 1) return bad(m, "stack empty");
     if (kind == UPZ_PICKLE_DICT && n % 2) return bad(m, "a key without a value");
     uint32_t container = m->stack[m->n_stack - n - 1];
+    if (m->p->values[container].kind == UPZ_PICKLE_OPAQUE) {
+        m->n_stack -= n;
+        return 0;
+    }
     if (m->p->values[container].kind != kind) return bad(m, "items for something not a container");
     m->n_stack -= n;
     return extend(m, container, m->stack + m->n_stack, n);
@@ -241,13 +266,30 @@ static int recall(Machine *m, uint64_t index)
     return push(m, m->memo[index]);
 }
 
+static bool same(const char *word, const uint8_t *text, size_t n)
+{
+    return strlen(word) == n && !memcmp(word, text, n);
+}
+
+static bool is_hostile(const uint8_t *module, size_t n_module, const uint8_t *name, size_t n_name)
+{
+    const uint8_t *dot = memchr(module, '.', n_module);
+    size_t n_top = dot ? (size_t)(dot - module) : n_module;
+    for (int i = 0; i < UPZ_COUNT(hostile); i++)
+        if ((same(hostile[i].module, module, n_top) || same(hostile[i].module, module, n_module)) &&
+            (!hostile[i].name || same(hostile[i].name, name, n_name)))
+            return true;
+    return false;
+}
+
 static int push_global(Machine *m, const uint8_t *module, size_t n_module, const uint8_t *name,
                        size_t n_name)
 {
     for (int i = 0; i < UPZ_COUNT(allowed); i++)
-        if (strlen(allowed[i].module) == n_module && !memcmp(allowed[i].module, module, n_module) &&
-            strlen(allowed[i].name) == n_name && !memcmp(allowed[i].name, name, n_name))
+        if (same(allowed[i].module, module, n_module) && same(allowed[i].name, name, n_name))
             return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_GLOBAL, .what = (uint8_t)i});
+    if (!is_hostile(module, n_module, name, n_name))
+        return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_OPAQUE});
     return upz_fail(
         m->err, UPREZ_ERR_MODEL,
         "%s wants to use Python's '%.*s.%.*s'; a checkpoint of plain weights has no use "
@@ -309,6 +351,7 @@ static int call(Machine *m)
     if (r >= 0) r = pop(m, &callee);
     if (r < 0) return r;
     const UpzPickleValue *f = &m->p->values[callee], *a = &m->p->values[args];
+    if (f->kind == UPZ_PICKLE_OPAQUE) return push(m, callee);
     if (f->kind != UPZ_PICKLE_GLOBAL || a->kind != UPZ_PICKLE_TUPLE)
         return bad(m, "a call of something not a function");
     uint8_t first = a->n ? m->p->values[a->kids[0]].kind : UPZ_PICKLE_NONE;
@@ -326,9 +369,10 @@ static int call(Machine *m)
     case CALL_TENSOR:
         if (a->n >= 4 && a->n <= 8 && first == UPZ_PICKLE_STORAGE)
             return push_int(m, UPZ_PICKLE_TENSOR, args);
+        if (first == UPZ_PICKLE_OPAQUE) return push(m, a->kids[0]); /* of an unknown element type */
         break;
     case CALL_PARAMETER:
-        if (first == UPZ_PICKLE_TENSOR) return push(m, a->kids[0]);
+        if (first == UPZ_PICKLE_TENSOR || first == UPZ_PICKLE_OPAQUE) return push(m, a->kids[0]);
         break;
     case CALL_FIRST:
         if (a->n == 1 && first == UPZ_PICKLE_TUPLE) return push(m, a->kids[0]);
@@ -352,7 +396,7 @@ static int build(Machine *m)
     if (r < 0) return r;
     if (!room(m)) return bad(m, "stack empty");
     uint8_t kind = m->p->values[m->stack[m->n_stack - 1]].kind;
-    if (kind != UPZ_PICKLE_DICT && kind != UPZ_PICKLE_TENSOR)
+    if (kind != UPZ_PICKLE_DICT && kind != UPZ_PICKLE_TENSOR && kind != UPZ_PICKLE_OPAQUE)
         return bad(m, "state for something that has none");
     return 0;
 }
@@ -368,6 +412,9 @@ static int persistent(Machine *m)
                         "%s holds a whole Python module with its code; expected a state dict "
                         "(torch.save(net.state_dict(), …))",
                         m->file);
+    if (v->kind == UPZ_PICKLE_TUPLE && v->n >= 2 &&
+        m->p->values[v->kids[1]].kind == UPZ_PICKLE_OPAQUE)
+        return push(m, v->kids[1]); /* a storage of an unknown class */
     UpzElement e;
     if (v->kind != UPZ_PICKLE_TUPLE || v->n < 5 || v->n > 6 ||
         !upz_pickle_is_text(m->p, v->kids[0], "storage") ||
@@ -386,7 +433,7 @@ static int persistent(Machine *m)
 
 static int unknown(Machine *m, uint8_t op)
 {
-    const char *what = op == 'i' || op == 'o' || op == 0x92 ? "makes an object of a Python class"
+    const char *what = op == 'i' || op == 'o' ? "makes an object of a Python class"
                        : op >= 0x82 && op <= 0x84           ? "uses Python's extension registry"
                        : op == 0x97 || op == 0x98           ? "needs buffers outside the file"
                                                             : "has no place in a torch checkpoint";
@@ -506,6 +553,18 @@ static int step(Machine *m, uint8_t op)
     case 'R':
     case 0x81:
         return call(m);
+    case 0x92: /* NEWOBJ_EX: the words given by name are not needed */
+        r = pop(m, &value);
+        return r < 0 ? r : call(m);
+    case 0x8f: /* sets hold no weights */
+        return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_OPAQUE});
+    case 0x90:
+    case 0x91:
+        r = pop_mark(m, &from);
+        if (r < 0) return r;
+        m->n_stack = from;
+        return op == 0x90 ? room(m) ? 0 : bad(m, "stack empty")
+                          : push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_OPAQUE});
     case 'b':
         return build(m);
     case 'Q':

@@ -1,6 +1,6 @@
 /* A pickle interpreter that can only make tensors: numbers, text, tuples, lists, dicts, and the few
- * calls torch.save writes. It never looks up or runs anything; a name outside the allow-list ends
- * it. Opcodes after Python's pickletools documentation (protocols 2 to 5).
+ * calls torch.save writes. It never looks up or runs anything: objects of classes it does not know are
+ * stepped over, and a name that only an attack has a use for (os.system) ends it. Opcodes after Python's pickletools documentation (protocols 2 to 5).
  *
  * Memory: at most a small constant per byte of pickle. No recursion: nesting costs nothing.
  * Threads: one at a time. */

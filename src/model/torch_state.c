@@ -8,9 +8,11 @@
 #include "model/model.h"
 
 /* Where trainers put the weights, the best first: averaged weights give the better pictures. */
-static const char *const top_keys[] = {"params_ema", "params-ema", "ema",        "model_ema",
-                                       "params",     "model",      "state_dict", "model_state_dict",
-                                       "net",        "weights"};
+static const char *const top_keys[] = {
+    "params_ema", "params-ema", "ema", "model_ema", "ema_model", "net_g_ema", "generator_ema",
+    "params", "net_g", "netG", "generator", "gen", "G", "g", "model", "model_state_dict", "state_dict",
+    "net", "network", "weights", "module"};
+#define MAX_DEPTH 4
 
 static const struct {
     size_t bytes;
@@ -124,17 +126,29 @@ size_t upz_torch_next(const UpzTorchState *s, size_t i)
     return j;
 }
 
+/* Goes down into *dict to the dict that holds the weights; top: the keys on the way, with dots. */
+static bool find_weights(const UpzPickle *p, uint32_t *dict, char *top, size_t size, int depth)
+{
+    size_t at = strlen(top);
+    for (int i = 0; i < UPZ_COUNT(top_keys) && depth < MAX_DEPTH; i++) {
+        uint32_t found;
+        if (!upz_pickle_get(p, *dict, top_keys[i], &found)) continue;
+        snprintf(top + at, size - at, "%s%s", at ? "." : "", top_keys[i]);
+        if (find_weights(p, &found, top, size, depth + 1)) {
+            *dict = found;
+            return true;
+        }
+        top[at] = 0;
+    }
+    return has_tensor(p, *dict);
+}
+
 int upz_torch_collect(const UpzPickle *p, UpzTensorSet *set, UpzTorchState *state, uint64_t budget,
                       const char *file, UprezError *err)
 {
     *state = (UpzTorchState){0};
-    uint32_t dict = p->root, found;
-    for (int i = 0; i < UPZ_COUNT(top_keys); i++)
-        if (upz_pickle_get(p, p->root, top_keys[i], &found) && has_tensor(p, found)) {
-            dict = found;
-            snprintf(set->top_key, sizeof(set->top_key), "%s", top_keys[i]);
-            break;
-        }
+    uint32_t dict = p->root;
+    find_weights(p, &dict, set->top_key, sizeof(set->top_key), 0);
     if (!has_tensor(p, dict)) {
         char keys[400];
         list_keys(p, dict, keys, sizeof(keys));
