@@ -176,6 +176,33 @@ int upz_write_atomic(const char *path, const void *data, size_t size, UprezError
     return r;
 }
 
+static int nameless_in(const char *folder, size_t n)
+{
+    char *dir = upz_asprintf("%.*s", (int)n, folder);
+    int fd = dir ? open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
+    char *name = dir && fd < 0 ? upz_asprintf("%s/.uprez.XXXXXX", dir) : NULL;
+    if (name) { /* file systems that need a name, for a moment */
+        fd = mkostemp(name, O_CLOEXEC);
+        if (fd >= 0) unlink(name);
+    }
+    upz_free(name);
+    upz_free(dir);
+    return fd;
+}
+
+int upz_nameless_file(const char *beside, const char *folder)
+{
+    const char *slash = beside ? strrchr(beside, '/') : NULL;
+    int fd = !beside ? -1 : slash ? nameless_in(beside, (size_t)(slash - beside) + 1)
+                                  : nameless_in(".", 1);
+    return fd >= 0 || !folder ? fd : nameless_in(folder, strlen(folder));
+}
+
+bool upz_is_pipe(const char *path)
+{
+    return !strcmp(path, "-") || !strncmp(path, "pipe:", 5);
+}
+
 bool upz_exists(const char *path) { return access(path, F_OK) == 0; }
 
 bool upz_is_dir(const char *path)

@@ -26,6 +26,12 @@ int upz_write_atomic(const char *path, const void *data, size_t size, UprezError
 /* rename() with both directory and file synced. */
 int upz_rename_synced(const char *from, const char *to, UprezError *err);
 
+/* A descriptor of a new file that is gone when it is closed, in the folder of `beside` (NULL: in
+ * `folder`; which is also the next try). -1 and errno on failure. /proc/self/fd/N opens it again. */
+int upz_nameless_file(const char *beside, const char *folder);
+/* Standard input or a descriptor ("-", "pipe:7"): can be read once only. */
+bool upz_is_pipe(const char *path);
+
 bool upz_exists(const char *path);
 bool upz_is_dir(const char *path);
 /* The part behind the last '/'; points into path. */

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "intake.h"
 #include "parts.h"
 #include "store.h"
 #include "video/encoder.h"
@@ -46,6 +47,39 @@ int upz_check_output(const char *input, const char *output, bool overwrite, Upre
     return r;
 }
 
+/* One file. params are those of the session. */
+static int run_file(UpzSession *s, const UpzJobParams *params, UpzJobResult *result, UprezError *err)
+{
+    /* a picture may become a video of one frame, but not a picture file by way of the video
+     * encoders: those know nothing of alpha, ICC or EXIF */
+    bool still = !upz_is_pipe(params->input) && !upz_container_moves(params->output) &&
+                 upz_still_probe(params->input, upz_still_can_write(params->output));
+    result->files = 1;
+    int r = still ? upz_still_job(s, params, result, err) : upz_video_job(s, params, result, err);
+    result->failed = r < 0;
+    return r;
+}
+
+/* Pipes become something that can be opened. */
+static int run_kept(UpzSession *s, const UpzJobParams *params, UpzJobResult *result, UprezError *err)
+{
+    UpzJobParams own = *params;
+    UpzIntake input, other = {.fd = -1};
+    int r = upz_intake_open(&input, params->input, params->output, params->cancel, err);
+    if (r >= 0 && params->streams_from)
+        r = upz_intake_open(&other, params->streams_from, params->output, params->cancel, err);
+    if (*input.path) own.input = input.path;
+    if (*other.path) own.streams_from = other.path;
+    s->params = &own;
+    if (r >= 0) r = run_file(s, &own, result, err);
+    s->params = params;
+    upz_intake_name(&input, params->input, err);
+    if (params->streams_from) upz_intake_name(&other, params->streams_from, err);
+    upz_intake_close(&input);
+    upz_intake_close(&other);
+    return r;
+}
+
 int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *result,
                 UprezError *err)
 {
@@ -66,13 +100,7 @@ int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *res
             r = upz_check_output(params->input, params->output, params->overwrite || finished, err);
             if (r < 0) return r;
         }
-        /* a picture may become a video of one frame, but not a picture file by way of the video
-         * encoders: those know nothing of alpha, ICC or EXIF */
-        bool still = strcmp(params->input, "-") && !upz_container_moves(params->output) &&
-                     upz_still_probe(params->input, upz_still_can_write(params->output));
-        result->files = 1;
-        r = still ? upz_still_job(&s, params, result, err) : upz_video_job(&s, params, result, err);
-        result->failed = r < 0;
+        r = run_kept(&s, params, result, err);
     }
     upz_session_close(&s);
     return r;

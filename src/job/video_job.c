@@ -39,8 +39,6 @@ typedef struct VideoJob {
     char *part;              /* OUTPUT.part */
 } VideoJob;
 
-static bool is_pipe(const char *path) { return !strcmp(path, "-"); }
-
 /* ---- what is to be done ---- */
 
 static int parse_interlaced(UpzInterlaced *out, const char *s, UprezError *err)
@@ -289,7 +287,7 @@ static int64_t kept(const VideoJob *j)
     int64_t n = 0;
     for (size_t i = 0; i < j->units.n; i++)
         if (j->units.items[i].done) n += j->units.items[i].frames;
-    return is_pipe(j->params->input) ? 0 : n;
+    return upz_is_pipe(j->params->input) ? 0 : n;
 }
 
 static int interrupted(VideoJob *j, bool playable, UprezError *err)
@@ -311,7 +309,7 @@ static int interrupted(VideoJob *j, bool playable, UprezError *err)
 static int run_y4m(VideoJob *j, UprezError *err)
 {
     const char *output = j->params->output;
-    bool pipe = is_pipe(output);
+    bool pipe = !strcmp(output, "-");
     int r = run_pipeline(j, pipe ? "-" : j->part, err);
     snprintf(j->result->output, sizeof(j->result->output), "%s",
              r < 0 || j->run.interrupted ? pipe ? "-" : j->part : output);
@@ -394,7 +392,7 @@ static int run_segments(VideoJob *j, UprezError *err)
     if (r >= 0)
         r = upz_store_open(&j->store, p->output, text,
                            !strcmp(j->encoder.segment, "matroska") ? "mkv" : j->encoder.segment,
-                           (p->no_resume || is_pipe(p->input) ? 0 : UPZ_STORE_RESUME) |
+                           (p->no_resume || upz_is_pipe(p->input) ? 0 : UPZ_STORE_RESUME) |
                                (p->overwrite || p->no_resume ? UPZ_STORE_DISCARD : 0), err);
     if (r == UPREZ_ERR_USAGE && whole >= 0)
         upz_fail(err, r, "%s exists; -y overwrites it", p->output);

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "compat.h"
 #include "input.h"
 #include "mux.h"
@@ -548,7 +549,7 @@ static int open_side(Join *j, Side *s, const char *path, bool is_other, const Up
     s->when = INT64_MIN / 2;
     s->packet = av_packet_alloc();
     if (!s->packet) return upz_fail_memory(err, sizeof(*s->packet), "joining");
-    if (!path || !strcmp(path, "-")) return 0;
+    if (!path || upz_is_pipe(path)) return 0;
     int r = upz_input_open(&s->ic, path, NULL, NULL, err);
     if (r < 0) return r;
     s->survey = survey;

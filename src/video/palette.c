@@ -1,6 +1,5 @@
 #include "palette.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "compat.h"
 #include "input.h"
 #include "sink.h"
@@ -236,16 +236,6 @@ static int set_colors(Reader *reader, AVFrame *palette, UpzSink *sink, UprezErro
     return r;
 }
 
-/* A file that is gone when it is closed: in the output's folder, or else in memory. */
-static int open_nameless(const char *output)
-{
-    const char *slash = strrchr(output, '/');
-    char *dir = slash ? upz_asprintf("%.*s", (int)(slash - output) + 1, output) : upz_strdup("./");
-    int fd = dir ? open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
-    upz_free(dir);
-    return fd >= 0 ? fd : memfd_create("palette", MFD_CLOEXEC);
-}
-
 int upz_palette_open(UpzPalette **out, const UpzJoinParams *params, const UpzEncoderPlan *plan,
                      UprezError *err)
 {
@@ -256,7 +246,8 @@ int upz_palette_open(UpzPalette **out, const UpzJoinParams *params, const UpzEnc
     UpzSink *sink = NULL;
     p->plan = *plan;
     p->plan.palette = false;
-    p->fd = open_nameless(params->output);
+    p->fd = upz_nameless_file(params->output, NULL);
+    if (p->fd < 0) p->fd = memfd_create("palette", MFD_CLOEXEC);
     snprintf(p->path, sizeof(p->path), "/proc/self/fd/%d", p->fd);
     int r = !reader.packet ? upz_fail_memory(err, 0, "the palette")
             : p->fd >= 0   ? choose_colors(&reader, &palette, err)
