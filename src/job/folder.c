@@ -204,6 +204,49 @@ static int one_file(UpzSession *s, const UpzJobParams *params, const char *name,
     return r;
 }
 
+static size_t stem_length(const char *name)
+{
+    const char *ext = upz_extension(name);
+    return strlen(name) - strlen(ext) - (*ext ? 1 : 0);
+}
+
+/* The output of a file that is a picture or promises to be a video; NULL: it is neither, or no memory. */
+static char *planned(const UpzJobParams *p, const char *name)
+{
+    char *input = upz_asprintf("%s/%s", p->input, name);
+    bool still = input && upz_still_probe(input, false);
+    upz_free(input);
+    return still || promises_media(name) ? target(p, name, still) : NULL;
+}
+
+static int by_stem(const void *pa, const void *pb)
+{
+    const char *a = *(const char *const *)pa, *b = *(const char *const *)pb;
+    size_t na = stem_length(a), nb = stem_length(b);
+    int c = memcmp(a, b, UPZ_MIN(na, nb));
+    return c ? c : (na > nb) - (na < nb);
+}
+
+/* Two files that would become one are refused before any work: the second would replace the first. */
+static int refuse_clashes(const UpzJobParams *p, const Names *names, UprezError *err)
+{
+    const char **sorted = upz_calloc(names->n + 1, sizeof(*sorted));
+    int r = sorted ? 0 : upz_fail_memory(err, names->n, "the list of files");
+    for (size_t i = 0; sorted && i < names->n; i++) sorted[i] = names->items[i];
+    if (sorted && names->n) qsort(sorted, names->n, sizeof(*sorted), by_stem);
+    for (size_t i = 0; r >= 0 && i < names->n; i++)
+        for (size_t k = i + 1; r >= 0 && k < names->n && !by_stem(&sorted[i], &sorted[k]); k++) {
+            char *x = planned(p, sorted[i]), *y = planned(p, sorted[k]);
+            if (x && y && !strcmp(x, y))
+                r = upz_fail(err, UPREZ_ERR_USAGE, "%s and %s would both become %s: rename one of them, "
+                             "or move it into another folder", sorted[i], sorted[k], x);
+            upz_free(x);
+            upz_free(y);
+        }
+    upz_free(sorted);
+    return r;
+}
+
 int upz_folder_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, UprezError *err)
 {
     if (!strcmp(p->output, "-"))
@@ -231,6 +274,7 @@ int upz_folder_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, U
     bool made = false;
     if (r >= 0 && inner.n) tell_inner(s, p, &inner);
     names_free(&inner);
+    if (r >= 0) r = refuse_clashes(p, &names, err);
     if (r >= 0 && names.n) r = make_output(p->output, &made, err);
     for (size_t i = 0; i < names.n && r >= 0; i++) {
         if (p->cancel && *p->cancel) {

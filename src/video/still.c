@@ -147,7 +147,8 @@ static void bytes_close(Bytes *b)
 }
 
 /* ICC from the frame; EXIF from the file, which not every FFmpeg looks into. */
-static int read_info(UpzStillInfo *info, UpzFrame *f, const char *path, UprezError *err)
+static int read_info(UpzStillInfo *info, UpzFrame *f, UprezContext *ctx, const char *path,
+                     UprezError *err)
 {
     Bytes map;
     const uint8_t *exif;
@@ -157,6 +158,15 @@ static int read_info(UpzStillInfo *info, UpzFrame *f, const char *path, UprezErr
         bytes_close(&map);
         return r;
     }
+    const char *how = upz_tiff_unreadable(map.data, map.size);
+    int pages = upz_tiff_pages(map.data, map.size);
+    if (how) {
+        bytes_close(&map);
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s is a TIFF whose picture is stored %s, which cannot be "
+                        "read here; save it in strips, or as PNG, with another program", path, how);
+    }
+    if (pages > 1)
+        upz_warn(ctx, "%s has %d pages: only the first one is enlarged", path, pages);
     if (!upz_still_complete(map.data, map.size)) f->damaged = true;
     if (info) upz_density_find(map.data, map.size, &info->density);
     if (info && upz_exif_find(map.data, map.size, &exif, &n)) {
@@ -222,7 +232,7 @@ int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const 
     bool gif = !strcmp(upz_source_info(s)->codec, "gif");
     upz_source_close(&s);
     if (r == UPREZ_EOF) return upz_fail(err, UPREZ_ERR_INPUT, "%s holds no picture", path);
-    if (r >= 0) r = read_info(info, *out, path, err);
+    if (r >= 0) r = read_info(info, *out, ctx, path, err);
     if (r >= 0) r = drop_opaque_palette(*out, gif, err);
     if (r < 0) upz_frame_free(out);
     return r;

@@ -178,6 +178,35 @@ int upz_exif_orientation(const uint8_t *exif, size_t size)
     return v >= 1 && v <= 8 ? (int)v : 1;
 }
 
+/* A short or long of an entry; `other` where the tag is missing. */
+static uint32_t ifd_number(const Ifd *f, unsigned tag, uint32_t other)
+{
+    size_t e = ifd_find(f, tag);
+    return e ? get(f, e + 8, get(f, e + 2, 2) == 3 ? 2 : 4) : other;
+}
+
+int upz_tiff_pages(const uint8_t *d, size_t n)
+{
+    Ifd f;
+    int pages = 0;
+    bool more = ifd_open(&f, d, n);
+    for (int i = 0; more && i < 65536; i++) { /* a chain may bite its tail */
+        pages += !(ifd_number(&f, 0xFE, 0) & 1); /* bit 0: a smaller copy of another page */
+        size_t next = f.at + f.count * (size_t)12;
+        more = n - next >= 4 && ifd_at(&f, get(&f, next, 4));
+    }
+    return pages;
+}
+
+const char *upz_tiff_unreadable(const uint8_t *d, size_t n)
+{
+    Ifd f;
+    if (!ifd_open(&f, d, n) || ifd_find(&f, 0xC612)) return NULL; /* DNG is another matter */
+    uint32_t how = ifd_number(&f, 0x103, 1);
+    if (ifd_find(&f, 0x142)) return "in tiles";
+    return how == 6 || how == 7 ? "as JPEG inside" : NULL;
+}
+
 static void put(const Ifd *f, uint8_t *d, size_t at, uint32_t v, int bytes)
 {
     for (int i = 0; i < bytes; i++)

@@ -51,4 +51,9 @@ typedef struct UpzStillMeta {
 int upz_still_embed(UpzStillKind kind, const uint8_t *data, size_t size, const UpzStillMeta *meta,
                     uint8_t **out, size_t *out_size, UprezError *err);
 
+/* The pages of a TIFF file, smaller copies not counted; 0: it is none. */
+int upz_tiff_pages(const uint8_t *data, size_t size);
+/* How a TIFF's first page is stored, in words, where libavcodec answers with black; else NULL. */
+const char *upz_tiff_unreadable(const uint8_t *data, size_t size);
+
 #endif

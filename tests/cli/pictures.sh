@@ -99,4 +99,54 @@ s.serve_forever()' >port 2>/dev/null) &
     one "http://127.0.0.1:$(cat "$tmp/port")/single.png" 128,96
     kill $server
 fi
+# two files of a folder that want one name: nothing is touched; files that keep apart are fine
+mkdir "$tmp/twins"
+ffmpeg -v error -f lavfi -i testsrc2=size=32x24 -frames:v 1 "$tmp/twins/a.bmp" -frames:v 1 "$tmp/twins/b.png"
+cp "$tmp/twins/b.png" "$tmp/twins/a.png"; echo text >"$tmp/twins/a.txt"
+expect 2 "$UPREZ" -q -m lanczos "$tmp/twins" "$tmp/twins.out"; said "a.bmp and a.png"
+[ ! -e "$tmp/twins.out" ] || bad "a clash of names, and the folder was made"
+rm "$tmp/twins/a.png"
+expect 0 "$UPREZ" -q -m lanczos "$tmp/twins" "$tmp/twins.out"
+[ "$(ls "$tmp/twins.out" | tr '\n' ' ')" = "a.png b.png " ] || bad "twins: $(ls "$tmp/twins.out")"
+# TIFF: pages are counted, what cannot be read is refused
+python3 - "$tmp" <<'P'
+import struct, sys
+
+
+def tiff(path, pages, tiles=False, how=1):
+    """Pages of 16x16 RGB, each (colour, new subfile type)."""
+    out, at = b"II*\0", 8
+    body, offsets = b"", []
+    for colour, kind in pages:
+        data = bytes(colour) * 256
+        where = 8 + len(body)
+        body += data
+        tags = [(254, 4, kind), (256, 3, 16), (257, 3, 16), (258, 3, 8), (259, 3, how), (262, 3, 2), (277, 3, 3)]
+        tags += [(322, 3, 16), (323, 3, 16), (324, 4, where), (325, 4, 768)] if tiles else \
+                [(273, 4, where), (278, 3, 16), (279, 4, 768)]
+        tags.sort()
+        offsets.append(8 + len(body))
+        body += struct.pack("<H", len(tags))
+        for tag, t, v in tags:
+            body += struct.pack("<HHI", tag, t, 1) + (struct.pack("<HH", v, 0) if t == 3 else struct.pack("<I", v))
+        body += struct.pack("<I", 0)
+    body = bytearray(body)
+    for a, b in zip(offsets, offsets[1:]):
+        n = struct.unpack_from("<H", body, a - 8)[0]
+        struct.pack_into("<I", body, a - 8 + 2 + 12 * n, b)
+    open(path, "wb").write(out + struct.pack("<I", offsets[0]) + bytes(body))
+
+
+red, blue = (200, 10, 10), (10, 10, 200)
+tiff(sys.argv[1] + "/pages.tif", [(red, 0), (blue, 1), (blue, 0)])
+tiff(sys.argv[1] + "/page.tif", [(red, 0), (blue, 1)])
+tiff(sys.argv[1] + "/tiles.tif", [(red, 0)], tiles=True)
+tiff(sys.argv[1] + "/jpeg.tif", [(red, 0)], how=7)
+P
+expect 0 "$UPREZ" --progress none -m lanczos "$tmp/pages.tif" "$tmp/pages.png"; said "has 2 pages"
+expect 0 "$UPREZ" --progress none -m lanczos "$tmp/page.tif" "$tmp/page.png"
+! grep -q pages "$tmp/err" || bad "a thumbnail counted as a page"
+expect 3 "$UPREZ" -q -m lanczos "$tmp/tiles.tif" "$tmp/tiles.png"; said "in tiles"
+expect 3 "$UPREZ" -q -m lanczos "$tmp/jpeg.tif" "$tmp/jpeg.png"
+[ ! -e "$tmp/tiles.png" ] || bad "a tiled TIFF gave a picture"
 finish
