@@ -4,9 +4,12 @@
  *   gpu check MODEL FORMAT WxH [ENGINE] [0] [PRECISION]
  *                                          pictures in device memory and in main memory beside the
  *                                          CPU engine; one JSON line: psnr, largest difference
+ *   gpu list  FILE                         check of each line of the file, MODEL FORMAT WxH and so on, in one
+ *                                          process
  *   gpu rate  MODEL FORMAT WxH [ENGINE] [FRAMES] [PRECISION]
  *                                          frames/s, pictures in device memory (device), and from and
  *                                          to main memory (host); one JSON line
+ *   gpu device MODEL …                     the same of device memory alone
  *   gpu reuse MODEL FORMAT WxH [ENGINE] [FRAMES] [PRECISION]
  *                                          the same of pictures of which all but 64 x 64 px stay, with
  *                                          reuse; the results must be those without
@@ -307,7 +310,7 @@ static double median_rate(Bench *b, Uprez *u, UprezPicture *const *src, UprezPic
     return n / t[2];
 }
 
-static int rate(Bench *b, const char *model, int frames)
+static int rate(Bench *b, const char *model, int frames, int host_too)
 {
     UprezPicture *host[RING], *there[RING] = {0}, *results[RING] = {0};
     UprezInfo info = {.size = sizeof(info)};
@@ -316,7 +319,7 @@ static int rate(Bench *b, const char *model, int frames)
     int own = !strcmp(b->engine, "cuda");
     for (int i = 0; i < RING; i++) host[i] = host_picture(b, i);
     if (uprez_plan(u, host[0], &info, &err) < 0) fail(&err);
-    double from_host = median_rate(b, u, host, NULL, frames), on_device = 0;
+    double from_host = host_too || !own ? median_rate(b, u, host, NULL, frames) : 0, on_device = 0;
     if (own) {
         UprezPicture *like;
         uprez_destroy(&u);
@@ -389,16 +392,78 @@ static void log_line(void *cookie, int level, const char *line)
     if (level <= UPREZ_LOG_WARNING) fprintf(stderr, "%s\n", line);
 }
 
+/* ---- what is asked for ---- */
+
+static void load(Bench *b, const char *path)
+{
+    UprezError err;
+    UprezModelParams mp = {.size = sizeof(mp), .engine = b->engine, .device = "cuda"};
+    if (uprez_model_load(&b->model, b->ctx, path, &mp, &err) < 0) fail(&err);
+}
+
+/* MODEL FORMAT WxH [ENGINE] [FRAMES] [PRECISION], n of them; the number of frames, or -1. */
+static int understand(Bench *b, int n, char **word)
+{
+    b->engine = n > 3 ? word[3] : "cuda";
+    b->precision = n > 5 ? word[5] : "auto";
+    if (n < 3 || sscanf(word[2], "%dx%d", &b->width, &b->height) != 2 ||
+        uprez_format_from_name(&b->format, word[1]) < 0)
+        return -1;
+    const int frames = n > 4 ? (int)strtol(word[4], NULL, 10) : 0;
+    return frames > 0 ? frames : 32;
+}
+
+/* Each line of a file; how many fail. */
+static int check_all(Bench *b, const char *path)
+{
+    char line[4096];
+    int failed = 0;
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        fprintf(stderr, "%s cannot be read\n", path);
+        return 2;
+    }
+    while (fgets(line, sizeof(line), f)) {
+        char *word[6], *rest = line;
+        int n = 0;
+        while (n < 6 && (word[n] = strtok_r(rest, " \n", &rest))) n++;
+        if (!n) continue;
+        if (understand(b, n, word) < 0) {
+            fprintf(stderr, "%s: a line is no check\n", path);
+            failed++;
+            continue;
+        }
+        load(b, word[0]);
+        failed += check(b, word[0]);
+        fflush(stdout);
+        uprez_model_unref(&b->model);
+    }
+    fclose(f);
+    return failed != 0;
+}
+
+static int run_one(Bench *b, const char *verb, const char *model, int frames)
+{
+    int r = 0;
+    b->still = !strcmp(verb, "reuse");
+    load(b, model);
+    if (b->still) r = same_with_reuse(b);
+    if (!strcmp(verb, "check")) r = check(b, model);
+    else if (!r) r = rate(b, model, frames, strcmp(verb, "device"));
+    uprez_model_unref(&b->model);
+    return r;
+}
+
 int main(int argc, char **argv)
 {
-    Bench b = {.engine = argc > 5 ? argv[5] : "cuda", .precision = argc > 7 ? argv[7] : "auto"};
+    Bench b = {.engine = "cuda", .precision = "auto"};
     UprezContextParams cp = {.size = sizeof(cp), .log = log_line};
     UprezError err;
     char name[128] = "";
-    int device;
-    if (argc < 5 || sscanf(argv[4], "%dx%d", &b.width, &b.height) != 2 ||
-        uprez_format_from_name(&b.format, argv[3]) < 0) {
-        fprintf(stderr, "usage: gpu check|rate|reuse MODEL FORMAT WxH [ENGINE] [FRAMES] [PRECISION]\n");
+    int device, all = argc == 3 && !strcmp(argv[1], "list"), frames = all ? 0 : understand(&b, argc - 2, argv + 2);
+    if (frames < 0) {
+        fprintf(stderr, "usage: gpu check|rate|device|reuse MODEL FORMAT WxH [ENGINE] [FRAMES] [PRECISION]\n"
+                        "       gpu list FILE\n");
         return 2;
     }
     if (gpu_driver_open(&b.cu) < 0) return 5;
@@ -410,14 +475,7 @@ int main(int argc, char **argv)
         must(b.cu.stream(&b.stream, 1), "a stream");
     }
     if (uprez_context_create(&b.ctx, &cp, &err) < 0) fail(&err);
-    UprezModelParams mp = {.size = sizeof(mp), .engine = b.engine, .device = "cuda"};
-    if (uprez_model_load(&b.model, b.ctx, argv[2], &mp, &err) < 0) fail(&err);
-    int frames = argc > 6 ? (int)strtol(argv[6], NULL, 10) : 32;
-    b.still = !strcmp(argv[1], "reuse");
-    int r = b.still ? same_with_reuse(&b) : 0;
-    if (!strcmp(argv[1], "check")) r = check(&b, argv[2]);
-    else if (!r) r = rate(&b, argv[2], frames > 0 ? frames : 32);
-    uprez_model_unref(&b.model);
+    const int r = all ? check_all(&b, argv[2]) : run_one(&b, argv[1], argv[2], frames);
     uprez_context_destroy(&b.ctx);
     if (b.stream) b.cu.stream_destroy(b.stream);
     if (b.context) b.cu.destroy(b.context);

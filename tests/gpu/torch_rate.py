@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""What the card can do and what PyTorch makes of the same networks, for tests/gpu/run.sh.
+"""What the card can do and what PyTorch makes of the same networks, for tests/gpu/go.sh and measure.sh.
 
-usage: torch_rate.py floors | nets | psnr A B FORMAT
+usage: torch_rate.py floors | eager | compile | psnr A B FORMAT
   floors  one matrix product and one copy: TFLOP/s and bytes/s, the measured ceilings
-  nets    general-x4v3's and animevideov3's shapes: eager and torch.compile (max-autotune, channels-last, fp16,
-          CUDA graphs), floors beside each
+  eager   general-x4v3's and animevideov3's shapes in fp16, channels-last, with cuDNN's own choice of kernels: as
+          they stand, and as a CUDA graph
+  compile the same by torch.compile (max-autotune)
   psnr    two raw files; exit 1 below 40 dB"""
 import array
 import json
@@ -63,23 +64,48 @@ def net(depth, scale):
     return Net().cuda().half().eval().to(memory_format=torch.channels_last)
 
 
-def nets():
+def nets(rates):
+    """A row of JSON after each number: what has been measured stays when the time ends."""
     import torch
     torch.backends.cudnn.benchmark = True
     for name, depth, w, h in (("general-x4v3", 32, 1280, 720), ("animevideov3", 16, 1920, 1080)):
         model = net(depth, 4)
         x = torch.rand(1, 3, h, w, device="cuda", dtype=torch.float16).contiguous(memory_format=torch.channels_last)
         flop = 2 * (3 * 64 + depth * 64 * 64 + 64 * 48) * 9 * w * h
-        row = {"torch": name, "width": w, "height": h, "gflop": flop * 1e-9}
         with torch.inference_mode():
-            try:
-                row["eager_fps"] = 1 / timed(lambda: model(x), 10)
-                fast = torch.compile(model, mode="max-autotune")
-                row["compile_fps"] = 1 / timed(lambda: fast(x), 20)
-                row["compile_tflops"] = flop * row["compile_fps"] * 1e-12
-            except Exception as e:  # a row is better than none
-                row["error"] = str(e)[:200]
-        print(json.dumps(row), flush=True)
+            for what, make in rates.items():
+                row = {"torch": name, "how": what, "width": w, "height": h, "gflop": flop * 1e-9}
+                try:
+                    run = make(model, x)
+                    row["fps"] = 1 / timed(run, 10, 3)
+                    row["tflops"] = flop * row["fps"] * 1e-12
+                except Exception as e:  # a row is better than none
+                    row["error"] = str(e)[:200]
+                print(json.dumps(row), flush=True)
+
+
+def plain(model, x):
+    return lambda: model(x)
+
+
+def graph(model, x):
+    """The same launches, recorded once."""
+    import torch
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            model(x)
+    torch.cuda.synchronize()
+    g = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(g):
+        model(x)
+    return g.replay
+
+
+def compiled(model, x):
+    import torch
+    fast = torch.compile(model, mode="max-autotune")
+    return lambda: fast(x)
 
 
 def psnr(a, b, fmt):
@@ -98,8 +124,12 @@ def psnr(a, b, fmt):
     sys.exit(db < 40)
 
 
-if len(sys.argv) > 1 and sys.argv[1] in ("floors", "nets"):
-    {"floors": floors, "nets": nets}[sys.argv[1]]()
+if sys.argv[1:] == ["floors"]:
+    floors()
+elif sys.argv[1:] == ["eager"]:
+    nets({"eager": plain, "graph": graph})
+elif sys.argv[1:] == ["compile"]:
+    nets({"compile": compiled})
 elif len(sys.argv) == 5 and sys.argv[1] == "psnr":
     psnr(*sys.argv[2:])
 else:

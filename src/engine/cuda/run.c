@@ -1,15 +1,24 @@
 /* Setting up a network's launches, and enqueueing pictures. */
 #include "engine/cuda/run.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/integer.h"
 #include "engine/cuda/staging.h"
 #include "picture/format.h"
 
 #define RESERVE ((size_t)192 << 20) /* bytes of GPU memory left to others, at most */
+#define KERNELS_MOST ((size_t)256 << 20) /* bytes of a file of kernels */
+
+bool upz_cuda_asked(const char *word)
+{
+    const char *all = getenv("UPREZ_CUDA_DEBUG");
+    return all && strstr(all, word);
+}
 
 /* ---- kernels ---- */
 
@@ -133,7 +142,7 @@ static int choose_kernels(UpzCudaRun *run, UprezError *err)
     if (run->range_function < 0) return run->range_function;
     run->hopper = run->home->capability == 90 && has_function(run, "conv_ring") &&
                   has_function(run, "conv_stream");
-    run->overlap = run->hopper && run->home->cu.launch_ex;
+    run->overlap = run->hopper && run->home->cu.launch_ex && !upz_cuda_asked("no-overlap");
     run->blocks = run->home->multiprocessors;
     for (int i = 0; i < run->net.n_layers; i++) {
         UpzCudaStep *s = &run->steps[i];
@@ -154,6 +163,19 @@ static int choose_kernels(UpzCudaRun *run, UprezError *err)
     return 0;
 }
 
+/* A driver's status. r: when other kernels are asked for, whether they could be read. */
+static int load_module(UpzCudaRun *run, const void *image, int *r, UprezError *err)
+{
+    const char *path = getenv("UPREZ_CUDA_KERNELS");
+    if (!path || !*path) return run->home->cu.module_load(&run->module, image);
+    UpzMap other;
+    *r = upz_map_open(&other, path, KERNELS_MOST, UPREZ_ERR_DEVICE, err);
+    if (*r < 0) return 0;
+    const int status = run->home->cu.module_load(&run->module, other.data);
+    upz_map_close(&other);
+    return status;
+}
+
 int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, const UprezModel *model,
                       const void *image, int eight, const UpzCudaRanges *ranges, UprezError *err)
 {
@@ -166,7 +188,7 @@ int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, con
     r = upz_cuda_enter(home, err);
     if (r < 0) return r;
     const UpzCuda *cu = &home->cu;
-    int status = cu->module_load(&run->module, image);
+    int status = load_module(run, image, &r, err);
     if (status) {
         run->module = NULL;
         r = upz_cuda_fail(cu, status, "load the kernels", err);
@@ -390,7 +412,7 @@ static void record_graph(UpzCudaRun *run)
     const UpzCuda *cu = &run->home->cu;
     const bool overlap = run->overlap;
     void *exec = NULL;
-    if (!cu->capture_begin || !cu->capture_end || !cu->graph_make || !cu->graph_launch ||
+    if (upz_cuda_asked("no-graph") || !cu->capture_begin || !cu->capture_end || !cu->graph_make || !cu->graph_launch ||
         !cu->graph_release || !cu->graph_forget)
         return;
     int status = capture(run, &exec);

@@ -108,6 +108,8 @@ int upz_cuda_run_copy(UpzCudaRun *run, const UprezPicture *from, UprezPicture *t
 /* A driver's call in a row of calls: the first failure stays. */
 #define TRY(status, call) ((status) = (status) ? (status) : (call))
 
+/* $UPREZ_CUDA_DEBUG has that word; for measuring what parts are worth: docs/cuda.md. */
+bool upz_cuda_asked(const char *word);
 int upz_cuda_launch(const UpzCudaRun *run, int function, const UpzCudaGrid *grid, const void *params,
                     void *stream);
 /* Fills tiles_x and tiles_y. */

@@ -36,8 +36,10 @@
 
 /* Of a row's 36 products: when RING_DONE are done and RING_HAND_ON are issued, the other group may begin,
  * while enough are left to cover its waking up, however many the hardware takes in at once. */
+#ifndef RING_DONE
 #define RING_DONE 24
 #define RING_HAND_ON 30
+#endif
 
 /* Rows of strips, counted through, that block b of n takes: from the result up to that of b + 1. */
 UPZ_DEV int ring_begin(const UpzCudaConv *p, unsigned b, unsigned n)
