@@ -65,6 +65,15 @@ models=$(grep -h "^model " "$tmp/dn0.engine.txt" "$tmp/dn0.5.engine.txt" | sort 
 # its own runtime is asked for, none other
 expect 5 "$UPREZ" -y "$tmp/in.png" "$tmp/out.png" -m "$model" --runtime-path "$tmp/nowhere" --engine tensorrt
 one_error
+# TensorRT of the major version that the provider is linked with: 11 alone is none, and 10 is taken beside it
+mkdir "$tmp/eleven"
+cp "$fake"/lib*.so* "$tmp/eleven" 2>/dev/null
+mv "$tmp/eleven/libnvinfer.so.10" "$tmp/eleven/libnvinfer.so.11"
+expect 5 env HOME="$tmp" PATH=/usr/bin:/bin "$UPREZ" -y "$tmp/in.png" "$tmp/out.png" -m "$model" --runtime-path "$tmp/eleven" --engine tensorrt
+said "pip install 'tensorrt<11'"; one_error
+cp "$fake/libnvinfer.so.10" "$tmp/eleven/"
+echo "no library" >"$tmp/eleven/libnvinfer.so.11"
+expect 0 "$UPREZ" -y "$tmp/in.png" "$tmp/out.png" -m "$model" --runtime-path "$tmp/eleven" --engine tensorrt
 # a built engine that was damaged is built anew
 for f in "$tmp"/cache/uprez/tensorrt/*/*.engine; do printf x >>"$f"; done
 run 0 "$model"; said "damaged"

@@ -25,7 +25,7 @@ static const struct {
                       "pip install onnxruntime-gpu"},
     [UPZ_ORT_TENSORRT] = {"TensorrtExecutionProvider", "TensorRT",
                           "libonnxruntime_providers_tensorrt.so",
-                          "pip install onnxruntime-gpu tensorrt"},
+                          "pip install onnxruntime-gpu 'tensorrt<11'"},
     [UPZ_ORT_OPENVINO] = {"OpenVINOExecutionProvider", "OpenVINO",
                           "libonnxruntime_providers_openvino.so",
                           "pip install onnxruntime-openvino"},

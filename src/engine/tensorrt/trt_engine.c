@@ -28,10 +28,11 @@ struct UpzRuntime {
 
 static const UpzLibrary nvinfer = {
     .name = "TensorRT",
-    .files = (const char *const[]){"libnvinfer.so.[0-9]*", NULL},
+    /* what ONNX Runtime's providers are linked with, up to 1.31 at least; 11 beside it is none of theirs */
+    .files = (const char *const[]){"libnvinfer.so.10*", "libnvinfer.so.[89]*", NULL},
     .inner = (const char *const[]){"tensorrt_libs", NULL},
     .sonames = (const char *const[]){"libnvinfer.so.10", NULL},
-    .hint = "pip install tensorrt",
+    .hint = "pip install 'tensorrt<11'",
 };
 
 /* "10.3.0" of the library that the provider will use; loading it by its path makes it that one. */
