@@ -12,6 +12,7 @@
 #define SECOND ((int64_t)AV_TIME_BASE)
 #define BACK SECOND            /* time that goes back further begins anew */
 #define FORWARD (10 * SECOND)  /* a hole in all streams that is no pause; what FFmpeg's command takes */
+#define STILL 5000             /* shorter packets share a time because ticks are coarse */
 #define UNEVEN (5 * SECOND)    /* how unevenly a file may be interleaved */
 
 bool upz_timeline_init(UpzTimeline *t, int leader)
@@ -61,7 +62,7 @@ static UpzClockStream *stream_at(UpzClock *c, int i)
         return NULL;
     for (; c->n <= (size_t)i; c->n++)
         c->streams[c->n] = (UpzClockStream){.next = AV_NOPTS_VALUE, .steady = AV_NOPTS_VALUE,
-                                            .raw = AV_NOPTS_VALUE};
+                                            .raw = AV_NOPTS_VALUE, .at = AV_NOPTS_VALUE};
     return &c->streams[i];
 }
 
@@ -100,7 +101,7 @@ static bool lead(UpzClock *c, UpzClockStream *s, int64_t t)
 
 /* Another stream: of its epoch and those that the picture has reached, or is about to reach, the one
  * in which its packet comes about when it is due. */
-static void follow(UpzClock *c, UpzClockStream *s, int64_t t)
+static void follow(UpzClock *c, UpzClockStream *s, int64_t t, int64_t length)
 {
     const UpzTimeline *line = c->timeline;
     const UpzClockStream *leader = upz_clock_stream(c, line->leader);
@@ -125,9 +126,28 @@ static void follow(UpzClock *c, UpzClockStream *s, int64_t t)
     /* a time of its own that went back: laid behind what came, as far as no hole takes it up */
     int64_t apart = t + e[s->epoch].offset + s->own - s->next;
     if (!c->growing && s->next != AV_NOPTS_VALUE) {
-        if (apart < -BACK) s->own -= apart;
+        if (apart < -BACK || (t == s->at && apart < -STILL && length > STILL)) s->own -= apart;
         else if (apart > 0 && s->own > 0) s->own -= UPZ_MIN(s->own, apart);
     }
+}
+
+/* A tick may be coarse; what is laid end to end must not drift: sound's packets are as long as their
+ * codec says, or as they were on the way here. */
+static int64_t length_of(UpzClockStream *s, const AVPacket *p, const AVStream *st, int64_t t)
+{
+    int64_t length = av_rescale_q(UPZ_MAX(p->duration, 0), st->time_base, AV_TIME_BASE_Q);
+    AVCodecParameters *par = st->codecpar;
+    if (par->codec_type != AVMEDIA_TYPE_AUDIO || par->sample_rate <= 0) return length;
+    int64_t tick = av_rescale_q(1, st->time_base, AV_TIME_BASE_Q);
+    int64_t step = t != AV_NOPTS_VALUE && s->at != AV_NOPTS_VALUE ? t - s->at : 0;
+    if (step > 0 && llabs(step - length) <= 2 * tick) {
+        s->steps += step;
+        s->n_steps++;
+    }
+    int samples = av_get_audio_frame_duration2(par, p->size);
+    int64_t exact = samples > 0     ? av_rescale(samples, AV_TIME_BASE, par->sample_rate)
+                    : s->n_steps >= 8 ? s->steps / s->n_steps : 0;
+    return exact > 0 && llabs(exact - length) <= tick ? exact : length;
 }
 
 int upz_clock_map(UpzClock *c, AVPacket *p, const AVStream *st, int64_t *was)
@@ -138,6 +158,7 @@ int upz_clock_map(UpzClock *c, AVPacket *p, const AVStream *st, int64_t *was)
     int64_t raw = p->dts != AV_NOPTS_VALUE ? p->dts : p->pts;
     if (was) *was = raw;
     int64_t t = raw == AV_NOPTS_VALUE ? raw : av_rescale_q(raw, tb, AV_TIME_BASE_Q);
+    int64_t length = length_of(s, p, st, t);
     bool leads = p->stream_index == c->timeline->leader;
     if (leads) {
         /* a keyframe is shown behind all that was coded before it; of others only dts tell */
@@ -146,14 +167,14 @@ int upz_clock_map(UpzClock *c, AVPacket *p, const AVStream *st, int64_t *was)
     } else if (t != AV_NOPTS_VALUE) {
         enum AVMediaType type = st->codecpar->codec_type;
         if (s->raw == AV_NOPTS_VALUE || t < s->raw - BACK || t > s->raw + FORWARD) s->steady = t;
-        follow(c, s, t);
-        if (type != AVMEDIA_TYPE_AUDIO && type != AVMEDIA_TYPE_VIDEO) s->own = 0;
+        follow(c, s, t, length);
+        if (type != AVMEDIA_TYPE_AUDIO) s->own = 0;
     }
     UpzEpoch *e = &c->timeline->epochs[s->epoch];
     int64_t offset = e->offset + s->own;
     s->packets++;
     if (t != AV_NOPTS_VALUE) {
-        int64_t length = av_rescale_q(UPZ_MAX(p->duration, 0), tb, AV_TIME_BASE_Q);
+        s->at = t;
         s->raw = t + UPZ_MAX(length, 1);
         s->next = s->raw + offset;
         if (leads) {

@@ -3,8 +3,8 @@
  * Recordings that were joined end to end begin their time anew, each stream at another place of the
  * file. A timeline cuts a file's time into epochs, one for each recording: in an epoch all streams
  * keep their distance, and an epoch begins where the longest stream of the one before it ends. The
- * leading stream (the enlarged picture) decides where epochs begin; a stream whose own time goes
- * back although the picture's does not is laid end to end by itself. Times are in AV_TIME_BASE
+ * leading stream (the enlarged picture) decides where epochs begin; sound whose own time goes
+ * back or stands still although the picture's does not is laid end to end by itself. Times are in AV_TIME_BASE
  * units unless a stream's own base is named. Used inside this room only. Threads: one at a time. */
 #ifndef UPZ_TIMELINE_H
 #define UPZ_TIMELINE_H
@@ -36,7 +36,9 @@ typedef struct UpzClockStream {
     int64_t next;    /* where its next packet is due, mapped; AV_NOPTS_VALUE: none came */
     int64_t steady;  /* where its time last went on from a jump, the file's own clock */
     int64_t raw;     /* where its next packet is due, the file's own clock */
-    int64_t own;     /* what is added besides, for a time of its own that went back */
+    int64_t at;      /* its last packet, the file's own clock */
+    int64_t own;     /* what is added besides, for a time of its own that went back or stood still */
+    int64_t steps, n_steps; /* the sum of those between packets that follow each other, and how many */
     bool fits;       /* the last packet came about when it was due */
 } UpzClockStream;
 

@@ -104,6 +104,16 @@ for out in t.mkv t.mp4 t.ts t.avi; do
     paste <(times twice.mkv v:0 | sort -g) <(times $out v:0 | sort -g) | awk 'NR==1{o=$2-$1}{d=$2-$1-o; if (d<0) d=-d; if (d>.041) exit 1}' || [ $out = t.avi ] || bad "$out: times are off by more than a frame"
 done
 
+# sound whose packets stand still: what muxers make of a clock that goes back
+ff -f lavfi -i "$(picture 6)" -f lavfi -i sine=duration=6 $x264 -c:a flac b.mkv
+ff -i b.mkv -c copy -bsf:a "setts=pts=if(gte(N\,29)\,PTS-2500\,PTS):dts=if(gte(N\,29)\,DTS-2500\,DTS)" still.mkv
+[ "$(times still.mkv a:0 | uniq -d | wc -l)" = 1 ] || bad "no time stands still: the check is void"
+for out in s.mkv s.mp4; do
+    expect 0 up still.mkv $out
+    even $out a:0 0.09 0.12
+    near "$(last $out a:0)" "$(last b.mkv a:0)" 0.1 || bad "$out: sound that stood still ends at $(last $out a:0) s"
+done
+
 # ---- times before 0 ----
 ff -f lavfi -i "$(picture 3)" -c:v mpeg2video -bf 2 -g 12 a.m2v
 ff -i a.m2v -c copy before.mpg

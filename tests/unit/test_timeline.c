@@ -118,6 +118,28 @@ static void sound_alone_goes_back(void **state)
     upz_timeline_free(&line);
 }
 
+/* Sound whose packets all have one time, and then go on. */
+static void sound_stands_still(void **state)
+{
+    (void)state;
+    UpzTimeline line;
+    UpzClock c;
+    assert_true(upz_timeline_init(&line, 0));
+    upz_clock_start(&c, &line, false, false);
+    int64_t last = 0;
+    for (int i = 0; i < 400; i++) {
+        put(&c, 0, i * 20, 20, NULL);
+        int64_t t = put(&c, 1, (i >= 100 && i < 250 ? 100 : i) * 20, 20, NULL);
+        if (i) assert_in_range(t - last, 19, 21);
+        last = t;
+    }
+    assert_int_equal(last, 399 * 20);
+    /* packets shorter than a tick share it */
+    for (int i = 0; i < 100; i++) assert_int_equal(put(&c, 2, i / 3, 1, NULL), i / 3);
+    upz_clock_free(&c);
+    upz_timeline_free(&line);
+}
+
 /* A stream that begins in the second recording belongs to it. */
 static void late_streams_follow(void **state)
 {
@@ -142,6 +164,7 @@ int main(void)
         cmocka_unit_test(clocks_begin_anew),
         cmocka_unit_test(pauses_stay),
         cmocka_unit_test(sound_alone_goes_back),
+        cmocka_unit_test(sound_stands_still),
         cmocka_unit_test(late_streams_follow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
