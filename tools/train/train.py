@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Trains the networks that come with the program, and others of their kind, on a CPU or a GPU.
 
-    train.py uprez-fast-2x --out DIR               one of the program's own, from its newest weights
+    train.py uprez-fast-2x --out DIR               one of the program's own; begins with its newest
+                                                checkpoint, which lies in checkpoints/
     train.py --arch srvgg --feat 64 --conv 16 --scale 2 --out DIR
     train.py --arch srvgg --from FILE.safetensors --out DIR          goes on from a given file
 
@@ -65,6 +66,9 @@ def arguments():
     for n in ("arch", "scale", "feat", "conv", "kind"):
         if getattr(a, n) is None:
             setattr(a, n, own.get(n))
+    newest = os.path.join(HERE, "checkpoints", f"{a.name}.safetensors")
+    if a.name and not a.begin and os.path.exists(newest):
+        a.begin = newest
     if not a.arch:
         p.error("name a network, or give --arch")
     a.scale, a.kind = a.scale or 2, a.kind or "clean"
