@@ -1,6 +1,6 @@
 """What real video has suffered, made from clean pictures.
 
-    picture -> a moving window over it, FRAMES frames (the truth)
+    picture -> a moving window over it, FRAMES frames, often softened (the truth)
             -> reduced with one of the scalers that films meet, sometimes by way of another size
             -> sharpened with overshoot (ringing), noise and grain
             -> sometimes interlaced and deinterlaced again (bwdif)
@@ -23,10 +23,12 @@ import pictures
 FRAMES = 7
 KEPT = (3, 6)
 VARIANTS = 3
+# How often the true film is soft itself, out of focus or enlarged before: not all softness is to be undone.
+SOFT = 0.5
 # Mean squared error of bicubic enlargement above which a pair teaches nothing (20 dB).
 WORST = 650
 # A name's change here makes the cache anew.
-RECIPE = "1"
+RECIPE = "2"
 
 # How often each encoder is met, and the rates it is given: from hardly visible to plainly so.
 ENCODERS = {
@@ -143,6 +145,9 @@ def coded(data, w, h, rng, interlaced):
 def clips(rgb, rng):
     """Pairs (source, truth) of luma planes 0..255 made of one picture."""
     truth = window(rgb, rng)
+    if rng.random() < SOFT:
+        sigma = rng.uniform(0.4, 1.8)
+        truth = [pictures.to_bytes(blur(f.astype(float), sigma)) for f in truth]
     source = degrade(truth, rng)
     h, w = source[0].shape[:2]
     data = coded(b"".join(yuv420(f) for f in source), w, h, rng, rng.random() < 0.08)
