@@ -33,7 +33,7 @@ typedef struct UpzTileRest {
     const float *slope; /* of its outputs, or NULL */
     char *out[UPZ_TILE_ROWS];
     ptrdiff_t step;     /* bytes */
-    int at, end;        /* of the sums' pixels: the next one, and behind the last one */
+    int at, end;        /* of groups of pixels: the next one, and behind the last one */
     int count;          /* pixels of a row */
     bool narrow;        /* to bf16 */
 } UpzTileRest;

@@ -3,21 +3,36 @@
 
 #define TILE_VALUES (UPZ_TILE_SIDE * UPZ_TILE_DEPTH)
 
-/* What is done to up to `most` pixels of complete sums. */
-UPZ_INLINE void finish_pixels(UpzTileRest *r, int most)
+#define GROUP 4 /* pixels that are finished together */
+#define GROUPS (UPZ_TILE_ROWS * UPZ_TILE_SIDE / GROUP)
+
+UPZ_INLINE void finish_pixel(const UpzTileRest *r, const float *sums, char *out, bool slope, bool narrow)
+{
+    for (int c = 0; c < UPZ_TILE_SIDE; c += W) {
+        V v = vload(sums + c);
+        if (slope) v = vleaky(v, vload(r->slope + c));
+        if (narrow) vstore_bf16((uint16_t *)(void *)out + c, v);
+        else vstore((float *)(void *)out + c, v);
+    }
+}
+
+UPZ_INLINE void finish_group(const UpzTileRest *r, int count, bool slope, bool narrow)
+{
+    const int x = r->at % (UPZ_TILE_SIDE / GROUP) * GROUP;
+    const float *sums = r->sums + r->at * (GROUP * UPZ_TILE_SIDE);
+    char *out = r->out[r->at / (UPZ_TILE_SIDE / GROUP)] + x * r->step;
+    for (int i = 0; i < count; i++) finish_pixel(r, sums + i * UPZ_TILE_SIDE, out + i * r->step, slope, narrow);
+}
+
+/* What is done to up to `most` groups of pixels with complete sums. The multiplications beside it leave few
+ * instructions to spare: what is most frequent is spelled out. */
+UPZ_INLINE void finish_groups(UpzTileRest *r, int most)
 {
     const int end = UPZ_MIN(r->at + most, r->end);
     for (; r->at < end; r->at++) {
-        const int x = r->at % UPZ_TILE_SIDE;
-        if (x >= r->count) continue;
-        const float *sums = r->sums + r->at * UPZ_TILE_SIDE;
-        char *out = r->out[r->at / UPZ_TILE_SIDE] + x * r->step;
-        for (int c = 0; c < UPZ_TILE_SIDE; c += W) {
-            V v = vload(sums + c);
-            if (r->slope) v = vleaky(v, vload(r->slope + c));
-            if (r->narrow) vstore_bf16((uint16_t *)(void *)out + c, v);
-            else vstore((float *)(void *)out + c, v);
-        }
+        const int left = r->count - r->at % (UPZ_TILE_SIDE / GROUP) * GROUP;
+        if (left >= GROUP && r->slope && r->narrow) finish_group(r, GROUP, true, true);
+        else finish_group(r, UPZ_MIN(left, GROUP), r->slope != NULL, r->narrow);
     }
 }
 
@@ -48,10 +63,10 @@ UPZ_INLINE void sum_block(TileBank *bank, const UpzTileConv *c, const uint16_t *
             if (rows > 2) TILE_MULTIPLY(bank, 2, 7, 4);
             if (rows > 3) TILE_LOAD_ROWS(bank, 5, a[3] + at, step, count);
             if (rows > 3) TILE_MULTIPLY(bank, 3, 5, 4);
-            finish_pixels(rest, share);
+            finish_groups(rest, share);
         }
     }
-    finish_pixels(rest, UPZ_TILE_ROWS * UPZ_TILE_SIDE);
+    finish_groups(rest, GROUPS);
     float *sums = rest->sums;
     const ptrdiff_t line = UPZ_TILE_SIDE * sizeof(*sums), tile = UPZ_TILE_SIDE * UPZ_TILE_SIDE;
     TILE_STORE(bank, 0, sums, line);
@@ -60,7 +75,7 @@ UPZ_INLINE void sum_block(TileBank *bank, const UpzTileConv *c, const uint16_t *
     if (rows > 3) TILE_STORE(bank, 3, sums + 3 * tile, line);
     const ptrdiff_t value = c->narrow ? sizeof(uint16_t) : sizeof(float);
     *rest = (UpzTileRest){.sums = sums, .slope = c->slope ? c->slope + o : NULL, .count = count,
-                          .end = rows * UPZ_TILE_SIDE, .step = c->out_step * value, .narrow = c->narrow};
+                          .end = rows * (UPZ_TILE_SIDE / GROUP), .step = c->out_step * value, .narrow = c->narrow};
     for (int i = 0; i < rows; i++) rest->out[i] = (char *)c->out[i] + (m * c->out_step + o) * value;
 }
 
@@ -70,7 +85,7 @@ static void TILES(tile_conv)(const UpzTileConv *c, UpzTileRest *rest)
     TileBank bank;
     int blocks = 0;
     for (int r = 0; r < c->n_runs; r++) blocks += c->runs[r].blocks;
-    const int share = (UPZ_TILE_ROWS * UPZ_TILE_SIDE + blocks - 1) / blocks; /* of the pixels, a step */
+    const int share = (GROUPS + blocks - 1) / blocks; /* of the groups, a step */
     const uint16_t *w = c->weights;
     for (int o = 0; o < c->n_out; o += UPZ_TILE_SIDE, w += (ptrdiff_t)blocks * TILE_VALUES)
         for (int m = 0; m < c->count; m += UPZ_TILE_SIDE)
@@ -83,7 +98,7 @@ static void TILES(tile_conv)(const UpzTileConv *c, UpzTileRest *rest)
     *rest = left;
 }
 
-static void TILES(tile_finish)(UpzTileRest *rest) { finish_pixels(rest, UPZ_TILE_ROWS * UPZ_TILE_SIDE); }
+static void TILES(tile_finish)(UpzTileRest *rest) { finish_groups(rest, GROUPS); }
 
 const UpzTileKernels TILES(upz_tile_kernels) = {
     .begin = tiles_begin,
