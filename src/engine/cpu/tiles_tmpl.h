@@ -1,6 +1,8 @@
 /* Convolutions by tiles, written once over a vector V (simd_LEVEL.h) and a layer of tiles (tile_NAME.h). */
 #include "base/compiler.h"
 
+#define STRETCH 256 /* pixels of a row for which all outputs are computed in turn: their inputs stay in the
+                       second cache */
 #define TILE_VALUES (UPZ_TILE_SIDE * UPZ_TILE_DEPTH)
 
 #define GROUP 4 /* pixels that are finished together */
@@ -86,15 +88,18 @@ static void TILES(tile_conv)(const UpzTileConv *c, UpzTileRest *rest)
     int blocks = 0;
     for (int r = 0; r < c->n_runs; r++) blocks += c->runs[r].blocks;
     const int share = (GROUPS + blocks - 1) / blocks; /* of the groups, a step */
-    const uint16_t *w = c->weights;
-    for (int o = 0; o < c->n_out; o += UPZ_TILE_SIDE, w += (ptrdiff_t)blocks * TILE_VALUES)
-        for (int m = 0; m < c->count; m += UPZ_TILE_SIDE)
-            switch (c->rows) {
-            case 1: sum_block(&bank, c, w, o, m, 1, share, &left); break;
-            case 2: sum_block(&bank, c, w, o, m, 2, share, &left); break;
-            case 3: sum_block(&bank, c, w, o, m, 3, share, &left); break;
-            default: sum_block(&bank, c, w, o, m, 4, share, &left); break;
-            }
+    for (int first = 0; first < c->count; first += STRETCH) {
+        const int end = UPZ_MIN(first + STRETCH, c->count);
+        const uint16_t *w = c->weights;
+        for (int o = 0; o < c->n_out; o += UPZ_TILE_SIDE, w += (ptrdiff_t)blocks * TILE_VALUES)
+            for (int m = first; m < end; m += UPZ_TILE_SIDE)
+                switch (c->rows) {
+                case 1: sum_block(&bank, c, w, o, m, 1, share, &left); break;
+                case 2: sum_block(&bank, c, w, o, m, 2, share, &left); break;
+                case 3: sum_block(&bank, c, w, o, m, 3, share, &left); break;
+                default: sum_block(&bank, c, w, o, m, 4, share, &left); break;
+                }
+    }
     *rest = left;
 }
 
