@@ -30,6 +30,10 @@ for f in whole.mkv whole.m4a whole.mka; do
     said "is damaged"
 done
 
+# a pipe is as good as a file
+expect 0 up --streams-from <(cat whole.mka) v.mp4 s.mkv
+[ "$(packets s.mkv a:0)" = "$(packets whole.mka a:0)" ] || bad "a pipe: $(packets s.mkv a:0) packets"
+
 # the source loses its end while its sound is copied. How fast this goes is nobody's promise: exit 0
 # means that all packets are there
 for _ in 1 2 3; do
