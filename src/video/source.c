@@ -424,6 +424,7 @@ static int take_frame(UpzSource *s, UprezError *err)
     }
     tell_lead(s, raw);
     upz_fill_color(f, s->in, s->st);
+    upz_fill_shape(f, s->st);
     if (raw != AV_NOPTS_VALUE) r = settle_expected(s, raw, err);
     settle_time(s, f);
     if (unusable || f->decode_error_flags) {

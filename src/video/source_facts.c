@@ -137,3 +137,9 @@ int upz_dolby_vision(const AVStream *st, const char *url, int *profile, UprezErr
                         c->dv_profile);
     return 0;
 }
+
+void upz_fill_shape(AVFrame *f, const AVStream *st)
+{
+    AVRational c = st->sample_aspect_ratio, own = st->codecpar->sample_aspect_ratio;
+    if (c.num > 0 && c.den > 0 && (own.num <= 0 || av_cmp_q(c, own))) f->sample_aspect_ratio = c;
+}

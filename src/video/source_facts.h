@@ -36,4 +36,7 @@ AVRational upz_best_rate(AVFormatContext *fmt, AVStream *st);
 /* The stream's Dolby Vision profile, 0 = none. INPUT where it has no ordinary colours without its metadata. */
 int upz_dolby_vision(const AVStream *st, const char *url, int *profile, UprezError *err);
 
+/* The pixels' shape that the container gives, which players take, in place of the stream's own. */
+void upz_fill_shape(AVFrame *f, const AVStream *st);
+
 #endif
