@@ -97,6 +97,6 @@ fi
 
 # ---- the container's pixel shape is what players show ----
 ffmpeg -v error -y -i whole.mkv -t 1 -vf setsar=1 -c:v libx264 a.mkv && ffmpeg -v error -y -i a.mkv -c copy -aspect 16:9 wide.mkv
-rm -f o.mkv; run wide.mkv o.mkv || bad "another pixel shape in the container: exit $?"
+rm -rf o.mkv*; run wide.mkv o.mkv || bad "another pixel shape in the container: exit $?"
 [ "$(probe o.mkv display_aspect_ratio)" = 16:9 ] || bad "16:9 by its container became $(probe o.mkv display_aspect_ratio)"
 finish
