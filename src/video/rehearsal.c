@@ -255,12 +255,19 @@ static int draw(AVFrame *f, int n, UprezError *err)
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)f->format);
     uint32_t *line = upz_calloc((size_t)f->width, sizeof(*line));
     if (!line) return upz_fail_memory(err, (size_t)f->width * sizeof(*line), "the rehearsal");
+    bool empty[4] = {false, false, false, false};
     for (int c = 0; c < d->nb_components; c++) {
         bool sub = c == 1 || c == 2;
         int w = AV_CEIL_RSHIFT(f->width, sub ? d->log2_chroma_w : 0);
-        int h = AV_CEIL_RSHIFT(f->height, sub ? d->log2_chroma_h : 0);
+        int h = AV_CEIL_RSHIFT(f->height, sub ? d->log2_chroma_h : 0), plane = d->comp[c].plane;
         int band = n ? UPZ_MAX(h / 16, UPZ_MIN(h, 16)) : h, from = n ? n * band % h : 0;
-        for (int y = from; y < UPZ_MIN(from + band, h); y++) {
+        int end = UPZ_MIN(from + band, h);
+        /* samples are added to what is there: a plane is emptied before its first component */
+        for (int y = from; y < end && !empty[plane]; y++)
+            memset(f->data[plane] + y * (ptrdiff_t)f->linesize[plane], 0,
+                   (size_t)f->linesize[plane]);
+        empty[plane] = true;
+        for (int y = from; y < end; y++) {
             for (int x = 0; x < w; x++) line[x] = sample_of(d, c, x, y, n);
             av_write_image_line2(line, f->data, f->linesize, d, 0, y, c, w, 4);
         }

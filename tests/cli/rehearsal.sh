@@ -90,6 +90,9 @@ timeout -s INT 2 "$UPREZ" -m lanczos -s 3 --threads 1 --progress none "$tmp/long
 [ ! -e "$tmp/long.mkv.uprez/plan.json" ] || grep -q '"rehearsed":.*true' "$tmp/long.mkv.uprez/plan.json" ||
     bad "the plan does not say that it was rehearsed"
 
+# ten bits, and what a buffer held before
+expect 0 "$UPREZ" "${plain[@]}" -c libx264 --preset ultrafast --pix-fmt yuv420p10le "$tmp/in.mp4" "$tmp/deep.mkv"
+
 # pictures, too
 ffmpeg -v error -f lavfi -i color=gray:size=9000x9000 -frames:v 1 -pix_fmt gray "$tmp/large.png"
 for x in png tif; do
