@@ -556,6 +556,21 @@ static int64_t usual_step(const int64_t *pts, size_t n)
     return steps[k / 2];
 }
 
+/* Times of packets that become frames: not every packet does. Hidden pictures come just before the
+ * one that is shown, and a second field half a frame behind the first. frame: its usual length, 0 =
+ * unknown. */
+static size_t take_shown(int64_t *to, const UpzRehearsal *r, int64_t frame)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        int64_t t = r->pts[i] - r->pts[0];
+        bool field = n && r->info->interlaced && t - to[n - 1] < frame * 3 / 4;
+        bool hidden = n && i + 1 < r->n && r->pts[i + 1] - r->pts[i] < frame / 8;
+        if (!field && !hidden) to[n++] = t;
+    }
+    return n;
+}
+
 int upz_rehearse(const UpzRehearsal *rehearsal, UprezContext *ctx, UprezError *err)
 {
     const UpzEncoderPlan *p = rehearsal->encoder;
@@ -568,9 +583,13 @@ int upz_rehearse(const UpzRehearsal *rehearsal, UprezContext *ctx, UprezError *e
     t.plan.origin -= t.zero;
     t.pts = upz_calloc(t.n, sizeof(*t.pts));
     if (!t.pts) return upz_fail_memory(err, t.n * sizeof(*t.pts), "the rehearsal");
-    for (size_t i = 0; i < t.n; i++)
-        t.pts[i] = known ? rehearsal->pts[i] - t.zero
-                         : av_rescale_q((int64_t)i, av_inv_q(rate), p->time_base);
+    if (known) {
+        t.n = take_shown(t.pts, rehearsal, p->frame_rate.num > 0
+                                               ? av_rescale_q(1, av_inv_q(rate), p->time_base) : 0);
+    } else {
+        for (size_t i = 0; i < t.n; i++)
+            t.pts[i] = av_rescale_q((int64_t)i, av_inv_q(rate), p->time_base);
+    }
     t.frame = usual_step(t.pts, t.n);
     if (t.frame <= 0) t.frame = UPZ_MAX(av_rescale_q(1, av_inv_q(rate), p->time_base), 1);
     int r = known && (p->raw || p->y4m) ? judge_count(&t, err) : 0;
