@@ -133,6 +133,7 @@ static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
     UpzDevice *d = &list->items[list->n++];
     *d = (UpzDevice){.kind = "cpu"};
     strncpy(d->name, upz_cpu_name(upz_cpu_detect()), sizeof(d->name) - 1);
+    snprintf(d->can, sizeof(d->can), upz_cpu_features() & UPZ_HAS_AMX_BF16 ? "fp32, bf16" : "fp32");
     return 0;
 }
 
