@@ -156,20 +156,24 @@ static int64_t number(const cJSON *o, const char *key)
     return cJSON_IsNumber(v) ? (int64_t)v->valuedouble : -1;
 }
 
-static bool same_digest(const char *seg, const cJSON *want)
+/* 1 or 0, or an error: then nobody knows. */
+static int same_digest(const char *seg, const cJSON *want, UprezError *err)
 {
     char hex[UPZ_SHA256_HEX];
-    return cJSON_IsString(want) && upz_sha256_file(seg, hex, UPREZ_ERR_OUTPUT, NULL) >= 0 &&
-           !strcmp(hex, want->valuestring);
+    if (!cJSON_IsString(want)) return 0;
+    int r = upz_sha256_file(seg, hex, UPREZ_ERR_OUTPUT, err);
+    return r < 0 ? r : !strcmp(hex, want->valuestring);
 }
 
-static bool load_note(const UpzStore *s, size_t i, UpzUnit *unit)
+/* 1: the segment is there as it was written; 0: it is not; or an error, and nobody knows. */
+static int load_note(const UpzStore *s, size_t i, UpzUnit *unit, UprezError *err)
 {
     char *note = upz_asprintf("%s/seg/%zu.json", s->dir, i), *seg = upz_store_segment(s, i);
     UpzMap m = {0};
     struct stat st;
-    bool ok = false;
-    if (note && seg && upz_map_open(&m, note, 65536, UPREZ_ERR_OUTPUT, NULL) >= 0) {
+    int r = note && seg ? 0 : no_memory(err);
+    if (r >= 0 && upz_exists(note)) r = upz_map_open(&m, note, 65536, UPREZ_ERR_OUTPUT, err);
+    if (r >= 0 && m.size) {
         cJSON *o = cJSON_ParseWithLength((const char *)m.data, m.size);
         const cJSON *plan = cJSON_GetObjectItemCaseSensitive(o, "plan");
         unit->frames = number(o, "frames");
@@ -177,16 +181,16 @@ static bool load_note(const UpzStore *s, size_t i, UpzUnit *unit)
         unit->end = number(o, "end");
         unit->damaged = number(o, "damaged");
         unit->held = number(o, "held");
-        ok = cJSON_IsString(plan) && !strcmp(plan->valuestring, s->plan_id) && unit->frames >= 0;
-        if (ok && unit->frames)
-            ok = stat(seg, &st) == 0 && (int64_t)st.st_size == number(o, "bytes") &&
-                 same_digest(seg, cJSON_GetObjectItemCaseSensitive(o, "sha256"));
+        r = cJSON_IsString(plan) && !strcmp(plan->valuestring, s->plan_id) && unit->frames >= 0;
+        if (r && unit->frames)
+            r = stat(seg, &st) == 0 && (int64_t)st.st_size == number(o, "bytes")
+                    ? same_digest(seg, cJSON_GetObjectItemCaseSensitive(o, "sha256"), err) : 0;
         cJSON_Delete(o);
     }
     upz_map_close(&m);
     upz_free(note);
     upz_free(seg);
-    return ok;
+    return r;
 }
 
 int upz_store_load(UpzStore *s, UpzUnits *units)
@@ -196,11 +200,11 @@ int upz_store_load(UpzStore *s, UpzUnits *units)
     for (size_t i = 0;; i++) {
         UpzUnit u = {0};
         if (i >= units->n) {
-            if (!units->by_count || !load_note(s, i, &u) || upz_units_add(units, NULL) < 0) break;
+            if (!units->by_count || load_note(s, i, &u, NULL) <= 0 || upz_units_add(units, NULL) < 0) break;
         }
         UpzUnit *unit = &units->items[i];
         u = *unit;
-        if (load_note(s, i, &u)) {
+        if (load_note(s, i, &u, NULL) > 0) {
             u.done = true;
             *unit = u;
             n++;
@@ -212,7 +216,8 @@ int upz_store_load(UpzStore *s, UpzUnits *units)
 int upz_store_intact(const UpzStore *s, size_t i, UprezError *err)
 {
     UpzUnit unit;
-    if (load_note(s, i, &unit)) return 0;
+    int r = load_note(s, i, &unit, err);
+    if (r) return r < 0 ? r : 0;
     char *note = upz_asprintf("%s/seg/%zu.json", s->dir, i);
     if (note) unlink(note);
     upz_free(note);
