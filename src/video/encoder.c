@@ -633,6 +633,10 @@ static int check_encoder(UpzEncoderPlan *p, const UpzEncoderParams *params, Upre
         return upz_fail(err, UPREZ_ERR_USAGE, "%s does not start with%s for %dx%d %s; 'ffmpeg -h "
                         "encoder=%s' says what it takes", p->encoder, given, p->width, p->height,
                         av_get_pix_fmt_name(p->pix_fmt), p->encoder);
+    if (params->encoder)
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s does not start for %dx%d %s on this machine; use "
+                        "another encoder with -c, or another size", p->encoder, p->width, p->height,
+                        av_get_pix_fmt_name(p->pix_fmt));
     if (p->width > BROWSER_W || p->height > BROWSER_W)
         return upz_fail(err, UPREZ_ERR_USAGE, "%s refuses %dx%d; make it smaller, or use -c ffv1 in "
                         ".mkv", p->encoder, p->width, p->height);

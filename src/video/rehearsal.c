@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "check.h"
 #include "compat.h"
 #include "input.h"
 #include "join.h"
@@ -22,7 +23,7 @@
 #include "sink.h"
 
 #define LONGEST 5.0           /* s: for the frames, and once more for the times */
-#define FRAMES 8              /* of a trial; fewer where they are large */
+#define FRAMES 12             /* of a trial; fewer where they are large */
 #define PIXELS (8 << 20)      /* of all frames of a trial, about */
 #define ROOM ((size_t)1 << 28) /* bytes: more than one raw frame of this size is not tried */
 #define MIDDLE_W 640          /* px: a picture that every encoder codes at once */
@@ -43,6 +44,7 @@ typedef struct Found {
     int64_t *times; /* AV_TIME_BASE, ascending */
     size_t n, cap;
     int64_t decoded;
+    size_t shown;   /* packets that say when they are shown; if some do, all have to */
     bool timed;     /* every packet has a time */
 } Found;
 
@@ -101,11 +103,12 @@ static int refuse(const Trial *t, int r, const UprezError *why, UprezError *err)
     const char *reason = why->text, *file = strstr(reason, "/proc/self/fd/");
     if (file) {
         const char *colon = strstr(file, ": ");
-        reason = colon ? colon + 2 : "it is not what was written";
+        const char *is = strstr(file, " is not what was written: "), *was = strstr(file, " was written but ");
+        reason = is ? is + 26 : was ? was + 17 : colon ? colon + 2 : "it is not what was written";
     }
     return upz_fail(err, UPREZ_ERR_USAGE, "%s cannot be written: a trial of %s in a .%s file fails "
-                    "(%s); %s", t->r->output, t->r->encoder->encoder, upz_extension(t->r->output),
-                    reason, advice(t->r->encoder));
+                    "(%.*s); %s", t->r->output, t->r->encoder->encoder, upz_extension(t->r->output),
+                    (int)strcspn(reason, ";"), reason, advice(t->r->encoder));
 }
 
 static int refuse_count(const Trial *t, const char *what, int64_t found, int64_t of, UprezError *err)
@@ -143,6 +146,7 @@ static int note_packet(Found *f, const AVPacket *p, AVRational tb, UprezError *e
         return upz_fail_memory(err, f->n * sizeof(*f->times), "the rehearsal");
     int64_t t = p->pts != AV_NOPTS_VALUE ? p->pts : p->dts;
     f->timed &= t != AV_NOPTS_VALUE;
+    f->shown += p->pts != AV_NOPTS_VALUE;
     f->times[f->n++] = t == AV_NOPTS_VALUE ? 0 : av_rescale_q(t, tb, AV_TIME_BASE_Q);
     return 0;
 }
@@ -184,6 +188,7 @@ static int read_back(Found *found, const Trial *t, const char *path, bool decode
         av_packet_unref(p);
     }
     if (dec && r >= 0 && avcodec_send_packet(dec, NULL) >= 0) found->decoded += frames_of(dec, f);
+    if (found->shown && found->shown < found->n) found->timed = false;
     if (found->n) qsort(found->times, found->n, sizeof(*found->times), compare_time);
     if (r >= 0) r = cancelled(t, err); /* then reading has ended early */
     avcodec_free_context(&dec);
@@ -318,14 +323,27 @@ static int encode(const Trial *t, const UpzEncoderPlan *p, int frames, const cha
 }
 
 static int join(const Trial *t, const UpzEncoderPlan *p, const UpzJoinSegment *segments, int n,
-                const char *path, UprezError *err)
+                const char *path, UpzJoinResult *result, UprezError *err)
 {
     UpzJoinPlan plan = {.n = 1};
     plan.items[0] = (UpzStreamPlan){.source = t->r->info->video_stream, .fate = UPZ_STREAM_VIDEO};
     UpzJoinParams jp = {.segments = segments, .n_segments = n, .output = path,
                         .start = INT64_MIN, .end = INT64_MAX, .info = t->r->info};
-    UpzJoinResult result;
-    return upz_join(&plan, t->ctx, &jp, p, &result, err);
+    return upz_join(&plan, t->ctx, &jp, p, result, err);
+}
+
+/* The judge of the finished file. */
+static int check(const Trial *t, const UpzEncoderPlan *p, const UpzJoinResult *written,
+                 int64_t frames, const char *path, UprezError *err)
+{
+    UpzJoinPlan plan = {.n = 1};
+    plan.items[0] = (UpzStreamPlan){.source = t->r->info->video_stream, .fate = UPZ_STREAM_VIDEO};
+    UpzCheck *c = upz_calloc(1, sizeof(*c));
+    if (!c) return upz_fail_memory(err, sizeof(*c), "the rehearsal");
+    int r = upz_check_file(c, path, p->container, &plan, err);
+    if (r >= 0) r = upz_check_result(c, &plan, written, p, frames, path, err);
+    upz_free(c);
+    return r;
 }
 
 static int try_frames(Trial *t, const UpzEncoderPlan *p, int frames, UprezError *err)
@@ -339,15 +357,18 @@ static int try_frames(Trial *t, const UpzEncoderPlan *p, int frames, UprezError 
     if (scratch_open(&seg) && scratch_open(&out)) {
         r = encode(t, p, frames, seg.path, &made, &why);
         UpzJoinSegment s = {.path = seg.path, .first = made.first, .end = made.end};
-        if (r >= 0) r = join(t, p, &s, 1, out.path, &why);
+        UpzJoinResult written;
+        if (r >= 0) r = join(t, p, &s, 1, out.path, &written, &why);
         if (r >= 0) r = read_back(&found, t, out.path, true, &why);
         if (r < 0) r = refuse(t, r, &why, err);
         else if ((int64_t)found.n != made.frames)
             r = refuse_count(t, "are found", (int64_t)found.n, made.frames, err);
         else if (found.decoded != made.frames)
             r = refuse_count(t, "can be decoded", found.decoded, made.frames, err);
-        else
-            r = judge_times(t, &found, 0, found.n, err);
+        else if ((r = judge_times(t, &found, 0, found.n, err)) >= 0) {
+            r = check(t, p, &written, made.frames, out.path, &why);
+            if (r < 0) r = refuse(t, r, &why, err);
+        }
     }
     upz_free(found.times);
     scratch_close(&seg);
@@ -500,7 +521,8 @@ static int try_block(Trial *t, const Tiny *tiny, size_t first, size_t *last_begi
         *last_begin = from;
         *end = to;
     }
-    if (r >= 0) r = join(t, &tiny->plan, segments, n, out.path, &why);
+    UpzJoinResult written;
+    if (r >= 0) r = join(t, &tiny->plan, segments, n, out.path, &written, &why);
     if (r >= 0) r = read_back(&found, t, out.path, false, &why);
     if (r < 0 && r != UPREZ_AGAIN) r = refuse(t, r, &why, err);
     /* parsers that cut a stream anew may count tiny pictures differently: the frames have shown that
