@@ -8,6 +8,7 @@ typedef struct UpzCheckStream {
     int type;             /* an AVMediaType */
     int64_t packets;
     int64_t shown;        /* of them, those that a player shows */
+    int64_t untimed;      /* of these, those that do not say when */
     int64_t first, last;  /* from when to when, AV_TIME_BASE; AV_NOPTS_VALUE = no times */
     bool header;          /* a decoder begins with it, or there is none to ask */
 } UpzCheckStream;
