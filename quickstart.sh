@@ -52,7 +52,7 @@ if [ -z "$input" ]; then
         # a rendered street, seen by a small camera that moves, softened and coded sparingly
         ffmpeg -v error -y -loop 1 -framerate 25 -i docs/scene/street-large.jpg \
             -f lavfi -i "sine=frequency=330:beep_factor=3" -t 5 \
-            -vf "crop=1280:720:x='320*t/5':y='180*(1-t/5)',gblur=0.7,scale=480:270:flags=area,format=yuv420p" \
+            -vf "crop=1280:720:x='320*t/5':y='180*(1-t/5)',scale=480:270:flags=area,format=yuv420p" \
             -c:v libx264 -crf 25 -c:a aac -f mp4 "$input.part"
         mv "$input.part" "$input"
     fi

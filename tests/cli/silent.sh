@@ -161,7 +161,8 @@ ff -f lavfi -i testsrc2=size=64x48:rate=10:duration=1 "$tmp/opaque.gif"
 expect 0 "$UPREZ" --progress none -m lanczos -s 2 "$tmp/opaque.gif" "$tmp/opaque2.gif"
 grep -q transparency "$tmp/err" && bad "an opaque GIF: $(grep transparency "$tmp/err")"
 ff -f lavfi -i color=red@0.0:size=64x48:rate=10:duration=1,format=rgba -vf "split[a][b];[a]palettegen[p];[b][p]paletteuse" "$tmp/clear.gif"
-expect 0 "$UPREZ" --progress none -m lanczos -s 2 "$tmp/clear.gif" "$tmp/clear2.gif"; said "transparency is lost: GIF"
+expect 0 "$UPREZ" --progress none -m lanczos -s 2 "$tmp/clear.gif" "$tmp/clear2.gif"
+grep -q transparency "$tmp/err" && bad "a GIF keeps it (gif.sh), and yet: $(grep transparency "$tmp/err")"
 
 # a picture is a success
 ff -i "$tmp/hdr.mkv" -frames:v 1 -pix_fmt rgb24 "$tmp/in.png"
