@@ -689,6 +689,12 @@ static int set_last_pause(Join *j)
     return av_opt_set_int(j->oc->priv_data, "final_delay", av_clip64(pause, 2, 65535), 0);
 }
 
+static bool is_m2ts(const char *part)
+{
+    size_t n = strlen(part), tail = strlen(".m2ts.part");
+    return n > tail && !strcmp(part + n - tail, ".m2ts.part");
+}
+
 static int open_output(Join *j, UprezError *err)
 {
     UpzMuxInputs in = {.source = known_file(&j->source), .other = known_file(&j->other), .info = j->params->info,
@@ -701,6 +707,9 @@ static int open_output(Join *j, UprezError *err)
         j->oc->url = name; /* faststart reads the file back by its name */
         r = name ? avio_open(&j->oc->pb, name, AVIO_FLAG_WRITE) : AVERROR(ENOMEM);
     }
+    /* the muxer knows Blu-ray's packets by the name's end, which is still ".part" */
+    if (r >= 0 && !strcmp(j->encoder->container, "mpegts") && is_m2ts(j->params->output))
+        r = av_opt_set_int(j->oc->priv_data, "mpegts_m2ts_mode", 1, 0);
     if (r >= 0 && !strcmp(j->encoder->container, "gif")) r = set_last_pause(j);
     if (r >= 0) r = upz_mux_header(j->oc);
     if (r >= 0 && !(j->oc->oformat->flags & AVFMT_GLOBALHEADER) && j->video_par->extradata_size &&

@@ -146,6 +146,14 @@ static void bytes_close(Bytes *b)
     else upz_map_close(&b->map);
 }
 
+/* A profile speaks of red, green and blue, of gray, or of inks, which are decoded to RGB. */
+static bool fits_profile(const AVFrame *av, const uint8_t *icc, size_t n)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)av->format);
+    bool gray = d && d->nb_components < 3 && !(d->flags & AV_PIX_FMT_FLAG_PAL);
+    return n >= 20 && !memcmp(icc + 16, gray ? "GRAY" : "RGB ", 4);
+}
+
 /* ICC from the frame; EXIF from the file, which not every FFmpeg looks into. */
 static int read_info(UpzStillInfo *info, UpzFrame *f, UprezContext *ctx, const char *path,
                      UprezError *err)
@@ -185,6 +193,11 @@ static int read_info(UpzStillInfo *info, UpzFrame *f, UprezContext *ctx, const c
         n = icc->size;
         size_t own = n < 128 ? n : (size_t)d[0] << 24 | (size_t)d[1] << 16 | (size_t)d[2] << 8 | d[3];
         if (own >= 128 && own < n) n = own;
+        if (!fits_profile(f->av, d, n)) {
+            upz_warn(ctx, "the colour profile of %s is for another kind of colours (%.4s): it is left out, "
+                     "and the colours are those that FFmpeg makes of them", path, n >= 20 ? (const char *)d + 16 : "?");
+            return r;
+        }
         info->icc = duplicate(d, n);
         info->icc_size = info->icc ? n : 0;
         if (!info->icc) r = upz_fail_memory(err, n, "the ICC profile");

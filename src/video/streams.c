@@ -291,7 +291,8 @@ static bool written_anew(const AVStream *st, const AVFormatContext *ic, const AV
 {
     if (st->codecpar->codec_type != AVMEDIA_TYPE_DATA) return false;
     if (st->codecpar->codec_tag == MKTAG('t', 'e', 'x', 't') && ic->nb_chapters) return true;
-    return st->codecpar->codec_tag == MKTAG('t', 'm', 'c', 'd') && !strcmp(of->name, "mov") &&
+    return st->codecpar->codec_tag == MKTAG('t', 'm', 'c', 'd') &&
+           (!strcmp(of->name, "mov") || !strcmp(of->name, "mp4")) &&
            av_dict_get(st->metadata, "timecode", NULL, 0);
 }
 
