@@ -150,6 +150,11 @@ def pth():
         "optimizer": torch.optim.Adam([torch.nn.Parameter(d["body.0.weight"])]).state_dict()}), "ok srvgg")
     put("pth/options_protocol4.pth", saved({"opt": argparse.Namespace(lr=1e-4), "set": {1, 2}, "params": d},
         pickle_protocol=4), "ok srvgg")
+    tagged = d["body.0.bias"].clone()
+    tagged.tag = 3
+    put("pth/tagged_tensor.pth", saved({**d, "body.0.bias": tagged}), "ok srvgg")
+    put("pth/sparse_bias.pth", saved({**d, "body.0.bias": d["body.0.bias"].to_sparse()}), "no plain tensor")
+    put("pth/numpy_bias.pth", saved({**d, "body.0.bias": d["body.0.bias"].numpy()}), "no plain tensor")
     put("pth/parameters.pth", saved({k: torch.nn.Parameter(v) for k, v in d.items()}), "ok srvgg")
     put("pth/protocol4.pth", saved(d, pickle_protocol=4), "ok srvgg")
     turned = {k: v.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0) if v.dim() == 4 else v

@@ -17,6 +17,7 @@ typedef enum Call {
     CALL_ORDERED_DICT, /* () or ([(key, value), …],) */
     CALL_TENSOR,       /* (storage, offset, size, stride, …) */
     CALL_PARAMETER,    /* (tensor, …) is the tensor */
+    CALL_TYPED,        /* (function, class, (…), attributes) is function(…) */
     CALL_FIRST,        /* (x,) is x */
     CALL_OPAQUE        /* harmless, dropped */
 } Call;
@@ -33,6 +34,7 @@ static const struct {
     {"torch._utils", "_rebuild_tensor", CALL_TENSOR, 0},
     {"torch._utils", "_rebuild_parameter", CALL_PARAMETER, 0},
     {"torch._utils", "_rebuild_parameter_with_state", CALL_PARAMETER, 0},
+    {"torch._tensor", "_rebuild_from_type_v2", CALL_TYPED, 0},
     {"torch", "Size", CALL_FIRST, 0},
     {"torch", "device", CALL_OPAQUE, 0},
     {"torch", "FloatStorage", CALL_STORAGE, UPZ_ELEMENT_F32},
@@ -351,6 +353,12 @@ static int call(Machine *m)
     if (r >= 0) r = pop(m, &callee);
     if (r < 0) return r;
     const UpzPickleValue *f = &m->p->values[callee], *a = &m->p->values[args];
+    if (f->kind == UPZ_PICKLE_GLOBAL && allowed[f->what].call == CALL_TYPED &&
+        a->kind == UPZ_PICKLE_TUPLE && a->n >= 3) {
+        /* a tensor with attributes of its own: what they are does not matter here */
+        f = &m->p->values[callee = a->kids[0]];
+        a = &m->p->values[args = a->kids[2]];
+    }
     if (f->kind == UPZ_PICKLE_OPAQUE) return push(m, callee);
     if (f->kind != UPZ_PICKLE_GLOBAL || a->kind != UPZ_PICKLE_TUPLE)
         return bad(m, "a call of something not a function");
@@ -379,6 +387,7 @@ static int call(Machine *m)
         break;
     case CALL_OPAQUE:
         return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_OPAQUE});
+    case CALL_TYPED:
     case CALL_NOT:
     case CALL_STORAGE:
         break;

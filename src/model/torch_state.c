@@ -143,6 +143,20 @@ static bool find_weights(const UpzPickle *p, uint32_t *dict, char *top, size_t s
     return has_tensor(p, *dict);
 }
 
+/* A layer's weight or bias that is an object the interpreter steps over: sparse, quantised, NumPy's. Left
+ * out in silence, it would give another network. */
+static bool is_lost_weight(const UpzPickle *p, uint32_t key, uint32_t value)
+{
+    const UpzPickleValue *k = &p->values[key];
+    if (k->kind != UPZ_PICKLE_TEXT || p->values[value].kind != UPZ_PICKLE_OPAQUE) return false;
+    static const char *const endings[] = {".weight", ".bias"};
+    for (int i = 0; i < UPZ_COUNT(endings); i++) {
+        size_t n = strlen(endings[i]);
+        if (k->n > n && !memcmp(k->text + k->n - n, endings[i], n)) return true;
+    }
+    return false;
+}
+
 int upz_torch_collect(const UpzPickle *p, UpzTensorSet *set, UpzTorchState *state, uint64_t budget,
                       const char *file, UprezError *err)
 {
@@ -161,6 +175,13 @@ int upz_torch_collect(const UpzPickle *p, UpzTensorSet *set, UpzTorchState *stat
     int r = 0;
     for (uint32_t i = 0; i + 1 < d->n && r >= 0; i += 2) {
         const UpzPickleValue *k = &p->values[d->kids[i]];
+        if (is_lost_weight(p, d->kids[i], d->kids[i + 1])) {
+            r = upz_fail(err, UPREZ_ERR_MODEL,
+                         "%s: '%.*s' is no plain tensor (sparse, quantised or NumPy's?); save it as "
+                         "floating point",
+                         file, (int)UPZ_MIN(k->n, 200u), (const char *)k->text);
+            break;
+        }
         if (p->values[d->kids[i + 1]].kind != UPZ_PICKLE_TENSOR) continue;
         char name[256];
         if (k->kind != UPZ_PICKLE_TEXT || !k->n || k->n >= sizeof(name) ||
