@@ -13,6 +13,7 @@ static const char *const top_keys[] = {
     "params", "net_g", "netG", "generator", "gen", "G", "g", "model", "model_state_dict", "state_dict",
     "net", "network", "weights", "module"};
 #define MAX_DEPTH 4
+#define MAX_LOOKS ((int64_t)1 << 26)
 
 static const struct {
     size_t bytes;
@@ -126,15 +127,19 @@ size_t upz_torch_next(const UpzTorchState *s, size_t i)
     return j;
 }
 
-/* Goes down into *dict to the dict that holds the weights; top: the keys on the way, with dots. */
-static bool find_weights(const UpzPickle *p, uint32_t *dict, char *top, size_t size, int depth)
+/* Goes down into *dict to the dict that holds the weights; top: the keys on the way, with dots. *left
+ * bounds the entries looked at: a dict of a hostile file may hold itself under every key. */
+static bool find_weights(const UpzPickle *p, uint32_t *dict, char *top, size_t size, int depth,
+                         int64_t *left)
 {
     size_t at = strlen(top);
     for (int i = 0; i < UPZ_COUNT(top_keys) && depth < MAX_DEPTH; i++) {
         uint32_t found;
+        *left -= p->values[*dict].n + 1;
+        if (*left < 0) return false;
         if (!upz_pickle_get(p, *dict, top_keys[i], &found)) continue;
         snprintf(top + at, size - at, "%s%s", at ? "." : "", top_keys[i]);
-        if (find_weights(p, &found, top, size, depth + 1)) {
+        if (find_weights(p, &found, top, size, depth + 1, left)) {
             *dict = found;
             return true;
         }
@@ -162,7 +167,8 @@ int upz_torch_collect(const UpzPickle *p, UpzTensorSet *set, UpzTorchState *stat
 {
     *state = (UpzTorchState){0};
     uint32_t dict = p->root;
-    find_weights(p, &dict, set->top_key, sizeof(set->top_key), 0);
+    int64_t left = MAX_LOOKS;
+    find_weights(p, &dict, set->top_key, sizeof(set->top_key), 0, &left);
     if (!has_tensor(p, dict)) {
         char keys[400];
         list_keys(p, dict, keys, sizeof(keys));
