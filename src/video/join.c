@@ -689,10 +689,16 @@ static int set_last_pause(Join *j)
     return av_opt_set_int(j->oc->priv_data, "final_delay", av_clip64(pause, 2, 65535), 0);
 }
 
+/* Of Blu-ray and of AVCHD, whatever the case of the letters. */
 static bool is_m2ts(const char *part)
 {
-    size_t n = strlen(part), tail = strlen(".m2ts.part");
-    return n > tail && !strcmp(part + n - tail, ".m2ts.part");
+    static const char *const ends[] = {".m2ts.part", ".mts.part"};
+    size_t n = strlen(part);
+    for (int i = 0; i < UPZ_COUNT(ends); i++) {
+        size_t tail = strlen(ends[i]);
+        if (n > tail && !av_strcasecmp(part + n - tail, ends[i])) return true;
+    }
+    return false;
 }
 
 static int open_output(Join *j, UprezError *err)

@@ -286,13 +286,14 @@ const char *upz_stream_fate_name(const UpzStreamPlan *item)
 }
 
 /* MP4 keeps chapters in a text track and the timecode in another; both are written anew from the
- * chapters and the metadata. */
+ * chapters and the metadata. Matroska and MXF keep the timecode as such. */
 static bool written_anew(const AVStream *st, const AVFormatContext *ic, const AVOutputFormat *of)
 {
     if (st->codecpar->codec_type != AVMEDIA_TYPE_DATA) return false;
     if (st->codecpar->codec_tag == MKTAG('t', 'e', 'x', 't') && ic->nb_chapters) return true;
     return st->codecpar->codec_tag == MKTAG('t', 'm', 'c', 'd') &&
-           (!strcmp(of->name, "mov") || !strcmp(of->name, "mp4")) &&
+           (!strcmp(of->name, "mov") || !strcmp(of->name, "mp4") || !strcmp(of->name, "matroska") ||
+            !strcmp(of->name, "mxf")) &&
            av_dict_get(st->metadata, "timecode", NULL, 0);
 }
 

@@ -91,10 +91,15 @@ done
 
 # ---- Blu-ray's packets have 192 bytes; a timecode that MP4 keeps is not said to be lost ----
 ffmpeg -v error -y -f lavfi -i testsrc2=size=64x48:rate=25:duration=1 -pix_fmt yuv420p -c:v libx264 -timecode 01:02:03:04 "$tmp/code.mov"
-expect 0 "$UPREZ" -q -m lanczos "$tmp/code.mov" "$tmp/blu.m2ts"
-python3 -c 'import sys; d = open(sys.argv[1], "rb").read(); sys.exit(len(d) % 192 or any(d[i] != 0x47 for i in range(4, len(d), 192)))' \
-    "$tmp/blu.m2ts" || bad "the .m2ts has no packets of 192 bytes"
-expect 0 "$UPREZ" --strict-streams --progress none -m lanczos "$tmp/code.mov" "$tmp/code.mp4"
-! grep -q dropped "$tmp/err" || bad "a timecode that is kept is said to be lost: $(cat "$tmp/err")"
-ffprobe -v error -show_entries stream_tags=timecode -of csv=p=0 "$tmp/code.mp4" | grep -q 01:02:03:04 || bad "the timecode is gone"
+for name in blu.m2ts BLU.M2TS cam.mts CAM.MTS; do
+    expect 0 "$UPREZ" -q -m lanczos "$tmp/code.mov" "$tmp/$name"
+    python3 -c 'import sys; d = open(sys.argv[1], "rb").read(); sys.exit(len(d) % 192 or any(d[i] != 0x47 for i in range(4, len(d), 192)))' \
+    "$tmp/$name" || bad "$name has no packets of 192 bytes"
+done
+for kind in mp4 mkv mxf; do
+    expect 0 "$UPREZ" --strict-streams --progress none -m lanczos "$tmp/code.mov" "$tmp/code.$kind"
+    ! grep -q dropped "$tmp/err" || bad "$kind: a timecode that is kept is said to be lost: $(cat "$tmp/err")"
+    ffprobe -v error -show_entries format_tags=timecode:stream_tags=timecode -of csv=p=0 "$tmp/code.$kind" |
+        grep -q 01:02:03:04 || bad "$kind: the timecode is gone"
+done
 finish
