@@ -12,8 +12,6 @@ import struct
 import numpy as np
 import torch
 
-import networks
-
 TYPES = {"F32": np.float32, "F16": np.float16}
 
 
@@ -127,11 +125,3 @@ def load(path, net):
     else:
         print(f"{path}: taken from the released weights: {', '.join(widen(net, tensors))}")
     return metadata
-
-
-def network_of(path):
-    """The network that a checkpoint's metadata describes, with its weights."""
-    tensors, metadata = read(path)
-    net = networks.NETWORKS[metadata["arch"]](**json.loads(metadata["config"]))
-    net.load_state_dict(tensors)
-    return net

@@ -170,8 +170,9 @@ def make(folder, files, variants, seed):
                 yield name.split("/")[0], a, b
 
 
-def pairs(folder, scale, cache, weights, terms, colour):
-    """Crops of sources and truths, as pictures.Pairs."""
+def pairs(folder, scale, cache, weights, terms, colour, teachers=None):
+    """Crops of sources and truths, as pictures.Pairs; the truths led by teachers where there are
+    any."""
     check(scale, colour)
     files = [r["file"] for r in pictures.listed(folder, terms)]
     key = zlib.crc32(repr((files, VARIANTS, RECIPE)).encode())
@@ -179,6 +180,13 @@ def pairs(folder, scale, cache, weights, terms, colour):
     if not os.path.exists(path):
         print(f"coding {len(files) * VARIANTS} short clips; this is done once", flush=True)
         pictures.save_pairs(path, make(folder, files, VARIANTS, 1))
+    if teachers:
+        plain = path
+        path = os.path.join(cache, f"video-{scale}x-{key:08x}-{teachers.key:08x}.npz")
+        if not os.path.exists(path):
+            print(f"asking {teachers.names}; this is done once", flush=True)
+            pictures.save_pairs(path, ((str(kind), a / 256, teachers.mixed(kind, a / 256, b / 256, scale))
+                                       for kind, a, b in zip(*pictures.load_pairs(plain))))
     return pictures.Pairs.cached(path, scale, weights)
 
 

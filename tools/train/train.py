@@ -24,6 +24,7 @@ import torch
 import checkpoint
 import networks
 import pictures
+import teacher
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -45,6 +46,9 @@ def arguments():
         p.add_argument(f"--{n}", type=int)
     p.add_argument("--wide", type=int, default=64, help="channels between two factors (uprez)")
     p.add_argument("--kind", choices=("clean", "video"), help="what the source suffered")
+    p.add_argument("--teacher", nargs="+", metavar="FILE", help="video: networks to distil, the second "
+                   "for art and text (SRVGGNetCompact, .pth or .safetensors)")
+    p.add_argument("--share", type=float, default=0.35, help="of the teacher in the truth")
     p.add_argument("--data", default=os.path.join(HERE, "../../../shared/train/free"))
     p.add_argument("--terms", choices=("free", "all"), default="free",
                    help="all: share-alike and GPL pictures too")
@@ -88,7 +92,8 @@ def data_for(a, net):
     held = pictures.pictures_in(os.path.join(a.data, "val"))
     if a.kind == "video":
         import degrade
-        return (degrade.pairs(a.data, a.scale, a.cache, FOLDERS, a.terms, colour),
+        teachers = teacher.Teachers(a.teacher, a.share) if a.teacher else None
+        return (degrade.pairs(a.data, a.scale, a.cache, FOLDERS, a.terms, colour, teachers),
                 degrade.validation(held, a.scale, a.cache, colour))
     return (pictures.Pairs(a.data, a.scale, a.cache, FOLDERS, a.terms, colour),
             pictures.Validation.clean(held, a.scale, colour))
@@ -146,6 +151,8 @@ def train(a):
     net, step = make_network(a), 0
     plan = {"steps": a.steps, "rate": a.rate, "batch": a.batch, "patch": a.patch, "seed": a.seed,
             "kind": a.kind, "terms": a.terms, "finish": a.finish}
+    if a.teacher:
+        plan.update(teacher=[os.path.basename(t) for t in a.teacher], share=a.share)
     if os.path.exists(path):
         metadata = checkpoint.load(path, net)
         if json.loads(metadata["schedule"]) == plan:
