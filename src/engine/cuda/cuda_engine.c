@@ -9,6 +9,7 @@
 #include "engine/cuda/run.h"
 #include "engine/cuda/selftest.h"
 #include "engine/cuda_driver.h"
+#include "engine/trial.h"
 
 #ifndef UPZ_CUDA_LEAST
 #define UPZ_CUDA_LEAST 75
@@ -116,7 +117,7 @@ static void close_engine(UpzEngine **engine)
 /* From halves to 8 bits, and what that costs. */
 static int narrow(UpzEngine *e, int eight, UprezError *err)
 {
-    UpzCudaRanges ranges = {0};
+    UpzRanges ranges = {0};
     UprezPicture *want = NULL, *got = NULL;
     const char *name = upz_eight_name(eight);
     if (eight == UPZ_EIGHT_FP8 && !has_fp8(e->home->capability))
@@ -128,9 +129,9 @@ static int narrow(UpzEngine *e, int eight, UprezError *err)
         upz_cuda_run_close(&e->run);
         r = upz_cuda_run_open(&e->run, e->home, e->ctx, e->model, IMAGE, eight, &ranges, err);
     }
-    upz_cuda_ranges_free(&ranges);
+    upz_ranges_free(&ranges);
     if (r >= 0) r = upz_cuda_measure(&e->run, e->model, NULL, &got, err);
-    const double db = r >= 0 ? upz_cuda_measure_psnr(got, want) : 0;
+    const double db = r >= 0 ? upz_trial_pictures_psnr(got, want) : 0;
     if (r >= 0 && db < EIGHT_LEAST)
         r = upz_fail(err, UPREZ_ERR_DEVICE, "in %s this network's picture is only %.1f dB PSNR from its own "
                      "in fp16; use --precision fp16", name, db);

@@ -6,34 +6,23 @@
 #include "base/error.h"
 #include "engine/cuda/kernels/params.h"
 
-/* Other pictures reach beyond what was seen. An fp8 number loses nothing by room for that, integers have
- * coarser steps then: 0.3 dB of published networks, where seeded ones lose 3 without. */
-#define MORE_FP8 2.0f
-#define MORE_INT8 1.15f
+/* An fp8 number loses nothing by room for values beyond what was seen. */
+#define ROOM_FP8 2.0f
 
-int upz_cuda_ranges_make(UpzCudaRanges *r, const UpzCudaNet *net, UprezError *err)
+int upz_cuda_ranges_make(UpzRanges *r, const UpzCudaNet *net, UprezError *err)
 {
-    *r = (UpzCudaRanges){.at = upz_calloc((size_t)net->n_layers, sizeof(*r->at))};
-    for (int i = 0; i < net->n_layers && r->at; i++) {
-        r->at[i] = r->n;
-        if (net->layers[i].dst.map >= 0) r->n += (size_t)net->layers[i].dst.chunks * 8;
-    }
-    r->most = r->at && r->n ? upz_calloc(r->n, sizeof(*r->most)) : NULL;
-    if (r->most) return 0;
-    upz_cuda_ranges_free(r);
-    return upz_fail_memory(err, (size_t)net->n_layers * sizeof(*r->at), "the ranges of the layers");
-}
-
-void upz_cuda_ranges_free(UpzCudaRanges *r)
-{
-    upz_free(r->most);
-    upz_free(r->at);
-    *r = (UpzCudaRanges){0};
+    int *channels = upz_calloc((size_t)net->n_layers, sizeof(*channels));
+    if (!channels) return upz_fail_memory(err, (size_t)net->n_layers * sizeof(*channels), "the ranges of the layers");
+    for (int i = 0; i < net->n_layers; i++)
+        if (net->layers[i].dst.map >= 0) channels[i] = net->layers[i].dst.chunks * 8;
+    const int status = upz_ranges_make(r, channels, net->n_layers, err);
+    upz_free(channels);
+    return status;
 }
 
 const char *upz_eight_name(int kind) { return kind == UPZ_EIGHT_FP8 ? "fp8" : "int8"; }
 
-float upz_eight_largest(int kind) { return kind == UPZ_EIGHT_FP8 ? 448 : 127; }
+float upz_eight_largest(int kind) { return kind == UPZ_EIGHT_FP8 ? 448 : UPZ_INT8_LARGEST; }
 
 /* Sign, 4 bits of exponent with a bias of 7, 3 of fraction; all ones is NaN (Micikevicius et al., FP8 formats
  * for deep learning, 2022). */
@@ -53,8 +42,7 @@ static uint8_t fp8(float v)
 
 uint8_t upz_eight_pack(int kind, float v)
 {
-    if (kind == UPZ_EIGHT_FP8) return fp8(v);
-    return isnan(v) ? 0 : (uint8_t)(int8_t)lrintf(UPZ_CLAMP(v, -127.0f, 127.0f));
+    return kind == UPZ_EIGHT_FP8 ? fp8(v) : (uint8_t)upz_int8(v);
 }
 
 float upz_eight_unpack(int kind, uint8_t v)
@@ -68,7 +56,5 @@ float upz_eight_unpack(int kind, uint8_t v)
 
 float upz_eight_factor(int kind, float most)
 {
-    const float more = kind == UPZ_EIGHT_FP8 ? MORE_FP8 : MORE_INT8;
-    /* a channel that was all zero may be something else elsewhere: something small */
-    return UPZ_MAX(most, 1e-4f) * more / upz_eight_largest(kind);
+    return upz_quant_factor(most, kind == UPZ_EIGHT_FP8 ? ROOM_FP8 : UPZ_INT8_ROOM, upz_eight_largest(kind));
 }

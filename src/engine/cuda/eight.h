@@ -1,9 +1,6 @@
-/* 8-bit numbers: E4M3 and signed integers, and what of a network's values they stand for.
- *
- * Every channel of a map has a factor of its own, value = number * factor, from the largest magnitude that the
- * network in halves gave on the built-in picture (the one precisions are compared on). Factors of a
- * layer's inputs go into its weights, so they cost nothing; weights then have one factor an output. Zero is
- * zero in both, as the borders of maps want it.
+/* The 8-bit numbers of this engine: E4M3 beside the integers of quant.h, with ranges that the network in halves
+ * gave. Factors of a layer's inputs go into its weights, so they cost nothing; weights then have one factor an
+ * output.
  *
  * Threads: plain values. */
 #ifndef UPZ_CUDA_EIGHT_H
@@ -12,17 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "engine/cuda/net.h"
-
-/* Largest magnitudes, by channel of each layer's result. */
-typedef struct UpzCudaRanges {
-    float *most;  /* upz_free */
-    size_t *at;   /* by layer: where its channels begin; upz_free */
-    size_t n;     /* of them all */
-} UpzCudaRanges;
+#include "engine/quant.h"
 
 /* Zeros for every layer that writes a map; channels padded as in halves. */
-int upz_cuda_ranges_make(UpzCudaRanges *out, const UpzCudaNet *net, UprezError *err);
-void upz_cuda_ranges_free(UpzCudaRanges *ranges);
+int upz_cuda_ranges_make(UpzRanges *out, const UpzCudaNet *net, UprezError *err);
 
 /* kind: UPZ_EIGHT_FP8 or UPZ_EIGHT_INT8 of kernels/params.h. */
 const char *upz_eight_name(int kind); /* "fp8", "int8" */

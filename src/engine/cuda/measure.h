@@ -8,9 +8,7 @@
 
 /* Runs the picture through an opened run, whose plan is another then. *result: float planes, the
  * caller's. ranges NULL, or filled with the largest magnitudes (a run in halves). */
-int upz_cuda_measure(UpzCudaRun *run, const UprezModel *model, UpzCudaRanges *ranges,
+int upz_cuda_measure(UpzCudaRun *run, const UprezModel *model, UpzRanges *ranges,
                      UprezPicture **result, UprezError *err);
-/* dB between two such results, both clipped to 0..1. */
-double upz_cuda_measure_psnr(const UprezPicture *a, const UprezPicture *b);
 
 #endif

@@ -171,7 +171,7 @@ static void source_free(Source *s)
 }
 
 static int source_init(Source *s, const UpzCudaNet *net, const UpzCudaLayer *l, int kind,
-                       const UpzCudaRanges *ranges, UprezError *err)
+                       const UpzRanges *ranges, UprezError *err)
 {
     const UpzNode *n = &net->graph->nodes[l->node];
     *s = (Source){.layer = l, .node = n, .weights = net->graph->tensors[n->weights].data,
@@ -215,7 +215,7 @@ static float *floats_at(const UpzCudaPacked *p, size_t at_byte)
 
 /* Offsets (data NULL), or contents. */
 static int walk(UpzCudaPacked *p, const UpzCudaNet *net, const bool *pair, int kind,
-                const UpzCudaRanges *ranges, UpzCpuLevel cpu, UprezError *err)
+                const UpzRanges *ranges, UpzCpuLevel cpu, UprezError *err)
 {
     size_t bytes = 0;
     for (int i = 0; i < net->n_layers; i++) {
@@ -250,7 +250,7 @@ static int walk(UpzCudaPacked *p, const UpzCudaNet *net, const bool *pair, int k
 }
 
 int upz_cuda_pack(UpzCudaPacked *out, const UpzCudaNet *net, const bool *pair, int kind,
-                  const UpzCudaRanges *ranges, UpzCpuLevel cpu, UprezError *err)
+                  const UpzRanges *ranges, UpzCpuLevel cpu, UprezError *err)
 {
     *out = (UpzCudaPacked){.layers = upz_calloc((size_t)net->n_layers, sizeof(*out->layers))};
     if (!out->layers)

@@ -21,7 +21,7 @@ typedef struct UpzCudaPacked {
 /* pair[i]: layer i's kernel wants its weights in the order of pairs. kind: of 8-bit numbers, by `ranges` (NULL
  * where there are none). MODEL when a weight is beyond what half precision holds; nothing is kept then. */
 int upz_cuda_pack(UpzCudaPacked *out, const UpzCudaNet *net, const bool *pair, int kind,
-                  const UpzCudaRanges *ranges, UpzCpuLevel cpu, UprezError *err);
+                  const UpzRanges *ranges, UpzCpuLevel cpu, UprezError *err);
 void upz_cuda_packed_free(UpzCudaPacked *packed);
 
 #endif

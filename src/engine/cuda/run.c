@@ -93,7 +93,7 @@ static void describe(const UpzCudaRun *run, const UpzCudaLayer *l, UpzCudaConv *
 }
 
 /* Constants in the order the chosen kernels want, on the GPU. */
-static int upload_constants(UpzCudaRun *run, const UpzCudaRanges *ranges, UprezError *err)
+static int upload_constants(UpzCudaRun *run, const UpzRanges *ranges, UprezError *err)
 {
     const size_t n = (size_t)run->net.n_layers;
     UpzCudaPacked packed;
@@ -177,7 +177,7 @@ static int load_module(UpzCudaRun *run, const void *image, int *r, UprezError *e
 }
 
 int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, const UprezModel *model,
-                      const void *image, int eight, const UpzCudaRanges *ranges, UprezError *err)
+                      const void *image, int eight, const UpzRanges *ranges, UprezError *err)
 {
     *run = (UpzCudaRun){.home = home, .ctx = ctx, .facts = &model->facts, .eight = eight};
     int r = upz_cuda_net_build(&run->net, &model->graph, eight != UPZ_EIGHT_NONE, err);

@@ -49,7 +49,7 @@ typedef struct UpzCudaRun {
     int n_functions, load_function, store_function, resize_function, compare_function, frame_function;
     int range_function;
     int eight;                    /* UPZ_EIGHT_…: the layers between the first and the last */
-    const UpzCudaRanges *ranges;  /* while they are measured */
+    const UpzRanges *ranges;  /* while they are measured */
     uint64_t range;               /* and their place on the GPU */
     bool hopper;
     bool overlap;                 /* a kernel may begin while the one before ends: it waits by itself */
@@ -83,7 +83,7 @@ typedef struct UpzCudaRun {
 /* Loads kernels and constants. The home stays the caller's; facts and graph live on with the
  * model. image: the fatbin. eight: UPZ_EIGHT_… and, but for NONE, the ranges, used here only. */
 int upz_cuda_run_open(UpzCudaRun *run, UpzCudaHome *home, UprezContext *ctx, const UprezModel *model,
-                      const void *image, int eight, const UpzCudaRanges *ranges, UprezError *err);
+                      const void *image, int eight, const UpzRanges *ranges, UprezError *err);
 void upz_cuda_run_close(UpzCudaRun *run);
 
 /* Everything for a size; frees that of the size before. MEMORY names the need. */

@@ -1,0 +1,93 @@
+#include "engine/trial.h"
+
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "picture/convert.h"
+#include "picture/format.h"
+
+enum { WIDTH = 64, HEIGHT = 48 };
+
+void upz_trial_paint(float *p, int channels, int h, int w)
+{
+    uint32_t seed = 7;
+    for (int c = 0; c < channels; c++)
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++) {
+                seed = seed * 1664525u + 1013904223u;
+                const float grain = ((float)(seed >> 8) / 16777216.0f - 0.5f) * 0.06f;
+                const float soft = 0.5f + 0.3f * sinf((float)x * 0.13f + (float)c) *
+                                              cosf((float)y * 0.09f);
+                const float edge = (x / 8 + y / 11 + c) % 3 ? 0 : 0.25f;
+                *p++ = UPZ_CLAMP(soft - edge + (y > h / 2 ? grain : 0), 0, 1);
+            }
+}
+
+static float clip01(float x) { return x >= 1 ? 1 : x > 0 ? x : 0; }
+
+double upz_trial_psnr(const float *a, const float *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double d = clip01(a[i]) - clip01(b[i]);
+        sum += isfinite(a[i]) && isfinite(b[i]) ? d * d : 1;
+    }
+    return sum > 0 ? 10 * log10((double)n / sum) : 200;
+}
+
+/* Rows in the order of the format's components, as the network has them. */
+static int float_picture(UprezPicture **p, const UprezModel *m, int w, int h, UprezError *err)
+{
+    UprezFormat f;
+    if (m->facts.channels == 3) upz_format_float_rgb(&f);
+    else upz_format_float_gray(&f);
+    int r = uprez_picture_alloc(p, &f, w, h, err);
+    if (r >= 0) upz_color_resolve(&(*p)->color, &f, w, h);
+    return r;
+}
+
+static int painted(UprezPicture **p, const UprezModel *m, int w, int h, UprezError *err)
+{
+    const size_t plane = (size_t)w * (size_t)h;
+    float *all = upz_calloc(plane * 3, sizeof(*all));
+    int r = all ? float_picture(p, m, w, h, err) : upz_fail_memory(err, plane * 12, "a picture");
+    if (r >= 0) upz_trial_paint(all, (*p)->format.n_comp, h, w);
+    for (int c = 0; r >= 0 && c < (*p)->format.n_comp; c++)
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++) {
+                const int k = (*p)->format.comp[c].plane;
+                float *row = (float *)(void *)((uint8_t *)(*p)->plane[k] + y * (*p)->stride[k]);
+                row[x] = all[plane * (size_t)c + (size_t)y * (size_t)w + (size_t)x];
+            }
+    upz_free(all);
+    return r;
+}
+
+int upz_trial_source(UprezPicture **out, const UprezModel *m, UprezError *err)
+{
+    const int align = UPZ_MAX(m->facts.align, 1) * m->facts.scale_den;
+    return painted(out, m, UPZ_ROUND_UP(WIDTH, align), UPZ_ROUND_UP(HEIGHT, align), err);
+}
+
+int upz_trial_result(UprezPicture **out, const UprezModel *m, const UprezPicture *src, UprezError *err)
+{
+    const UprezModelFacts *f = &m->facts;
+    return float_picture(out, m, (int)((int64_t)src->width * f->scale_num / f->scale_den),
+                         (int)((int64_t)src->height * f->scale_num / f->scale_den), err);
+}
+
+double upz_trial_pictures_psnr(const UprezPicture *a, const UprezPicture *b)
+{
+    size_t n = 0;
+    double sum = 0;
+    for (int i = 0; i < a->format.n_plane; i++)
+        for (int y = 0; y < a->height; y++, n++) {
+            const double db = upz_trial_psnr(
+                (const float *)(const void *)((const uint8_t *)a->plane[i] + y * a->stride[i]),
+                (const float *)(const void *)((const uint8_t *)b->plane[i] + y * b->stride[i]),
+                (size_t)a->width);
+            sum += pow(10, -db / 10);
+        }
+    return sum > 0 ? 10 * log10((double)n / sum) : 200;
+}
