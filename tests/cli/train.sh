@@ -25,6 +25,13 @@ expect 0 train uprez-fast-2x --conv 3 --steps 50 --every 10 --out "$tmp/run"
 grep -q 'step 50 of 50' "$tmp/out" || bad "the run did not go on: $(cat "$tmp/out")"
 expect 0 train uprez-fast-2x --conv 5 --steps 2 --every 2 --from "$tmp/run/released.safetensors" --out "$tmp/more"
 grep -q 'trunk.2' "$tmp/out" || bad "not taken from the released weights: $(cat "$tmp/out")"
+# video: coded clips, and a teacher of the kind people have
+expect 0 train --arch srvgg --feat 8 --conv 1 --scale 4 --steps 2 --every 2 --patch 32 --out "$tmp/teacher"
+expect 1 train --arch srvgg --feat 8 --conv 1 --scale 4 --steps 2 --out "$tmp/large"
+grep -q "smaller --patch" "$tmp/err" "$tmp/out" || bad "pictures that are too small: $(cat "$tmp/err")"
+expect 0 train uprez-video-2x --conv 3 --steps 2 --every 2 --patch 32 --out "$tmp/video" \
+    --teacher "$tmp/teacher/released.safetensors"
+grep -q 'asking released.safetensors' "$tmp/out" || bad "the teacher was not asked: $(cat "$tmp/out")"
 
 "$python" - "$tmp" "$SOURCE_ROOT/tools/train" "$UPREZ" <<'P' || bad "the trainer's output and the program's"
 import json, os, subprocess, sys
@@ -37,6 +44,22 @@ import checkpoint, networks, torch
 rows = [json.loads(l) for l in open(os.path.join(tmp, "run/log.jsonl"))]
 assert rows[-1]["loss"] < 0.97 * rows[0]["loss"], rows
 assert rows[-1]["db"] > rows[0]["db"] + 0.2, rows
+
+# the truth is led by the teacher, within its leash, and its brightness stays
+import pictures, teacher
+t = teacher.Teachers([os.path.join(tmp, "teacher/released.safetensors")], 0.5)
+rng = np.random.default_rng(2)
+small = rng.uniform(60, 180, (1, 40, 48))
+big = np.full((1, 80, 96), 120.0)
+mixed = t.mixed("photo", small, big, 2)
+assert 0.1 < np.abs(mixed - big).max() <= 0.5 * teacher.LEASH + 1e-6, np.abs(mixed - big).max()
+assert abs(mixed.mean() - big.mean()) < 0.5
+brighter = {k: torch.zeros_like(v) for k, v in checkpoint.read(os.path.join(tmp, "teacher/released.safetensors"))[0].items()}
+brighter[max(k for k in brighter if k.endswith("bias"))] += 0.1
+checkpoint.write(os.path.join(tmp, "brighter.safetensors"), brighter)
+t = teacher.Teachers([os.path.join(tmp, "brighter.safetensors")], 0.5)
+flat = t.mixed("photo", np.full((1, 40, 48), 120.0), big, 2)
+assert np.abs(flat - big).max() < 0.01, "a shift of brightness was taken"
 
 # 16-bit gray: what the program rounds is far below the limit
 grey = np.random.default_rng(1).integers(12000, 52000, (23, 37)).astype(np.uint16)

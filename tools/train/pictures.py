@@ -138,14 +138,22 @@ class Pairs:
     def __len__(self):
         return len(self.small)
 
+    def one(self, rng, size):
+        """A pair that is large enough for a crop."""
+        for _ in range(1000):
+            k = int(np.searchsorted(self.chance, rng.random()))
+            if min(self.small[k].shape[1:]) >= size:
+                return self.small[k], self.big[k]
+        raise SystemExit(f"train: the pictures are too small for crops of {size} pixels; give a smaller "
+                         "--patch")
+
     def draw(self, rng, batch, size):
         """`batch` crops of `size` px before and `size * scale` px behind, float 0..1."""
         s, c = self.scale, self.small[0].shape[0]
         x = np.empty((batch, c, size, size), np.float32)
         y = np.empty((batch, c, size * s, size * s), np.float32)
         for i in range(batch):
-            k = int(np.searchsorted(self.chance, rng.random()))
-            a, b = self.small[k], self.big[k]
+            a, b = self.one(rng, size)
             r = rng.integers(a.shape[1] - size + 1)
             q = rng.integers(a.shape[2] - size + 1)
             a = a[:, r:r + size, q:q + size]
