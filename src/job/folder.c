@@ -184,19 +184,24 @@ static int one_file(UpzSession *s, const UpzJobParams *params, const char *name,
     p.output = output;
     int r = output ? 0 : upz_fail_memory(err, 0, "a file name");
     UpzJobResult one = {0};
-    if (r >= 0 && !params->overwrite && upz_exists(output) && strcmp(input, output) &&
-        upz_store_finished(output) < 0) {
-        upz_info(s->ctx, "%s exists and is left as it is (-y makes it anew)", output);
-        *skipped = true;
-        sum->skipped++;
-    } else if (r >= 0) {
-        r = upz_check_output(input, output, params->overwrite || upz_store_finished(output) >= 0, err);
+    bool there = r >= 0 && !params->overwrite && upz_exists(output) && strcmp(input, output);
+    /* a run that was killed behind its last step left the output and its folder */
+    bool clean = there && !still && !params->no_resume && upz_store_finished(output, NULL, NULL);
+    if (r >= 0 && (!there || clean)) {
+        r = upz_check_output(input, output, params->overwrite || clean, err);
         if (r >= 0) r = still ? upz_still_job(s, &p, &one, err) : upz_video_job(s, &p, &one, err);
+        if (r == UPREZ_ERR_USAGE && one.skipped) r = 0; /* that run had other options */
+        else there = false;
         if (r == UPREZ_ERR_INPUT && !promises_media(name)) {
             upz_info(s->ctx, "%s is neither a picture nor a video", input);
             *skipped = true;
             r = 0;
         }
+    }
+    if (r >= 0 && there) {
+        upz_info(s->ctx, "%s exists and is left as it is (-y makes it anew)", output);
+        *skipped = true;
+        sum->skipped++;
     }
     if (!*skipped) add(sum, &one, r < 0);
     upz_free(input);

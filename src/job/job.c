@@ -96,7 +96,8 @@ int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *res
                             params->suffix ? "--suffix" : "--ext", params->output);
         if (strcmp(params->output, "-")) {
             /* a run that was killed behind its last step left the output and its folder */
-            bool finished = !params->overwrite && upz_store_finished(params->output) >= 0;
+            bool finished = !params->overwrite && !params->no_resume &&
+                            upz_store_finished(params->output, NULL, NULL);
             r = upz_check_output(params->input, params->output, params->overwrite || finished, err);
             if (r < 0) return r;
         }

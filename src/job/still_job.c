@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/queue.h"
 #include "look.h"
 #include "picture/convert.h"
@@ -86,6 +87,8 @@ int upz_still_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, Up
     if (!upz_still_can_write(p->output))
         return upz_fail(err, UPREZ_ERR_USAGE, "%s is a picture; write it as .png, .jpg, .webp or "
                         ".tif, not %s", p->input, p->output);
+    if (!p->overwrite && upz_exists(p->output))
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s exists; -y overwrites it", p->output);
     UpzFrame *frame = NULL;
     UpzStillInfo info = {0};
     int r = upz_still_read(&frame, &info, s->ctx, p->input, err);

@@ -8,11 +8,11 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <cjson/cJSON.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "json.h"
 
 #define MAX_PLAN ((size_t)64 << 20)
 #define PLAN "plan.json"
@@ -44,11 +44,12 @@ static void clear_folder(const char *dir)
     if (d) closedir(d);
 }
 
-/* The plan goes late and the note that the output is whole last: whoever finds the note knows. */
-static void clear(const UpzStore *s)
+/* The note that the output is whole goes last: whoever finds it knows, whatever else is left. */
+static void clear(const UpzStore *s, bool remove)
 {
     char *seg = path_of(s, "seg"), *plan = path_of(s, PLAN), *note = path_of(s, FINISHED);
     if (seg) clear_folder(seg);
+    if (seg && remove) rmdir(seg);
     clear_folder(s->dir);
     if (plan) unlink(plan);
     if (note) unlink(note);
@@ -97,6 +98,13 @@ static int compare_plan(UpzStore *s, const char *file, const char *seg, const ch
     return r;
 }
 
+static int lock_folder(UpzStore *s, const char *output, UprezError *err)
+{
+    s->lock = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->lock < 0 || flock(s->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return 0;
+    return upz_fail(err, UPREZ_ERR_OUTPUT, "another uprez is writing %s", output);
+}
+
 int upz_store_open(UpzStore *s, const char *output, const char *plan, const char *ext, int mode,
                    UprezError *err)
 {
@@ -105,20 +113,15 @@ int upz_store_open(UpzStore *s, const char *output, const char *plan, const char
     s->plan_id = upz_calloc(1, UPZ_SHA256_HEX);
     char *seg = s->dir ? path_of(s, "seg") : NULL, *file = s->dir ? path_of(s, PLAN) : NULL;
     int r = s->dir && s->plan_id && seg && file ? make_folder(s->dir, err) : no_memory(err);
-    if (r >= 0) {
-        s->lock = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (s->lock >= 0 && flock(s->lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-            r = upz_fail(err, UPREZ_ERR_OUTPUT, "another uprez is writing %s", output);
-    }
+    if (r >= 0) r = lock_folder(s, output, err);
     if (r >= 0) {
         upz_sha256(plan, strlen(plan), s->plan_id);
         bool same;
         r = compare_plan(s, file, seg, plan, mode & UPZ_STORE_DISCARD, &same, err);
         s->resumed = mode & UPZ_STORE_RESUME && same;
-        s->bare = !upz_exists(file);
     }
     if (r >= 0) {
-        if (!s->resumed) clear(s);
+        if (!s->resumed) clear(s, false);
         r = make_folder(seg, err);
         if (r >= 0 && !s->resumed) r = upz_write_atomic(file, plan, strlen(plan), err);
     }
@@ -255,49 +258,77 @@ int upz_store_finish(const UpzStore *s, size_t i, const UpzUnit *unit, UprezErro
     return r;
 }
 
-int upz_store_mark_finished(const UpzStore *s, const char *part, int64_t frames, UprezError *err)
+int upz_store_mark_finished(const UpzStore *s, const char *part, const UpzFinished *what,
+                            UprezError *err)
 {
     struct stat st;
-    char text[160], *note = path_of(s, FINISHED);
-    if (!note) return no_memory(err);
-    int r = stat(part, &st) < 0
-                ? upz_fail(err, UPREZ_ERR_OUTPUT, "%s has gone: %s", part, strerror(errno)) : 0;
-    int n = r < 0 ? 0 : snprintf(text, sizeof(text),
-                     "{\"inode\": \"%llu\", \"bytes\": %lld, \"frames\": %lld}\n",
-                     (unsigned long long)st.st_ino, (long long)st.st_size, (long long)frames);
-    if (r >= 0) r = upz_write_atomic(note, text, (size_t)n, err);
+    char inode[32], *note = path_of(s, FINISHED);
+    int r = note ? 0 : no_memory(err);
+    if (r >= 0 && stat(part, &st) < 0)
+        r = upz_fail(err, UPREZ_ERR_OUTPUT, "%s has gone: %s", part, strerror(errno));
+    if (r >= 0) {
+        snprintf(inode, sizeof(inode), "%llu", (unsigned long long)st.st_ino);
+        const UpzJsonRow rows[] = {
+            UPZ_JSON_TEXT("plan", s->plan_id), UPZ_JSON_TEXT("inode", inode),
+            UPZ_JSON_INT("bytes", st.st_size), UPZ_JSON_INT("frames", what->frames),
+            UPZ_JSON_INT("damaged", what->damaged), UPZ_JSON_INT("held", what->held),
+            UPZ_JSON_TEXT("damage", what->damage)};
+        cJSON *o = cJSON_CreateObject();
+        char *text = upz_json_rows(o, rows, UPZ_COUNT(rows)) ? cJSON_Print(o) : NULL;
+        r = text ? upz_write_atomic(note, text, strlen(text), err) : no_memory(err);
+        cJSON_free(text);
+        cJSON_Delete(o);
+    }
     upz_free(note);
     return r;
 }
 
-int64_t upz_store_finished(const char *output)
+static bool is_text(const cJSON *o, const char *key, const char *want)
 {
-    char *note = upz_asprintf("%s.uprez/" FINISHED, output), inode[32];
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
+    return cJSON_IsString(v) && !strcmp(v->valuestring, want);
+}
+
+bool upz_store_finished(const char *output, const char *plan, UpzFinished *what)
+{
+    char *note = upz_asprintf("%s.uprez/" FINISHED, output);
+    char inode[32], id[UPZ_SHA256_HEX] = "";
     UpzMap m = {0};
     struct stat st;
-    int64_t frames = -1;
-    if (note && stat(output, &st) == 0 && upz_map_open(&m, note, 4096, UPREZ_ERR_OUTPUT, NULL) >= 0) {
+    bool yes = false;
+    if (plan) upz_sha256(plan, strlen(plan), id);
+    if (note && stat(output, &st) == 0 && upz_map_open(&m, note, 65536, UPREZ_ERR_OUTPUT, NULL) >= 0) {
         cJSON *o = cJSON_ParseWithLength((const char *)m.data, m.size);
-        const cJSON *was = cJSON_GetObjectItemCaseSensitive(o, "inode");
         snprintf(inode, sizeof(inode), "%llu", (unsigned long long)st.st_ino);
-        if (cJSON_IsString(was) && !strcmp(was->valuestring, inode) &&
-            number(o, "bytes") == (int64_t)st.st_size)
-            frames = number(o, "frames");
+        yes = is_text(o, "inode", inode) && number(o, "bytes") == (int64_t)st.st_size &&
+              number(o, "frames") >= 0 && (!plan || is_text(o, "plan", id));
+        const cJSON *damage = cJSON_GetObjectItemCaseSensitive(o, "damage");
+        if (what) {
+            *what = (UpzFinished){.frames = number(o, "frames"), .damaged = number(o, "damaged"),
+                                  .held = number(o, "held")};
+            if (cJSON_IsString(damage))
+                snprintf(what->damage, sizeof(what->damage), "%s", damage->valuestring);
+        }
         cJSON_Delete(o);
     }
     upz_map_close(&m);
     upz_free(note);
-    return frames;
+    return yes;
+}
+
+int upz_store_clean(const char *output, UprezError *err)
+{
+    UpzStore s = {.lock = -1, .dir = upz_asprintf("%s.uprez", output)};
+    int r = s.dir ? lock_folder(&s, output, err) : no_memory(err);
+    upz_store_close(&s, r >= 0);
+    return r;
 }
 
 void upz_store_close(UpzStore *s, bool remove)
 {
     if (s->dir && remove) {
-        clear(s);
-        char *seg = path_of(s, "seg");
-        if (seg) rmdir(seg);
+        clear(s, true);
         rmdir(s->dir);
-        upz_free(seg);
     }
     if (s->lock >= 0) close(s->lock);
     upz_free(s->dir);

@@ -3,7 +3,7 @@
  *   plan.json            the plan as text, written before the first frame
  *   seg/N.nut (.mov, .mkv) a finished segment, video only
  *   seg/N.json           what is in it; written last, so a segment without it does not exist
- *   finished.json        which file the output is, once it is verified
+ *   finished.json        which file the output is and of which plan, once it is verified
  */
 #ifndef UPZ_STORE_H
 #define UPZ_STORE_H
@@ -15,8 +15,13 @@ typedef struct UpzStore {
     const char *ext;
     int lock;            /* file descriptor, -1 = none */
     bool resumed;        /* the folder held the same plan */
-    bool bare;           /* it held none */
 } UpzStore;
+
+/* A verified output, as the note in its folder has it. */
+typedef struct UpzFinished {
+    int64_t frames, damaged, held;
+    char damage[512]; /* what was said to be wrong with the source; "" = nothing */
+} UpzFinished;
 
 typedef enum UpzStoreMode {
     UPZ_STORE_RESUME = 1, /* the same plan: go on from what is there */
@@ -43,9 +48,13 @@ int upz_store_intact(const UpzStore *s, size_t i, UprezError *err);
 int upz_store_finish(const UpzStore *s, size_t i, const UpzUnit *unit, UprezError *err);
 /* Notes that the verified file `part` is about to become the output: a run that is killed between that and
  * the clean-up is recognised by the next one. */
-int upz_store_mark_finished(const UpzStore *s, const char *part, int64_t frames, UprezError *err);
-/* Its frames when `output` is that file and OUTPUT.uprez/ is still there, else -1. */
-int64_t upz_store_finished(const char *output);
+int upz_store_mark_finished(const UpzStore *s, const char *part, const UpzFinished *what,
+                            UprezError *err);
+/* True when `output` is the file that a note in OUTPUT.uprez/ is about; of this very plan, where one is
+ * given. what: may be NULL. */
+bool upz_store_finished(const char *output, const char *plan, UpzFinished *what);
+/* Removes OUTPUT.uprez/ beside such a file. OUTPUT when another run has it. */
+int upz_store_clean(const char *output, UprezError *err);
 /* Lets go; with `remove` deletes the folder too. */
 void upz_store_close(UpzStore *s, bool remove);
 

@@ -37,6 +37,7 @@ typedef struct VideoJob {
     UpzStore store;
     UpzPipelineResult run;
     char *part;              /* OUTPUT.part */
+    char damage[512];        /* what is wrong with the source; "" = nothing */
 } VideoJob;
 
 /* ---- what is to be done ---- */
@@ -252,33 +253,39 @@ static void copied_damage(const VideoJob *j, char *text, size_t size)
         add_text(text, size, "%s: %s", j->params->streams_from, how);
 }
 
-/* What decoded is kept; the exit code says that it is not all. */
-static int judge_damage(VideoJob *j, UprezError *err)
+/* Fills j->damage. */
+static void find_damage(VideoJob *j)
 {
     UpzSourceStats stats;
     upz_source_stats(j->source, &stats);
     const UpzJobResult *res = j->result;
-    char text[512] = "";
-    if (res->damaged || res->held || stats.lost_packets || stats.read_errors)
-        snprintf(text, sizeof(text), "%lld damaged and %lld lost frame%s of %lld%s",
-                 (long long)res->damaged, (long long)UPZ_MAX(res->held, stats.lost_packets),
-                 UPZ_MAX(res->held, stats.lost_packets) == 1 ? "" : "s", (long long)res->frames_out,
-                 stats.read_errors ? ", and the file ends early" : "");
-    copied_damage(j, text, sizeof(text));
     const UpzSurvey *survey = upz_source_survey(j->source);
     bool all = j->selection.start == INT64_MIN && j->selection.end == INT64_MAX &&
                j->selection.limit == INT64_MAX;
-    char how[200];
+    char how[200], *text = j->damage;
+    *text = 0;
+    if (res->damaged || res->held || stats.lost_packets || stats.read_errors)
+        snprintf(text, sizeof(j->damage), "%lld damaged and %lld lost frame%s of %lld%s",
+                 (long long)res->damaged, (long long)UPZ_MAX(res->held, stats.lost_packets),
+                 UPZ_MAX(res->held, stats.lost_packets) == 1 ? "" : "s", (long long)res->frames_out,
+                 stats.read_errors ? ", and the file ends early" : "");
+    copied_damage(j, text, sizeof(j->damage));
     if (!*text && all && survey && upz_survey_damaged(survey, how, sizeof(how)))
-        snprintf(text, sizeof(text), "%s", how);
-    if (!*text) return 0;
+        snprintf(text, sizeof(j->damage), "%s", how);
+}
+
+/* What decoded is kept; the exit code says that it is not all. */
+static int judge_damage(const VideoJob *j, UprezError *err)
+{
+    if (!*j->damage) return 0;
     j->result->warnings++;
     if (j->params->tolerate_damage) {
-        upz_warn(j->ctx, "%s is damaged: %s", j->params->input, text);
+        upz_warn(j->ctx, "%s is damaged: %s", j->params->input, j->damage);
         return 0;
     }
     return upz_fail(err, UPREZ_ERR_VERIFY, "%s is damaged: %s; %s has what could be decoded "
-                    "(--tolerate-damage accepts that)", j->params->input, text, res->output);
+                    "(--tolerate-damage accepts that)", j->params->input, j->damage,
+                    j->result->output);
 }
 
 /* Frames in finished segments: what a later run need not make again. */
@@ -378,38 +385,52 @@ static void remove_partial(VideoJob *j)
     }
 }
 
+/* An output that is there without being overwritten is one that a run was about to leave. 1: it is that
+ * of this plan, and nothing is left to do; USAGE: it is not. */
+static int settle_finished(VideoJob *j, const char *plan, UprezError *err)
+{
+    const UpzJobParams *p = j->params;
+    UpzFinished was;
+    if (p->overwrite || !upz_exists(p->output)) return 0;
+    if (p->no_resume || upz_is_pipe(p->input) || !upz_store_finished(p->output, plan, &was)) {
+        j->result->skipped = 1;
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s exists; -y overwrites it", p->output);
+    }
+    int r = upz_store_clean(p->output, err);
+    if (r < 0) return r;
+    upz_info(j->ctx, "%s is whole: an earlier run was ended while it cleaned up", p->output);
+    UpzJobResult *res = j->result;
+    res->frames_in = res->frames_out = res->frames_resumed = was.frames;
+    res->damaged = was.damaged;
+    res->held = was.held;
+    snprintf(j->damage, sizeof(j->damage), "%s", was.damage);
+    snprintf(res->output, sizeof(res->output), "%s", p->output);
+    return 1;
+}
+
 static int run_segments(VideoJob *j, UprezError *err)
 {
     const UpzJobParams *p = j->params;
     char *text = NULL;
     const UpzSurvey *survey = upz_source_survey(j->source);
-    const int64_t whole = p->overwrite ? -1 : upz_store_finished(p->output);
     int r = upz_units_plan(&j->units, j->indexed ? &j->index : NULL, &j->selection, err);
     if (r >= 0)
         r = upz_plan_text(&text, p, j->session, j->info, j->indexed ? &j->index : NULL,
                           survey ? survey->digest : NULL, &j->selection, &j->units, &j->encoder, &j->join, err);
-    if (r >= 0 && !upz_store_there(p->output, text)) r = rehearse(j, err);
+    if (r >= 0) r = settle_finished(j, text, err);
+    if (r) {
+        upz_free(text);
+        return r < 0 ? r : 0;
+    }
+    if (!upz_store_there(p->output, text)) r = rehearse(j, err);
     if (r >= 0)
         r = upz_store_open(&j->store, p->output, text,
                            !strcmp(j->encoder.segment, "matroska") ? "mkv" : j->encoder.segment,
                            (p->no_resume || upz_is_pipe(p->input) ? 0 : UPZ_STORE_RESUME) |
                                (p->overwrite || p->no_resume ? UPZ_STORE_DISCARD : 0), err);
-    if (r == UPREZ_ERR_USAGE && whole >= 0)
-        upz_fail(err, r, "%s exists; -y overwrites it", p->output);
     upz_free(text);
     if (r < 0) return r;
     int done = upz_store_load(&j->store, &j->units);
-    if (whole >= 0) {
-        if (!j->store.resumed && !j->store.bare) {
-            upz_store_close(&j->store, false);
-            return upz_fail(err, UPREZ_ERR_USAGE, "%s exists; -y overwrites it", p->output);
-        }
-        upz_info(j->ctx, "%s is whole: an earlier run was ended while it cleaned up", p->output);
-        j->result->frames_in = j->result->frames_out = j->result->frames_resumed = whole;
-        snprintf(j->result->output, sizeof(j->result->output), "%s", p->output);
-        upz_store_close(&j->store, true);
-        return 0;
-    }
     if (done) upz_info(j->ctx, "%d finished segment%s of an earlier run %s used", done,
                        done == 1 ? "" : "s", done == 1 ? "is" : "are");
     unlink(j->part);
@@ -440,7 +461,11 @@ static int run_segments(VideoJob *j, UprezError *err)
     if (r >= 0)
         r = upz_check_result(&check, &j->join, &j->written, &j->encoder, j->result->frames_out,
                              j->part, err);
-    if (r >= 0) r = upz_store_mark_finished(&j->store, j->part, j->result->frames_out, err);
+    find_damage(j);
+    UpzFinished what = {.frames = j->result->frames_out, .damaged = j->result->damaged,
+                        .held = j->result->held};
+    snprintf(what.damage, sizeof(what.damage), "%s", j->damage);
+    if (r >= 0) r = upz_store_mark_finished(&j->store, j->part, &what, err);
     if (r >= 0) r = upz_rename_synced(j->part, p->output, err);
     if (r >= 0) snprintf(j->result->output, sizeof(j->result->output), "%s", p->output);
     upz_store_close(&j->store, r >= 0);
@@ -470,7 +495,10 @@ int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *resul
     if (r >= 0) {
         if (j->encoder.y4m) {
             j->units.by_count = true;
-            r = run_y4m(j, err);
+            if (strcmp(params->output, "-"))
+                r = upz_check_output(params->input, params->output, params->overwrite, err);
+            if (r >= 0) r = run_y4m(j, err);
+            if (r >= 0) find_damage(j);
         } else {
             r = run_segments(j, err);
         }

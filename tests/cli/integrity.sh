@@ -82,17 +82,39 @@ if [ -d save ]; then
     run in.mkv o.mkv || bad "a changed segment: exit $?"
     cmp -s o.mkv ref.mkv || bad "a changed segment went into the result"
 
-    # ---- ended between the last step and the clean-up ----
-    rm -rf o.mkv*; cp -r save o.mkv.uprez; cp ref.mkv o.mkv
-    printf '{"inode": "%s", "bytes": %s, "frames": 600}\n' "$(stat -c %i o.mkv)" "$(stat -c %s o.mkv)" >o.mkv.uprez/finished.json
-    run in.mkv o.mkv || bad "ended in the clean-up: exit $? $(cat err)"
-    [ ! -e o.mkv.uprez ] || bad "ended in the clean-up: the folder stays"
-    cmp -s o.mkv ref.mkv || bad "ended in the clean-up: other bytes"
-    expect 2 "$UPREZ" -q -m lanczos --preset ultrafast in.mkv o.mkv; said "-y overwrites it"
-    # other options: that folder says nothing about them
-    cp -r save o.mkv.uprez
-    printf '{"inode": "%s", "bytes": %s, "frames": 600}\n' "$(stat -c %i o.mkv)" "$(stat -c %s o.mkv)" >o.mkv.uprez/finished.json
-    expect 2 "$UPREZ" -q -m bicubic --preset ultrafast in.mkv o.mkv; said "-y overwrites it"
+    # ---- ended between the last step and the clean-up, or anywhere in it ----
+    id=$(sha256sum <save/plan.json | cut -d' ' -f1)
+    # ended PLACE [DAMAGE]: the output is there and its folder as a run left it that was killed at PLACE
+    ended() {
+        rm -rf o.mkv*; cp -r save o.mkv.uprez; cp ref.mkv o.mkv
+        printf '{"plan": "%s", "inode": "%s", "bytes": %s, "frames": 600, "damaged": 0, "held": %d, "damage": "%s"}\n' "$id" \
+            "$(stat -c %i o.mkv)" "$(stat -c %s o.mkv)" ${2:+1} "${2-}" >o.mkv.uprez/finished.json
+        case $1 in segments) rm -f o.mkv.uprez/seg/*.json ;; folder) rm -r o.mkv.uprez/seg ;; plan) rm -r o.mkv.uprez/seg o.mkv.uprez/plan.json ;; esac
+    }
+    for place in rename segments folder plan; do
+        ended $place
+        run in.mkv o.mkv || bad "ended behind $place: exit $? $(cat err)"
+        [ ! -e o.mkv.uprez ] || bad "ended behind $place: the folder stays"
+        cmp -s o.mkv ref.mkv || bad "ended behind $place: other bytes"
+        # the folder says nothing about other options, and a new beginning takes nothing over
+        for other in "-m bicubic" "--crf 30" "-s 3" "--no-resume"; do
+            ended $place
+            # shellcheck disable=SC2086
+            expect 2 "$UPREZ" -q -m lanczos --preset ultrafast $other in.mkv o.mkv; said "-y overwrites it"
+            cmp -s o.mkv ref.mkv || bad "ended behind $place, then $other: the output was touched"
+            [ -e o.mkv.uprez/finished.json ] || bad "ended behind $place, then $other: the folder was touched"
+        done
+    done
+    rm -rf o.mkv.uprez; expect 2 "$UPREZ" -q -m lanczos --preset ultrafast in.mkv o.mkv; said "-y overwrites it"
+    # what that run had to say is said
+    ended plan "a hole"
+    expect 8 "$UPREZ" -q -m lanczos --preset ultrafast in.mkv o.mkv; said "a hole"
+    # in a folder, a file that is there and not of these options is left as it is
+    ended plan; mkdir folder; mv o.mkv folder/in.mkv; mv o.mkv.uprez folder/in.mkv.uprez; mkdir films; cp in.mkv films
+    expect 0 "$UPREZ" -m bicubic --preset ultrafast films folder; said "left as it is"
+    cmp -s folder/in.mkv ref.mkv || bad "a finished file in a folder was touched"
+    run films folder || bad "the folder's own command: exit $?"
+    [ ! -e folder/in.mkv.uprez ] || bad "the folder's own command: the job's folder stays"
 fi
 
 # ---- the container's pixel shape is what players show ----
