@@ -701,11 +701,16 @@ static bool is_m2ts(const char *part)
     return false;
 }
 
+static UpzMuxInputs mux_inputs(const Join *j)
+{
+    return (UpzMuxInputs){.source = known_file(&j->source), .other = known_file(&j->other),
+                          .info = j->params->info, .encoder = j->encoder, .video = j->video_par,
+                          .cut_start = j->cut_start, .cut_end = j->cut_end, .shift = j->shift};
+}
+
 static int open_output(Join *j, UprezError *err)
 {
-    UpzMuxInputs in = {.source = known_file(&j->source), .other = known_file(&j->other), .info = j->params->info,
-                       .encoder = j->encoder, .video = j->video_par, .cut_start = j->cut_start,
-                       .cut_end = j->cut_end, .shift = j->shift};
+    UpzMuxInputs in = mux_inputs(j);
     int r = upz_mux_create(&j->oc, j->plan, &in, j->converted, j->map);
     char *name = r >= 0 ? av_asprintf("file:%s", j->params->output) : NULL;
     if (r >= 0) {
@@ -774,7 +779,9 @@ static int write_all(Join *j, UprezError *err)
     if (r >= 0) r = av_write_trailer(j->oc);
     int io = j->oc->pb->error, c = avio_closep(&j->oc->pb);
     if (r >= 0) r = io < 0 ? io : c;
-    return r < 0 ? failed(j, r, err) : 0;
+    if (r < 0) return failed(j, r, err);
+    UpzMuxInputs in = mux_inputs(j);
+    return upz_mux_settle(j->params->output, &in, err);
 }
 
 /* Every end that comes before the first look's end is a loss. */

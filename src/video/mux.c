@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "compat.h"
+#include "mov_tags.h"
 
 /* Facts about the old file that would be lies about the new one. */
 static const char *const stale[] = {"encoder", "major_brand", "minor_version", "compatible_brands",
@@ -22,6 +23,34 @@ static int copy_metadata(AVDictionary **dst, const AVDictionary *src, bool video
         if (video && !strcmp(e->key, "alpha_mode")) skip = true;
         if (!skip && av_dict_set(dst, e->key, e->value, 0) < 0) return AVERROR(ENOMEM);
     }
+    return 0;
+}
+
+/* Players of MP4 and MOV show the handler's name; FFmpeg's older demuxers do not read any other. */
+static int name_handler(AVStream *st, const AVOutputFormat *of)
+{
+    const AVDictionaryEntry *title = av_dict_get(st->metadata, "title", NULL, 0);
+    const AVDictionaryEntry *name = av_dict_get(st->metadata, "handler_name", NULL, 0);
+    static const char *const plain[] = {"VideoHandler", "SoundHandler", "SubtitleHandler",
+                                        "DataHandler", "GPAC ISO Video Handler",
+                                        "GPAC ISO Audio Handler", ""};
+    bool own = name != NULL;
+    for (int i = 0; i < UPZ_COUNT(plain) && own; i++) own = strcmp(name->value, plain[i]) != 0;
+    if (!title || !*title->value || own || !upz_mov_has_tags(of->name)) return 0;
+    return av_dict_set(&st->metadata, "handler_name", title->value, 0);
+}
+
+/* MOV's old numbers of languages, and so FFmpeg's table of them, go by the bibliographic codes. */
+static int name_language(AVStream *st, const AVOutputFormat *of)
+{
+    static const char codes[][8] = {"deu ger", "fra fre", "nld dut", "swe sve", "ell gre", "isl ice",
+                                    "zho chi", "fas per", "sqi alb", "rum ron", "cze ces", "slo slk",
+                                    "hye arm", "kat geo", "bod tib", "mya bur", "msa may", "cym wel",
+                                    "eus baq", "mkd mac"};
+    const AVDictionaryEntry *e = av_dict_get(st->metadata, "language", NULL, 0);
+    for (int i = 0; e && !strcmp(of->name, "mov") && i < UPZ_COUNT(codes); i++)
+        if (!strncmp(e->value, codes[i], 3) && !e->value[3])
+            return av_dict_set(&st->metadata, "language", codes[i] + 4, 0);
     return 0;
 }
 
@@ -79,6 +108,8 @@ static int video_stream(AVStream *st, const AVOutputFormat *of, const UpzMuxInpu
         }
     }
     if (r >= 0 && src) r = copy_metadata(&st->metadata, src->metadata, true);
+    if (r >= 0) r = name_handler(st, of);
+    if (r >= 0) r = name_language(st, of);
     if (r >= 0 && p->alpha && !strcmp(p->segment, "matroska"))
         r = av_dict_set(&st->metadata, "alpha_mode", "1", 0);
     if (src) st->disposition = src->disposition;
@@ -155,6 +186,8 @@ static int add_stream(AVFormatContext *oc, const UpzStreamPlan *item, const UpzM
             : item->fate == UPZ_STREAM_ATTACH ? attached_stream(st, src)
                                               : converted_stream(st, src, item, converted);
     if (r >= 0) r = copy_metadata(&st->metadata, src->metadata, false);
+    if (r >= 0) r = name_handler(st, oc->oformat);
+    if (r >= 0) r = name_language(st, oc->oformat);
     st->disposition = src->disposition;
     if (item->fate == UPZ_STREAM_ATTACH) st->disposition = 0;
     return r;
@@ -202,6 +235,7 @@ int upz_mux_create(AVFormatContext **out, const UpzJoinPlan *plan, const UpzMuxI
     if (r >= 0 && in->source) r = copy_metadata(&oc->metadata, in->source->metadata, false);
     const AVFormatContext *chapters = in->other && in->other->nb_chapters ? in->other : in->source;
     if (r >= 0 && chapters) r = copy_chapters(oc, chapters, in);
+    if (r >= 0 && upz_mov_has_tags(oc->oformat->name)) r = upz_mov_tags_reserve(oc);
     if (r < 0) {
         avformat_free_context(oc);
         oc = NULL;
@@ -233,6 +267,17 @@ int upz_mux_header(AVFormatContext *out)
     if (r >= 0) r = avformat_write_header(out, &options);
     av_dict_free(&options);
     return r < 0 ? r : 0;
+}
+
+int upz_mux_settle(const char *path, const UpzMuxInputs *in, UprezError *err)
+{
+    AVDictionary *wanted = NULL;
+    if (!in->source || !upz_mov_has_tags(in->encoder->container)) return 0;
+    int r = copy_metadata(&wanted, in->source->metadata, false);
+    r = r < 0 ? upz_fail_memory(err, 0, "tags")
+              : av_dict_count(wanted) ? upz_mov_tags_settle(path, wanted, err) : 0;
+    av_dict_free(&wanted);
+    return r;
 }
 
 bool upz_mux_holds_rotation(const char *container)

@@ -22,6 +22,8 @@ int upz_mux_create(AVFormatContext **out, const UpzJoinPlan *plan, const UpzMuxI
                    const AVCodecParameters *const *converted, int stream[UPZ_STREAMS_MAX]);
 /* Writes the header with this container's options. An AVERROR on failure. */
 int upz_mux_header(AVFormatContext *out);
+/* After the file is closed: what the muxer cannot write by itself. OUTPUT, VERIFY or MEMORY. */
+int upz_mux_settle(const char *path, const UpzMuxInputs *in, UprezError *err);
 /* The tag an encoder gave its stream, unless it means another codec in this container; 0 = the
  * muxer's own choice. */
 uint32_t upz_mux_tag(const AVOutputFormat *of, const AVCodecParameters *par);
