@@ -62,14 +62,28 @@ static int add_side_data(AVStream *st, enum AVPacketSideDataType type, const voi
     return 0;
 }
 
-/* The display matrix moves the turned picture back into view: in pixels of the new size. */
+/* A turned picture lies outside of the view until the matrix moves it back. */
+static void move_into_view(int32_t m[9], int64_t width, int64_t height)
+{
+    for (int i = 0; i < 2; i++) { /* along x, along y; 16.16, and whole turns have no third column */
+        int64_t right = m[i] * width, down = m[i + 3] * height;
+        int64_t least = UPZ_MIN(UPZ_MIN(0, right), UPZ_MIN(down, right + down));
+        m[6 + i] = (int32_t)av_clip64(-least, INT32_MIN, INT32_MAX);
+    }
+}
+
+/* The display matrix is in pixels of the new size; what a stream says in itself has no place in it. */
 static int add_matrix(AVStream *st, const UpzMuxInputs *in)
 {
     int32_t m[9];
     memcpy(m, in->info->display_matrix, sizeof(m));
-    for (int i = 6; i < 8; i++)
-        m[i] = (int32_t)av_clip64(av_rescale(m[i], in->encoder->width, UPZ_MAX(in->info->width, 1)),
-                                  INT32_MIN, INT32_MAX);
+    AVRational sar = in->encoder->sar.num > 0 ? in->encoder->sar : (AVRational){1, 1};
+    if (!m[6] && !m[7])
+        move_into_view(m, av_rescale(in->encoder->width, sar.num, sar.den), in->encoder->height);
+    else
+        for (int i = 6; i < 8; i++)
+            m[i] = (int32_t)av_clip64(av_rescale(m[i], in->encoder->width,
+                                                 UPZ_MAX(in->info->width, 1)), INT32_MIN, INT32_MAX);
     return add_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, m, sizeof(m));
 }
 

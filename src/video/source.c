@@ -758,14 +758,10 @@ static void fill_info(UpzSource *s)
     if (i->sar.num <= 0 || i->sar.den <= 0) i->sar = (AVRational){0, 1};
     av_reduce(&i->sar.num, &i->sar.den, i->sar.num, i->sar.den, INT32_MAX);
     i->time_base = s->st->time_base;
-    AVRational avg = s->st->avg_frame_rate, real = s->st->r_frame_rate;
     i->frame_rate = s->filter ? upz_filter_rate(s->filter) : upz_best_rate(s->in, s->st);
-    if (avg.num > 0 && avg.den > 0 && real.num > 0 && real.den > 0) {
-        /* twice the rate: fields counted as frames */
-        double ratio = av_q2d(real) / av_q2d(avg);
-        if (s->info.interlaced && ratio > 1.9 && ratio < 2.1) ratio /= 2;
-        i->variable_rate = ratio < 0.995 || ratio > 1.005;
-    }
+    i->variable_rate = upz_rate_varies(s->st, i->interlaced);
+    if (!i->has_display_matrix)
+        i->has_display_matrix = upz_frame_matrix(f, i->display_matrix, &i->rotation);
     i->start = f->pts;
     i->duration = s->st->duration;
     if (i->duration == AV_NOPTS_VALUE && s->in->duration > 0)

@@ -74,15 +74,35 @@ bool upz_header_decodes(const AVStream *st)
     return r != AVERROR_INVALIDDATA;
 }
 
+static bool take_matrix(const void *data, size_t size, int32_t matrix[9], int *rotation)
+{
+    if (!data || size < 9 * sizeof(*matrix)) return false;
+    memcpy(matrix, data, 9 * sizeof(*matrix));
+    double deg = -av_display_rotation_get(matrix); /* libav counts anticlockwise */
+    if (deg == deg) *rotation = (((int)(deg / 90 + (deg < 0 ? -0.5 : 0.5)) % 4) + 4) % 4 * 90;
+    return true;
+}
+
 bool upz_stream_matrix(const AVStream *st, int32_t matrix[9], int *rotation)
 {
     size_t size;
-    const int32_t *m = upz_av_stream_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &size);
-    if (!m || size < 9 * sizeof(*m)) return false;
-    memcpy(matrix, m, 9 * sizeof(*m));
-    double deg = -av_display_rotation_get(m); /* libav counts anticlockwise */
-    if (deg == deg) *rotation = (((int)(deg / 90 + (deg < 0 ? -0.5 : 0.5)) % 4) + 4) % 4 * 90;
-    return true;
+    const void *data = upz_av_stream_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    return take_matrix(data, size, matrix, rotation);
+}
+
+bool upz_frame_matrix(const AVFrame *f, int32_t matrix[9], int *rotation)
+{
+    const AVFrameSideData *sd = av_frame_get_side_data(f, AV_FRAME_DATA_DISPLAYMATRIX);
+    return sd && take_matrix(sd->data, sd->size, matrix, rotation);
+}
+
+bool upz_rate_varies(const AVStream *st, bool interlaced)
+{
+    AVRational avg = st->avg_frame_rate, real = st->r_frame_rate;
+    if (avg.num <= 0 || avg.den <= 0 || real.num <= 0 || real.den <= 0) return false;
+    double ratio = av_q2d(real) / av_q2d(avg);
+    if (interlaced && ratio > 1.9 && ratio < 2.1) ratio /= 2; /* fields counted as frames */
+    return ratio < 0.995 || ratio > 1.005;
 }
 
 int upz_frame_to_host(AVFrame **f, UprezError *err)

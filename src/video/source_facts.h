@@ -26,6 +26,8 @@ int64_t upz_missing_at_end(const AVFormatContext *in, int64_t read_to);
 bool upz_header_decodes(const AVStream *st);
 /* The display matrix, and the turn it makes: degrees clockwise, 0 90 180 270. false: none. */
 bool upz_stream_matrix(const AVStream *st, int32_t matrix[9], int *rotation);
+/* The same of a frame: some streams say in themselves how they are to be turned. */
+bool upz_frame_matrix(const AVFrame *frame, int32_t matrix[9], int *rotation);
 /* Memory of a hardware device becomes ordinary memory. DEVICE. */
 int upz_frame_to_host(AVFrame **frame, UprezError *err);
 /* What a decoded frame does not say of its colour and shape, the container may. */
@@ -33,6 +35,8 @@ void upz_fill_color(AVFrame *frame, AVFormatContext *in, AVStream *st);
 
 /* The rate that libav guesses; 0/1: none. */
 AVRational upz_best_rate(AVFormatContext *fmt, AVStream *st);
+/* Do a stream's two rates tell that its frames do not come evenly? */
+bool upz_rate_varies(const AVStream *st, bool interlaced);
 /* The stream's Dolby Vision profile, 0 = none. INPUT where it has no ordinary colours without its metadata. */
 int upz_dolby_vision(const AVStream *st, const char *url, int *profile, UprezError *err);
 

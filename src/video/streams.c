@@ -307,6 +307,21 @@ static bool keeps_more(const AVStream *st, const AVOutputFormat *of)
             avformat_query_codec(mkv, st->codecpar->codec_id, FF_COMPLIANCE_NORMAL) == 1);
 }
 
+static bool is_turned(const UpzSourceInfo *info)
+{
+    const int32_t *m = info->display_matrix;
+    return info->has_display_matrix && (m[0] <= 0 || m[4] <= 0 || m[1] || m[3]);
+}
+
+static void describe_turn(const UpzSourceInfo *info, char *text, size_t size)
+{
+    const int32_t *m = info->display_matrix;
+    bool mirrored = (double)m[0] * m[4] < (double)m[1] * m[3];
+    if (!mirrored) snprintf(text, size, "turned by %d degrees", info->rotation);
+    else if (m[1] || m[3]) snprintf(text, size, "mirrored and turned");
+    else snprintf(text, size, m[4] < 0 ? "upside down, mirrored" : "mirrored");
+}
+
 static int report(UpzJoinPlan *plan, UprezContext *ctx, const UpzMuxInputs *in,
                   const AVOutputFormat *of, UpzAudioMode audio, const char *output, bool strict,
                   UprezError *err)
@@ -362,9 +377,14 @@ static int report(UpzJoinPlan *plan, UprezContext *ctx, const UpzMuxInputs *in,
             plan->converted++;
         }
     }
-    if (in->info->rotation && !upz_mux_holds_rotation(of->name))
-        upz_warn(ctx, "the picture is shown turned by %d degrees, which this FFmpeg cannot write "
-                 "into a %s file; use .mp4 or .mov", in->info->rotation, of->name);
+    if (!is_turned(in->info) || upz_mux_holds_rotation(of->name)) return 0;
+    char how[64];
+    describe_turn(in->info, how, sizeof(how));
+    if (strict)
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "the picture is shown %s, which this FFmpeg cannot write "
+                        "into a %s file; use .mp4 or .mov, or leave out --strict-streams", how, of->name);
+    upz_warn(ctx, "the picture is shown %s, which this FFmpeg cannot write into a %s file; use .mp4 or "
+             ".mov", how, of->name);
     return 0;
 }
 

@@ -57,4 +57,32 @@ P
 expect 0 up t.mov t2.mp4
 expect 0 up t2.mp4 t3.mov
 n=$(tags t3.mov | grep -c -iE '^TAG:(title|own_words|com\.)'); [ "$n" = 5 ] || bad "after three passes $n of 5 tags"
+
+# ---- how the picture is turned or mirrored: told by the stream itself or by the container
+matrix() { # the four numbers that turn, of the stream or else of its first frame
+    ffprobe -v error -select_streams v -read_intervals '%+#1' -show_streams -show_frames "$1" |
+        sed -n '/^displaymatrix=/,/^rotation=/p' | grep -E '^0000000[01]:' | head -2 | awk '{print $2, $3}' | paste -sd' '
+}
+# shellcheck disable=SC2086
+ff $clip flat.mp4
+for how in rotate=90 rotate=180 rotate=270 flip=horizontal flip=vertical rotate=90:flip=horizontal; do
+    ff -i flat.mp4 -c copy -bsf:v "h264_metadata=display_orientation=insert:$how" turned.mkv
+    a=$(matrix turned.mkv); [ -n "$a" ] || bad "$how: the input is not turned: the check is void"
+    for out in turned.mp4 turned.mov; do
+        expect 0 up turned.mkv $out
+        [ "$(matrix $out)" = "$a" ] || bad "$how into $out: '$(matrix $out)' instead of '$a'"
+    done
+    # in view: the corners of the picture are where its left upper corner is 0, 0
+    python3 - turned.mp4 <<'P' || bad "$how: the turned picture is out of view"
+import struct, sys
+d = open(sys.argv[1], "rb").read(); at = d.index(b"tkhd")
+m = struct.unpack(">9i", d[at + 44:at + 80]); w, h = struct.unpack(">2I", d[at + 80:at + 88])
+one = 65536.0
+c = [(x * m[0] / one + y * m[3] / one + m[6] / one, x * m[1] / one + y * m[4] / one + m[7] / one)
+     for x in (0, w / one) for y in (0, h / one)]
+sys.exit(abs(min(x for x, _ in c)) > 0.01 or abs(min(y for _, y in c)) > 0.01)
+P
+    expect 0 up turned.mkv turned.avi; said "the picture is shown"
+    expect 7 up --strict-streams turned.mkv turned2.avi; said "the picture is shown"
+done
 finish
