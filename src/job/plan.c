@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "json.h"
+#include "video/versions.h"
 
 #define MAX_UNITS ((size_t)1 << 24)
 
@@ -207,7 +208,9 @@ static bool upscale_part(cJSON *root, const UpzJobParams *params, const UpzSessi
 
 static bool encoder_part(cJSON *root, const UpzEncoderPlan *e)
 {
-    char color[64];
+    char color[64], libavcodec[UPZ_VERSION_TEXT], version[UPZ_VERSION_TEXT];
+    upz_libavcodec_version(libavcodec);
+    upz_encoder_version(version, e);
     const UprezColor *c = &e->color, *t = &e->tags;
     snprintf(color, sizeof(color), "%d:%d:%d:%d:%d %d:%d:%d:%d:%d", c->matrix, c->primaries,
              c->transfer, c->range, c->siting, t->matrix, t->primaries, t->transfer, t->range,
@@ -218,7 +221,8 @@ static bool encoder_part(cJSON *root, const UpzEncoderPlan *e)
         UPZ_JSON_INT("height", e->height), UPZ_JSON_RATIO("sar", e->sar),
         UPZ_JSON_RATIO("frame_rate", e->frame_rate), UPZ_JSON_RATIO("time_base", e->codec_base),
         UPZ_JSON_INT("origin", e->origin), UPZ_JSON_INT("threads", e->threads),
-        UPZ_JSON_TEXT("options", e->options), UPZ_JSON_TEXT("color", color)};
+        UPZ_JSON_TEXT("options", e->options), UPZ_JSON_TEXT("color", color),
+        UPZ_JSON_TEXT("libavcodec", libavcodec), UPZ_JSON_TEXT("version", version)};
     return upz_json_rows(cJSON_AddObjectToObject(root, "encoder"), rows, UPZ_COUNT(rows));
 }
 
@@ -285,7 +289,7 @@ static void put_value(char *to, size_t size, const cJSON *v)
 {
     char *s = v ? cJSON_PrintUnformatted(v) : NULL;
     snprintf(to, size, "%s", s ? s : "nothing");
-    if (s && (strlen(s) > 40 || cJSON_IsArray(v) || cJSON_IsObject(v))) *to = 0;
+    if (s && (strlen(s) > 60 || cJSON_IsArray(v) || cJSON_IsObject(v))) *to = 0;
     cJSON_free(s);
 }
 
