@@ -9,7 +9,7 @@
 typedef struct UpzLook {
     int n;                        /* samples */
     float min, max, mean, spread; /* of luma (or green), 0..1 of the code range, at sampled
-                                     places; spread: standard deviation */
+                                     places where alpha is not 0; spread: standard deviation */
 } UpzLook;
 
 /* About a thousand samples at the same relative places whatever the size. Host memory. */

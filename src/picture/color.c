@@ -92,6 +92,15 @@ static int forward_matrix(double m[3][3], int code, UprezError *err)
     return 0;
 }
 
+void upz_luma_weights(const UprezColor *c, double weights[3])
+{
+    UprezError ignored;
+    double m[3][3];
+    if (c->matrix == M_IDENTITY || forward_matrix(m, c->matrix, &ignored) < 0)
+        forward_matrix(m, M_709, &ignored);
+    for (int i = 0; i < 3; i++) weights[i] = m[0][i];
+}
+
 static void invert(double r[3][3], double m[3][3])
 {
     double det = 0;

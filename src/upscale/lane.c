@@ -26,6 +26,8 @@ void upz_lane_destroy(UpzLane **lane)
         close_engine(&l->steps[i].turned);
         upz_resize_picture_destroy(&l->steps[i].resize);
         upz_convert_plan_destroy(&l->steps[i].convert);
+        upz_fill_destroy(&l->steps[i].fill);
+        upz_neutral_destroy(&l->steps[i].neutral);
     }
     for (int k = 0; k < UPZ_LANE_DEPTH; k++)
         for (int i = 0; i < l->n_own; i++) uprez_picture_unref(&l->flight[k].own[i]);
@@ -111,6 +113,14 @@ static int run_tta(UpzLane *l, const UpzLaneStep *s, struct UpzFlight *f, UprezE
     return 0;
 }
 
+/* Of parts alone: what is copied from the result before is neutral where it shall be. */
+static void run_neutral(const UpzLane *l, const UpzLaneStep *s, struct UpzFlight *f)
+{
+    const UprezRect whole = {0, 0, l->dst.width, l->dst.height};
+    upz_neutral_run(s->neutral, slot(s->src, f), slot(s->dst, f), f->parts.all ? &whole : f->parts.rect,
+                    f->parts.all ? 1 : f->parts.n);
+}
+
 static int run_step(UpzLane *l, const UpzLaneStep *s, struct UpzFlight *f, UprezError *err)
 {
     UprezPicture *src = slot(s->src, f), *dst = slot(s->dst, f);
@@ -123,6 +133,8 @@ static int run_step(UpzLane *l, const UpzLaneStep *s, struct UpzFlight *f, Uprez
     case STEP_RESIZE: upz_resize_picture_run(s->resize, src, dst); return 0;
     case STEP_CONVERT: upz_convert_plan_run(s->convert, src, dst); return 0;
     case STEP_BLEND: upz_blend(l->ctx, dst, src, (float)l->params.blend); return 0;
+    case STEP_FILL: upz_fill_run(s->fill, src, dst); return 0;
+    case STEP_NEUTRAL: run_neutral(l, s, f); return 0;
     }
     return r;
 }

@@ -12,6 +12,13 @@ enum {
     GRAIN = 4      /* px: what can be copied alone */
 };
 
+/* Lengths in px of one picture as px of another, rounded up. */
+static int scaled(int length, int from, int to)
+{
+    const int64_t n = ((int64_t)length * to + from - 1) / from;
+    return (int)UPZ_MIN(n, 4 * UPREZ_SIDE_MAX);
+}
+
 static void step_reach(const UpzLane *l, const UpzLaneStep *s, int reach[2])
 {
     const UprezPicture *a = upz_lane_shape(l, s->src), *b = upz_lane_shape(l, s->dst);
@@ -28,15 +35,16 @@ static void step_reach(const UpzLane *l, const UpzLaneStep *s, int reach[2])
         reach[1] = upz_resize_reach(l->params.filter, a->height, b->height, sy);
         break;
     case STEP_CONVERT: reach[0] = reach[1] = CONVERT; break;
+    case STEP_FILL:
+        reach[0] = UPZ_FILL_REACH + (1 << sx);
+        reach[1] = UPZ_FILL_REACH + (1 << sy);
+        break;
+    case STEP_NEUTRAL: /* whole samples of both sides' chroma */
+        reach[0] = scaled(UPZ_NEUTRAL_RADIUS + (1 << sx), a->width, b->width) + (1 << sx);
+        reach[1] = scaled(UPZ_NEUTRAL_RADIUS + (1 << sy), a->height, b->height) + (1 << sy);
+        break;
     case STEP_TTA: case STEP_BLEND: break;
     }
-}
-
-/* Lengths in px of one picture as px of another, rounded up. */
-static int scaled(int length, int from, int to)
-{
-    const int64_t n = ((int64_t)length * to + from - 1) / from;
-    return (int)UPZ_MIN(n, 4 * UPREZ_SIDE_MAX);
 }
 
 static void widest(int *to, int reach) { *to = UPZ_MAX(*to, reach); }

@@ -219,6 +219,32 @@ static int add_resizing_engine(UpzLane *l, UprezModel *model, int src, UprezErro
     return 0;
 }
 
+/* The source with colours under alpha 0 that bleed into no edge; returns its slot. */
+static int add_fill(UpzLane *l, UprezError *err)
+{
+    int to = new_picture(l, &l->src.format, &l->src.color, l->src.width, l->src.height, err);
+    if (to < 0) return to;
+    UpzLaneStep *s = add_step(l, STEP_FILL, SLOT_SRC, to, err);
+    if (!s) return UPREZ_ERR_USAGE;
+    int r = upz_fill_create(&s->fill, &l->src, err);
+    if (r < 0) return r;
+    l->memory += upz_fill_memory(s->fill);
+    append(l->numerics, sizeof(l->numerics), "fill/1");
+    return to;
+}
+
+/* Behind all else. `src`: the slot that the first model read. */
+static int add_neutral(UpzLane *l, int src, UprezError *err)
+{
+    UpzLaneStep *s = add_step(l, STEP_NEUTRAL, src, SLOT_DST, err);
+    if (!s) return UPREZ_ERR_USAGE;
+    int r = upz_neutral_create(&s->neutral, l->ctx, &l->src, &l->dst, err);
+    if (r < 0) return r;
+    l->memory += upz_neutral_memory(s->neutral);
+    append(l->numerics, sizeof(l->numerics), "neutral/1");
+    return 0;
+}
+
 /* src and dst are float pictures of the lane. */
 static int add_tta(UpzLane *l, UprezModel *model, int src, int dst, UprezError *err)
 {
@@ -350,9 +376,10 @@ static int add_network(UpzLane *l, UprezModel *m, int cur, bool final, UprezErro
     return r < 0 ? r : to;
 }
 
-static int build(UpzLane *l, UprezError *err)
+/* From slot `src` to the destination. */
+static int build(UpzLane *l, int src, UprezError *err)
 {
-    int cur = SLOT_SRC, r;
+    int cur = src, r;
     bool blend = l->params.blend > 0;
     UprezFormat f;
     UprezColor c;
@@ -387,11 +414,27 @@ static int build(UpzLane *l, UprezError *err)
         int a = new_picture(l, &p->format, &p->color, l->src.width, l->src.height, err);
         int b = a < 0 ? a : new_picture(l, &p->format, &p->color, p->width, p->height, err);
         if (b < 0) return b;
-        if ((r = add_convert(l, SLOT_SRC, a, err)) < 0 || (r = add_resize(l, a, b, err)) < 0)
+        if ((r = add_convert(l, src, a, err)) < 0 || (r = add_resize(l, a, b, err)) < 0)
             return r;
         if (!add_step(l, STEP_BLEND, b, cur, err)) return UPREZ_ERR_USAGE;
     }
     return add_convert(l, cur, SLOT_DST, err);
+}
+
+/* Kernels alone move chroma as it is; networks make it anew. */
+static bool colours(const UpzLane *l)
+{
+    for (int i = 0; i < l->params.n_models; i++)
+        if (!l->params.models[i]->kernel) return upz_neutral_applies(&l->src, &l->dst);
+    return !same_meaning(&l->src, &l->dst) && upz_neutral_applies(&l->src, &l->dst);
+}
+
+static int build_all(UpzLane *l, UprezError *err)
+{
+    const int src = l->src.format.alpha && l->dst.format.alpha ? add_fill(l, err) : SLOT_SRC;
+    int r = src < 0 ? src : build(l, src, err);
+    if (r < 0) return r;
+    return colours(l) && !on_gpu(l) ? add_neutral(l, src, err) : 0;
 }
 
 static int another(UpzLane *l, UprezPicture **out, int own)
@@ -482,7 +525,7 @@ int upz_lane_create(UpzLane **out, UprezContext *ctx, const UpzLaneParams *param
     l->depth = 1;
     l->engine_step = -1;
     int r = check_gpu(l, err);
-    if (r >= 0) r = build(l, err);
+    if (r >= 0) r = build_all(l, err);
     if (r >= 0) r = upz_lane_measure(l, err);
     if (r < 0) {
         upz_lane_destroy(&l);

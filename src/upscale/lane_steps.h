@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include "base/context.h"
 #include "picture/convert.h"
+#include "picture/fill.h"
+#include "picture/neutral.h"
 #include "upscale/lane.h"
 
 #define UPZ_LANE_STEPS 48
@@ -14,7 +16,9 @@
 /* Picture slots: 0 the source, 1 the destination, from 2 on the lane's own. */
 enum { SLOT_SRC, SLOT_DST, SLOT_OWN };
 
-typedef enum StepKind { STEP_ENGINE, STEP_TTA, STEP_RESIZE, STEP_CONVERT, STEP_BLEND } StepKind;
+typedef enum StepKind {
+    STEP_ENGINE, STEP_TTA, STEP_RESIZE, STEP_CONVERT, STEP_BLEND, STEP_FILL, STEP_NEUTRAL
+} StepKind;
 
 typedef struct UpzLaneStep {
     StepKind kind;
@@ -27,6 +31,8 @@ typedef struct UpzLaneStep {
     bool kernel;              /* ENGINE: no network */
     UpzResizePicture *resize; /* RESIZE */
     UpzConvertPlan *convert;  /* CONVERT */
+    UpzFill *fill;            /* FILL */
+    UpzNeutral *neutral;      /* NEUTRAL: of what it finds in dst; src is looked at only */
     int tmp[4];               /* TTA: turned input and output, both orientations */
 } UpzLaneStep;
 

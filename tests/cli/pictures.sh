@@ -149,4 +149,19 @@ expect 0 "$UPREZ" --progress none -m lanczos "$tmp/page.tif" "$tmp/page.png"
 expect 3 "$UPREZ" -q -m lanczos "$tmp/tiles.tif" "$tmp/tiles.png"; said "in tiles"
 expect 3 "$UPREZ" -q -m lanczos "$tmp/jpeg.tif" "$tmp/jpeg.png"
 [ ! -e "$tmp/tiles.png" ] || bad "a tiled TIFF gave a picture"
+
+# what stands under alpha 0 bleeds into no edge, and a picture of one colour is not "flat"
+for hidden in 0 255; do
+    for f in rgba rgba64be ya8; do
+        ffmpeg -nostdin -v error -y -f lavfi -i "color=gray:size=48x48:rate=1:duration=1,format=rgba,geq=r='if(lt(hypot(X-24,Y-24),15),190,$hidden)':g='if(lt(hypot(X-24,Y-24),15),190,$hidden)':b='if(lt(hypot(X-24,Y-24),15),190,$hidden)':a='if(lt(hypot(X-24,Y-24),15),255,0)'" -frames:v 1 -pix_fmt "$f" "$tmp/sprite.png"
+        for o in "-m lanczos -s 2" "-m bicubic -s 3.4" "-m lanczos -s 0.6" "-m uprez-fast-2x" "-m uprez-fast-2x --tta"; do
+            expect 0 "$UPREZ" -q -y $o "$tmp/sprite.png" "$tmp/sprite2.png"
+            ffmpeg -nostdin -v error -i "$tmp/sprite2.png" -f rawvideo -pix_fmt rgba - | python3 -c '
+import sys
+p = sys.stdin.buffer.read()
+seen = [p[i] for i in range(0, len(p), 4) if p[i + 3] > 2]
+sys.exit(not seen or max(abs(v - 190) for v in seen) > 8)' || bad "$f $o: what is hidden ($hidden) is seen at the edge"
+        done
+    done
+done
 finish

@@ -226,4 +226,18 @@ wait $b || bad "second of two runs: $(cat "$tmp/e2")"
 [ "$(probe "$tmp/sd2.mkv" color_space)" = smpte170m ] && [ "$(probe "$tmp/hdr2.mkv" color_space)" = bt2020nc ] ||
     bad "two runs mixed their tags: $(probe "$tmp/sd2.mkv" color_space) $(probe "$tmp/hdr2.mkv" color_space)"
 ls -d "$tmp"/*.part "$tmp"/*.uprez 2>/dev/null && bad "something was left behind"
+
+# a film in black and white stays so through a network that knows colours
+if [ -f "$SHARED/models/pytorch/realesr-animevideov3.pth" ]; then
+    ff -f lavfi -i testsrc2=size=96x64:rate=10:duration=0.3 -vf hue=s=0,format=yuv420p -c:v ffv1 "$tmp/bw.mkv"
+    for f in yuv420p yuv422p10le; do
+        ff -i "$tmp/bw.mkv" -vf "format=$f" -c:v ffv1 "$tmp/bw_$f.mkv"
+        expect 0 "$UPREZ" -q -m "$SHARED/models/pytorch/realesr-animevideov3.pth" -c ffv1 "$tmp/bw_$f.mkv" "$tmp/bw2_$f.mkv"
+        for p in u v; do
+            n=$(ffmpeg -nostdin -v error -i "$tmp/bw2_$f.mkv" -vf "extractplanes=$p" -f rawvideo - |
+                od -An -v -tx2 | tr ' ' '\n' | grep . | sort | uniq -c | wc -l)
+            [ "$n" = 1 ] || bad "plane $p of a grey film in $f has $n values"
+        done
+    done
+fi
 finish
