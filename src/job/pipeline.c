@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "look.h"
 #include "progress.h"
+#include "video/inventory.h"
 
 #define DECODED 4 /* frames waiting for the upscaler */
 #define ENCODED 2 /* upscaled frames waiting for the encoder: the big ones */
@@ -208,6 +209,7 @@ typedef struct Writer {
     UpzSink *sink;
     size_t unit;
     int64_t damaged, held;
+    uint32_t side;
 } Writer;
 
 static int open_unit(Writer *w, size_t unit, UprezError *err)
@@ -215,6 +217,7 @@ static int open_unit(Writer *w, size_t unit, UprezError *err)
     const UpzPipelineParams *p = w->l->p;
     w->unit = unit;
     w->damaged = w->held = 0;
+    w->side = 0;
     if (!p->store) return upz_sink_open(&w->sink, p->encoder, p->path, err);
     char *tmp = upz_store_temporary(p->store, unit);
     int r = tmp ? upz_sink_open(&w->sink, p->encoder, tmp, err)
@@ -241,6 +244,7 @@ static int close_unit(Writer *w, bool whole, UprezError *err)
     u.end = res.end;
     u.damaged = w->damaged;
     u.held = w->held;
+    u.side = w->side;
     u.done = whole;
     u.partial = !whole;
     if (whole) r = upz_store_finish(l->p->store, w->unit, &u, err);
@@ -276,6 +280,7 @@ static int write_item(Writer *w, Item *item, UprezError *err)
         av->pts = item->frame->av->pts;
         w->damaged += item->frame->damaged;
         w->held += item->frame->held;
+        w->side |= upz_side_of_frame(item->frame->av);
         r = upz_sink_write(w->sink, av, err);
         pthread_mutex_lock(&l->lock);
         l->frames_out += r >= 0;
@@ -481,6 +486,7 @@ int upz_pipeline_run(const UpzPipelineParams *params, UpzPipelineResult *result,
         if (!u->done && !u->partial) continue;
         result->damaged += u->damaged;
         result->held += u->held;
+        result->side |= u->side;
     }
     upz_queue_destroy(&l->decoded);
     upz_queue_destroy(&l->upscaled);

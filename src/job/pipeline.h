@@ -26,6 +26,7 @@ typedef struct UpzPipelineResult {
     int64_t frames_in, frames_out; /* of this run */
     int64_t resumed;               /* frames of units that were done before */
     int64_t damaged, held;         /* all units */
+    uint32_t side;                 /* all units: UpzUnit.side */
     double decode_s, upscale_s, encode_s; /* busy, wall */
     const char *bottleneck;
     double reused;           /* as UpzJobResult.reused */

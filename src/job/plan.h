@@ -26,6 +26,7 @@ typedef struct UpzUnit {
     bool done, partial;
     int64_t frames, first, end; /* when done: as written; source time base */
     int64_t damaged, held;
+    uint32_t side; /* upz_side_of_frame() of all its frames' sources */
 } UpzUnit;
 
 typedef struct UpzUnits {

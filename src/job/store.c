@@ -184,6 +184,7 @@ static int load_note(const UpzStore *s, size_t i, UpzUnit *unit, UprezError *err
         unit->end = number(o, "end");
         unit->damaged = number(o, "damaged");
         unit->held = number(o, "held");
+        unit->side = (uint32_t)number(o, "side");
         r = cJSON_IsString(plan) && !strcmp(plan->valuestring, s->plan_id) && unit->frames >= 0;
         if (r && unit->frames)
             r = stat(seg, &st) == 0 && (int64_t)st.st_size == number(o, "bytes")
@@ -246,10 +247,11 @@ int upz_store_finish(const UpzStore *s, size_t i, const UpzUnit *unit, UprezErro
         char text[512];
         int n = snprintf(text, sizeof(text),
                          "{\"plan\": \"%s\", \"frames\": %lld, \"first\": %lld, \"end\": %lld, "
-                         "\"damaged\": %lld, \"held\": %lld, \"bytes\": %lld, "
+                         "\"damaged\": %lld, \"held\": %lld, \"side\": %u, \"bytes\": %lld, "
                          "\"sha256\": \"%s\"}\n", s->plan_id,
                          (long long)unit->frames, (long long)unit->first, (long long)unit->end,
-                         (long long)unit->damaged, (long long)unit->held, (long long)st.st_size, hex);
+                         (long long)unit->damaged, (long long)unit->held, unit->side, (long long)st.st_size,
+                         hex);
         r = upz_write_atomic(note, text, (size_t)n, err);
     }
     upz_free(tmp);

@@ -15,6 +15,7 @@
 #include "size.h"
 #include "store.h"
 #include "video/check.h"
+#include "video/inventory.h"
 #include "video/rehearsal.h"
 
 typedef struct VideoJob {
@@ -29,6 +30,7 @@ typedef struct VideoJob {
     UpzSurvey *other;        /* --streams-from */
     UpzJoinResult written;
     bool rehearsed;          /* the encoder's plan has been tried */
+    UpzLosses told;          /* what the output lacks of what the source says */
     UpzSelection selection;
     UpzFrame *first;
     UpzEncoderPlan encoder;
@@ -126,6 +128,55 @@ static int plan_output(VideoJob *j, UprezContext *ctx, double scale, UprezError 
     return r;
 }
 
+static UpzInventory inventory(const VideoJob *j, uint32_t side)
+{
+    const UpzSurvey *survey = upz_source_survey(j->source);
+    const UpzSelection *sel = &j->selection;
+    return (UpzInventory){
+        .source = survey ? survey->fmt : upz_source_format(j->source), .survey = survey,
+        .other = j->other ? j->other->fmt : NULL, .info = j->info, .encoder = &j->encoder,
+        .plan = &j->join, .side = side,
+        .whole = sel->start == INT64_MIN && sel->end == INT64_MAX && sel->limit == INT64_MAX};
+}
+
+/* Each loss once. With --strict-streams the first one ends the run. */
+static int tell_losses(VideoJob *j, const UpzLosses *losses, UprezError *err)
+{
+    const UpzJobParams *p = j->params;
+    for (int i = 0; i < losses->n; i++) {
+        if (upz_losses_have(&j->told, losses->items[i])) continue;
+        if (p->strict_streams)
+            return upz_fail(err, UPREZ_ERR_OUTPUT, "%s: %s; use another container or encoder, or leave "
+                            "out --strict-streams", p->output, losses->items[i]);
+        upz_warn(j->ctx, "%s: %s", p->output, losses->items[i]);
+        j->result->warnings++;
+        char *copy = j->told.n < UPZ_LOSSES_MAX ? upz_strdup(losses->items[i]) : NULL;
+        if (copy) j->told.items[j->told.n++] = copy;
+    }
+    return 0;
+}
+
+static int foresee_losses(VideoJob *j, UprezError *err)
+{
+    UpzLosses losses = {.n = 0};
+    const UpzInventory before = inventory(j, j->info->side | upz_side_of_frame(j->first->av));
+    int r = upz_losses_foresee(&losses, &before, j->ctx, err);
+    if (r >= 0) r = tell_losses(j, &losses, err);
+    upz_losses_free(&losses);
+    return r;
+}
+
+/* In the finished file; what was foreseen is told already. */
+static int find_losses(VideoJob *j, const char *path, UprezError *err)
+{
+    UpzLosses losses = {.n = 0};
+    const UpzInventory before = inventory(j, j->info->side | j->run.side);
+    int r = upz_losses_find(&losses, &before, j->ctx, path, err);
+    if (r >= 0) r = tell_losses(j, &losses, err);
+    upz_losses_free(&losses);
+    return r;
+}
+
 /* Encoder and muxer are tried with the planned size and times. */
 static int rehearse(VideoJob *j, UprezError *err)
 {
@@ -146,6 +197,7 @@ static int rehearse(VideoJob *j, UprezError *err)
         h.n_cuts = units.n;
     }
     if (r >= 0) r = upz_rehearse(&h, j->ctx, err);
+    if (r >= 0) r = foresee_losses(j, err);
     j->rehearsed = r >= 0;
     upz_units_free(&units);
     upz_free(cuts);
@@ -179,10 +231,6 @@ static int prepare(VideoJob *j, UprezError *err)
         r = upz_session_team(j->session, true, j->first->picture, &j->encoder.format,
                              &j->encoder.color, j->encoder.width, j->encoder.height, err);
     if (r < 0) return r;
-    if (j->info->dolby_vision)
-        upz_warn(j->ctx, "%s is Dolby Vision profile %d: its metadata belongs to the old pixels and "
-                 "is lost, the HDR picture under it stays", j->params->input,
-                 j->info->dolby_vision);
     UpzJobResult *res = j->result;
     res->width = j->encoder.width;
     res->height = j->encoder.height;
@@ -469,7 +517,7 @@ static int run_segments(VideoJob *j, UprezError *err)
     if (r >= 0) r = upz_rename_synced(j->part, p->output, err);
     if (r >= 0) snprintf(j->result->output, sizeof(j->result->output), "%s", p->output);
     upz_store_close(&j->store, r >= 0);
-    return r;
+    return r < 0 ? r : find_losses(j, p->output, err);
 }
 
 int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *result, UprezError *err)
@@ -504,6 +552,7 @@ int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *resul
         }
         if (r >= 0) r = judge_damage(j, err);
     }
+    upz_losses_free(&j->told);
     upz_frame_free(&j->first);
     upz_units_free(&j->units);
     upz_index_free(&j->index);

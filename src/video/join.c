@@ -549,10 +549,10 @@ static int open_side(Join *j, Side *s, const char *path, bool is_other, const Up
     s->when = INT64_MIN / 2;
     s->packet = av_packet_alloc();
     if (!s->packet) return upz_fail_memory(err, sizeof(*s->packet), "joining");
+    s->survey = survey;
     if (!path || upz_is_pipe(path)) return 0;
     int r = upz_input_open(&s->ic, path, NULL, NULL, err);
     if (r < 0) return r;
-    s->survey = survey;
     s->n_items = survey ? survey->n : (int)s->ic->nb_streams;
     s->item_of = upz_calloc((size_t)s->n_items, sizeof(int));
     if (!s->item_of || (!survey && !upz_timeline_init(&s->plain, -1)))

@@ -30,6 +30,7 @@ typedef struct UpzStreamPlan {
     bool file;       /* an attachment: no packets, no stream a player counts */
     bool unknown;    /* nothing says what it is: its parameters were not found */
     bool damaged;    /* its header cannot be decoded */
+    bool anew;       /* dropped, but what it says is written anew (chapters, a timecode) */
 } UpzStreamPlan;
 
 typedef struct UpzJoinPlan {

@@ -7,10 +7,15 @@
 #include "compat.h"
 #include "mov_tags.h"
 
-/* Facts about the old file that would be lies about the new one. */
-static const char *const stale[] = {"encoder", "major_brand", "minor_version", "compatible_brands",
-                                    "DURATION", "BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES",
-                                    "vendor_id", "variant_bitrate", "rotate"};
+/* Facts about the old file that would be lies about the new one: of Matroska, MP4, HLS; FLV; MXF. */
+static const char *const stale[] = {
+    "encoder", "major_brand", "minor_version", "compatible_brands", "DURATION", "BPS",
+    "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "vendor_id", "variant_bitrate", "rotate",
+    "hasVideo", "hasAudio", "hasMetadata", "hasKeyframes", "hasCuePoints", "canSeekToEnd", "datasize",
+    "videosize", "audiosize", "lasttimestamp", "lastkeyframetimestamp", "lastkeyframelocation",
+    "totalduration", "audiodelay",
+    "uid", "generation_uid", "product_uid", "product_version", "application_platform",
+    "operational_pattern_ul", "toolkit_version", "material_package_umid", "file_package_umid"};
 
 static int copy_metadata(AVDictionary **dst, const AVDictionary *src, bool video)
 {
@@ -24,6 +29,21 @@ static int copy_metadata(AVDictionary **dst, const AVDictionary *src, bool video
         if (!skip && av_dict_set(dst, e->key, e->value, 0) < 0) return AVERROR(ENOMEM);
     }
     return 0;
+}
+
+int upz_mux_file_tags(AVDictionary **tags, const AVFormatContext *ic, int stream)
+{
+    const AVDictionaryEntry *e = NULL;
+    const AVProgram *p = av_find_program_from_stream((AVFormatContext *)ic, NULL, stream);
+    int r = copy_metadata(tags, ic->metadata, false);
+    while (r >= 0 && p && (e = av_dict_get(p->metadata, "", e, AV_DICT_IGNORE_SUFFIX)))
+        if (*e->value) r = av_dict_set(tags, e->key, e->value, AV_DICT_DONT_OVERWRITE);
+    return r < 0 ? r : 0;
+}
+
+int upz_mux_stream_tags(AVDictionary **tags, const AVStream *src, bool enlarged)
+{
+    return copy_metadata(tags, src->metadata, enlarged);
 }
 
 /* Players of MP4 and MOV show the handler's name; FFmpeg's older demuxers do not read any other. */
@@ -246,10 +266,14 @@ int upz_mux_create(AVFormatContext **out, const UpzJoinPlan *plan, const UpzMuxI
         stream[i] = (int)oc->nb_streams;
         r = add_stream(oc, item, in, converted ? converted[i] : NULL);
     }
-    if (r >= 0 && in->source) r = copy_metadata(&oc->metadata, in->source->metadata, false);
+    if (r >= 0 && in->source)
+        r = upz_mux_file_tags(&oc->metadata, in->source, in->info->video_stream);
     const AVFormatContext *chapters = in->other && in->other->nb_chapters ? in->other : in->source;
     if (r >= 0 && chapters) r = copy_chapters(oc, chapters, in);
     if (r >= 0 && upz_mov_has_tags(oc->oformat->name)) r = upz_mov_tags_reserve(oc);
+    /* Ogg's comments belong to streams */
+    if (r >= 0 && av_strstart(oc->oformat->name, "og", NULL) && oc->nb_streams)
+        r = av_dict_copy(&oc->streams[0]->metadata, oc->metadata, AV_DICT_DONT_OVERWRITE);
     if (r < 0) {
         avformat_free_context(oc);
         oc = NULL;
@@ -287,7 +311,7 @@ int upz_mux_settle(const char *path, const UpzMuxInputs *in, UprezError *err)
 {
     AVDictionary *wanted = NULL;
     if (!in->source || !upz_mov_has_tags(in->encoder->container)) return 0;
-    int r = copy_metadata(&wanted, in->source->metadata, false);
+    int r = upz_mux_file_tags(&wanted, in->source, in->info->video_stream);
     r = r < 0 ? upz_fail_memory(err, 0, "tags")
               : av_dict_count(wanted) ? upz_mov_tags_settle(path, wanted, err) : 0;
     av_dict_free(&wanted);

@@ -15,6 +15,11 @@ typedef struct UpzMuxInputs {
     int64_t shift;                  /* AV_TIME_BASE, added to chapters */
 } UpzMuxInputs;
 
+/* The tags that the output is to have, less those that would be lies about a new file: of the file, with
+ * what a broadcast says of the programme that the stream is in, and of a stream. An AVERROR. */
+int upz_mux_file_tags(AVDictionary **tags, const AVFormatContext *source, int stream);
+int upz_mux_stream_tags(AVDictionary **tags, const AVStream *source, bool enlarged);
+
 /* Creates the context and its streams; stream[i] is the output index of plan item i, -1 if dropped.
  * Converted streams get `converted[i]` as their parameters (NULL in the array: only codec and type,
  * enough for trying). The caller opens pb and frees. Returns 0 or an AVERROR. */

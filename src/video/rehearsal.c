@@ -1,13 +1,9 @@
 #include "rehearsal.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/mathematics.h>
 #include <libavutil/pixdesc.h>
@@ -20,6 +16,7 @@
 #include "input.h"
 #include "join.h"
 #include "mux.h"
+#include "scratch.h"
 #include "sink.h"
 
 #define LONGEST 5.0           /* s: for the frames, and once more for the times */
@@ -32,12 +29,6 @@
 #define BLOCK ((size_t)32 << 20) /* bytes of tiny packets joined at once */
 #define BLOCK_SEGMENTS 16
 #define UNKNOWN_FRAMES 100    /* tried at the nominal rate where times are not known */
-
-/* A file without a name, in memory. */
-typedef struct Scratch {
-    int fd;
-    char path[40];
-} Scratch;
 
 /* What a reader finds in a file. */
 typedef struct Found {
@@ -64,19 +55,6 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static bool scratch_open(Scratch *s)
-{
-    s->fd = memfd_create("rehearsal", MFD_CLOEXEC);
-    snprintf(s->path, sizeof(s->path), "/proc/self/fd/%d", s->fd);
-    return s->fd >= 0 && access(s->path, R_OK | W_OK) == 0;
-}
-
-static void scratch_close(Scratch *s)
-{
-    if (s->fd >= 0) close(s->fd);
-    s->fd = -1;
 }
 
 static int cancelled(const Trial *t, UprezError *err)
@@ -348,13 +326,13 @@ static int check(const Trial *t, const UpzEncoderPlan *p, const UpzJoinResult *w
 
 static int try_frames(Trial *t, const UpzEncoderPlan *p, int frames, UprezError *err)
 {
-    Scratch seg, out = {.fd = -1};
+    UpzScratch seg, out = {.fd = -1};
     UprezError why = {0};
     Found found = {0};
     UpzSinkResult made = {0};
     int r = 0;
     frames = (int)UPZ_MIN((size_t)frames, t->n);
-    if (scratch_open(&seg) && scratch_open(&out)) {
+    if (upz_scratch_open(&seg) && upz_scratch_open(&out)) {
         r = encode(t, p, frames, seg.path, &made, &why);
         UpzJoinSegment s = {.path = seg.path, .first = made.first, .end = made.end};
         UpzJoinResult written;
@@ -371,8 +349,8 @@ static int try_frames(Trial *t, const UpzEncoderPlan *p, int frames, UprezError 
         }
     }
     upz_free(found.times);
-    scratch_close(&seg);
-    scratch_close(&out);
+    upz_scratch_close(&seg);
+    upz_scratch_close(&out);
     return r;
 }
 
@@ -422,11 +400,11 @@ typedef struct Tiny {
 
 static int make_packets(const Trial *t, Tiny *tiny, UprezError *err)
 {
-    Scratch seg;
+    UpzScratch seg;
     UpzSinkResult made;
     AVFormatContext *ic = NULL;
     int r = UPREZ_AGAIN;
-    if (scratch_open(&seg)) {
+    if (upz_scratch_open(&seg)) {
         r = encode(t, &tiny->plan, 2, seg.path, &made, err);
         if (r >= 0) r = upz_input_open(&ic, seg.path, tiny->plan.segment, t->r->cancel, err);
         for (int i = 0; i < 2 && r >= 0; i++) {
@@ -439,7 +417,7 @@ static int make_packets(const Trial *t, Tiny *tiny, UprezError *err)
         }
     }
     avformat_close_input(&ic);
-    scratch_close(&seg);
+    upz_scratch_close(&seg);
     return r;
 }
 
@@ -501,17 +479,17 @@ static size_t segment_end(const Trial *t, size_t i)
 static int try_block(Trial *t, const Tiny *tiny, size_t first, size_t *last_begin, size_t *end,
                      UprezError *err)
 {
-    Scratch files[BLOCK_SEGMENTS], out;
+    UpzScratch files[BLOCK_SEGMENTS], out;
     UpzJoinSegment segments[BLOCK_SEGMENTS];
     UprezError why = {0};
     Found found = {0};
     size_t most = UPZ_MAX(BLOCK / UPZ_MAX(tiny->size, 1), 16);
-    int n = 0, r = scratch_open(&out) ? 0 : UPREZ_AGAIN;
+    int n = 0, r = upz_scratch_open(&out) ? 0 : UPREZ_AGAIN;
     *end = first;
     while (n < BLOCK_SEGMENTS && *end < t->n && r >= 0) {
         size_t from = *end, to = UPZ_MIN(segment_end(t, from), first + most);
         if (from >= to) break;
-        if (!scratch_open(&files[n++])) {
+        if (!upz_scratch_open(&files[n++])) {
             r = UPREZ_AGAIN;
             break;
         }
@@ -530,8 +508,8 @@ static int try_block(Trial *t, const Tiny *tiny, size_t first, size_t *last_begi
     else if (r >= 0 && found.n == *end - first)
         r = judge_times(t, &found, first, found.n, err);
     upz_free(found.times);
-    for (int i = 0; i < n; i++) scratch_close(&files[i]);
-    scratch_close(&out);
+    for (int i = 0; i < n; i++) upz_scratch_close(&files[i]);
+    upz_scratch_close(&out);
     return r;
 }
 

@@ -13,6 +13,7 @@
 #include "compat.h"
 #include "filter.h"
 #include "input.h"
+#include "inventory.h"
 #include "source_facts.h"
 #include "survey.h"
 
@@ -726,8 +727,10 @@ static int find_interlaced(UpzSource *s, UprezError *err)
         if (r < 0) return r;
     }
     bool flagged = false;
-    for (size_t i = 0; i < s->queue_n; i++)
+    for (size_t i = 0; i < s->queue_n; i++) {
         flagged |= upz_av_interlaced(s->queue[s->queue_head + i]);
+        s->info.side |= upz_side_of_frame(s->queue[s->queue_head + i]);
+    }
     bool container = order == AV_FIELD_TT || order == AV_FIELD_BB || order == AV_FIELD_TB ||
                      order == AV_FIELD_BT;
     if (!flagged && !(container && upz_codec_hides_fields(id))) return 0;

@@ -56,6 +56,7 @@ typedef struct UpzSourceInfo {
     bool interlaced, deinterlaced, alpha;
     int dolby_vision;         /* profile, 0 = none */
     int video_stream;         /* index of the stream being enlarged */
+    uint32_t side;            /* upz_side_of_frame() of the first frames */
 } UpzSourceInfo;
 
 typedef struct UpzSourceStats {

@@ -327,7 +327,7 @@ static int report(UpzJoinPlan *plan, UprezContext *ctx, const UpzMuxInputs *in,
                   UprezError *err)
 {
     for (int i = 0; i < plan->n; i++) {
-        const UpzStreamPlan *item = &plan->items[i];
+        UpzStreamPlan *item = &plan->items[i];
         if (item->fate == UPZ_STREAM_VIDEO || item->fate == UPZ_STREAM_COPY ||
             item->fate == UPZ_STREAM_ATTACH)
             continue;
@@ -337,7 +337,8 @@ static int report(UpzJoinPlan *plan, UprezContext *ctx, const UpzMuxInputs *in,
         if (st->codecpar->codec_type == AVMEDIA_TYPE_AUDIO && audio != UPZ_AUDIO_COPY &&
             (audio == UPZ_AUDIO_NONE || item->fate == UPZ_STREAM_AUDIO))
             continue; /* as asked */
-        if (item->fate == UPZ_STREAM_DROP && written_anew(st, ic, of)) continue;
+        item->anew = item->fate == UPZ_STREAM_DROP && written_anew(st, ic, of);
+        if (item->anew) continue;
         char what[96];
         const AVDictionaryEntry *file = av_dict_get(st->metadata, "filename", NULL, 0);
         char tag[AV_FOURCC_MAX_STRING_SIZE];

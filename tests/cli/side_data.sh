@@ -85,4 +85,95 @@ P
     expect 0 up turned.mkv turned.avi; said "the picture is shown"
     expect 7 up --strict-streams turned.mkv turned2.avi; said "the picture is shown"
 done
+
+# ---- what lies beside each frame: kept where the encoder can, said once where it cannot
+cat >messages.py <<'P'
+"""messages.py CODEC IN OUT KIND…: puts T.35 messages (SEI) in front of each picture of a raw stream"""
+import re, sys
+codec, source, target, kinds = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
+def bits(*fields):
+    value = n = 0
+    for v, k in fields: value, n = value << k | v, n + k
+    pad = -n % 8
+    return (value << pad).to_bytes((n + pad) // 8, "big")
+def payload(kind):
+    if kind == "captions":
+        return b"\xb5\0\x31GA94\3" + bits((1, 1), (1, 1), (0, 1), (3, 5), (255, 8)) + \
+            bytes([0xFC, 0x94, 0x20, 0xFD, 0x80, 0x80, 0xFC, 0xC8, 0xE9]) + b"\xff"
+    assert kind == "hdr10+"  # ST 2094-40: one window, no curves
+    return b"\xb5\0\x3c\0\1\4" + bits((1, 8), (1, 2), (400, 27), (0, 1), *[(5000 + i, 17) for i in range(3)],
+                                       (1200, 17), (1, 4), (50, 7), (9000, 17), (10, 10), (0, 1), (0, 1), (0, 1))
+def message(kind):
+    p = payload(kind)
+    body = b"\4" + bytes([len(p)]) + p + b"\x80"
+    body = re.sub(b"\0\0(?=[\0-\3])", b"\0\0\3", body)
+    return b"\0\0\0\1" + (b"\6" if codec == "h264" else b"\x4e\1") + body
+out = b""
+for nal in re.split(b"\0*\0\0\1", open(source, "rb").read())[1:]:
+    kind = nal[0] & 31 if codec == "h264" else nal[0] >> 1 & 63
+    first = nal[1] & 128 if codec == "h264" else nal[2] & 128
+    if first and (1 <= kind <= 5 if codec == "h264" else kind < 32): out += b"".join(map(message, kinds))
+    out += b"\0\0\0\1" + nal
+open(target, "wb").write(out)
+P
+count() { ffprobe -v error -select_streams v -show_frames "$1" 2>/dev/null | grep -c "$2"; }
+encoder() { ffmpeg -v error -encoders | grep -qw "$1"; }
+ff -f lavfi -i testsrc2=size=64x48:rate=25:duration=0.4 -c:v libx264 -preset ultrafast -bf 0 -f h264 plain.h264
+python3 messages.py h264 plain.h264 cc.h264 captions
+ff -framerate 25 -i cc.h264 -c copy cc.mp4
+[ "$(count cc.mp4 A53)" = 10 ] || bad "the input has no captions: the check is void"
+expect 0 up --strict-streams cc.mp4 cc.mkv
+[ "$(count cc.mkv A53)" = 10 ] || bad "H.264 loses captions"
+grep -q lost err && bad "kept captions are said to be lost"
+for c in libx265:e.mkv ffv1:f.mkv libvpx-vp9:g.webm mpeg4:h.mp4 gif:i.gif; do
+    encoder "${c%:*}" || continue
+    expect 0 up -c "${c%:*}" cc.mp4 "${c#*:}"
+    n=$(count "${c#*:}" A53); m=$(grep -c 'captions .*lost' err)
+    [ "$n:$m" = 10:0 ] || [ "$n:$m" = 0:1 ] || bad "${c%:*}: captions on $n of 10 frames, said $m times"
+    [ "$n" = 10 ] || { expect 7 up -c "${c%:*}" --strict-streams cc.mp4 "x${c#*:}"; said captions
+        [ -e "x${c#*:}" ] && bad "--strict-streams left a file"; }
+done
+up cc.mp4 - 2>err >/dev/null; grep -q 'captions .*lost' err || bad "y4m: captions are lost without a word"
+# captions that begin late, after the frames that are looked at before the work
+ff -f lavfi -i testsrc2=size=64x48:rate=25:duration=1.6 -c:v libx264 -preset ultrafast -bf 0 -f h264 before.h264
+cat before.h264 cc.h264 >late.h264; ff -framerate 25 -i late.h264 -c copy late.mkv
+expect 0 up late.mkv late.mp4; grep -q lost err && bad "late captions that are kept are said to be lost"
+[ "$(count late.mp4 A53)" = 10 ] || bad "late captions are lost"
+expect 0 up -c mpeg4 late.mkv late2.mp4; said "captions"
+if encoder libx265; then
+    ff -f lavfi -i testsrc2=size=64x48:rate=25:duration=0.4 -pix_fmt yuv420p10le -c:v libx265 -x265-params log-level=none:bframes=0:repeat-headers=1 \
+        -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -f hevc plain.hevc
+    python3 messages.py hevc plain.hevc plus.hevc hdr10+
+    ff -framerate 25 -i plus.hevc -c copy plus.mkv
+    [ "$(count plus.mkv 2094-40)" = 10 ] || bad "the input has no HDR10+: the check is void"
+    for c in libx265:p.mp4 libx265:p.mkv ffv1:q.mkv; do
+        expect 0 up -c "${c%:*}" plus.mkv "${c#*:}"
+        n=$(count "${c#*:}" 2094-40); m=$(grep -c 'HDR10+ .*lost' err)
+        [ "$n:$m" = 10:0 ] || [ "$n:$m" = 0:1 ] || bad "${c}: HDR10+ on $n of 10 frames, said $m times"
+    done
+fi
+
+# ---- tags, titles, roles, chapters, the timecode: one line a container for what it cannot hold
+printf ';FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=100\ntitle=One\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=100\nEND=200\ntitle=Two\n' >chapters.txt
+ff -i tags.mkv -i chapters.txt -map 0 -map_chapters 1 -c copy -disposition:a:0 hearing_impaired rich.mkv
+expect 0 up --strict-streams rich.mkv rich2.mkv
+grep -q lost err && bad "Matroska is said to lose what it keeps"
+for out in r.avi r.ts r.flv r.gif r.mpg r.mp4; do
+    expect 0 up rich.mkv $out
+    t=$(tags $out format_tags:stream_tags:program_tags); lost=$(grep -c 'tags .*lost' err)
+    for v in A-name Maker x=y; do
+        grep -qF "$v" <<<"$t" || [ "$lost" = 1 ] || bad "$out: '$v' is lost without a word, or with $lost"
+    done
+    n=$(ffprobe -v error -show_entries chapter=id -of csv=p=0 $out | grep -c .)
+    [ "$n" = 2 ] || [ "$(grep -c 'chapters are lost: 2 of 2' err)" = 1 ] || bad "$out: $n chapters, unsaid"
+    [ "$out" = r.gif ] || [ "$(ffprobe -v error -select_streams a -show_entries stream_disposition=hearing_impaired -of csv=p=0 $out | head -1 | tr -d ,)" = 1 ] ||
+        grep -q "role (for the deaf)" err || bad "$out: the role of the sound is lost without a word"
+done
+expect 7 up --strict-streams rich.mkv strict.avi; said "tags that such a file cannot hold"
+ff -i flat.mp4 -c copy -timecode 01:02:03:04 time.mov
+for out in c.mp4 c.mkv c.avi c.ts; do
+    expect 0 up time.mov $out
+    [ "$(grep -cE 'timecode is lost|tmcd.*dropped' err)" = "$(tags $out format_tags:stream_tags | grep -q 01:02:03 && echo 0 || echo 1)" ] ||
+        bad "$out: the timecode: $(grep -iE 'timecode|tmcd' err | head -2)"
+done
 finish
