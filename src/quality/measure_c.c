@@ -1,0 +1,3 @@
+/* The measures, level c. */
+#define UPZ_SUFFIX c
+#include "quality/measure_tmpl.h"
