@@ -5,6 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#define HUGE_PAGE ((size_t)2 << 20)
 
 void *upz_calloc(size_t n, size_t size)
 {
@@ -25,8 +30,14 @@ void *upz_alloc_aligned(size_t bytes)
     size_t padded;
     if (!upz_add_size(bytes, UPZ_PAD + 63, &padded)) return NULL;
     padded &= ~(size_t)63;
+    const bool large = padded >= 2 * HUGE_PAGE;
     void *p = NULL;
-    return posix_memalign(&p, 64, padded) ? NULL : p;
+    if (posix_memalign(&p, large ? HUGE_PAGE : 64, padded)) return NULL;
+#ifdef MADV_HUGEPAGE
+    /* Whole pages only, so that no more memory is taken. A refusal changes nothing but the speed. */
+    if (large) madvise(p, padded / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+#endif
+    return p;
 }
 
 void upz_free(void *ptr) { free(ptr); }

@@ -27,7 +27,8 @@ static inline bool upz_add_size(size_t a, size_t b, size_t *out)
 void *upz_calloc(size_t n, size_t size);
 /* Keeps ptr valid on failure. New bytes are not initialised. */
 void *upz_realloc(void *ptr, size_t n, size_t size);
-/* 64-byte aligned, not initialised, UPZ_PAD readable bytes behind. Free with upz_free_aligned. */
+/* 64-byte aligned, not initialised, UPZ_PAD readable bytes behind. Free with upz_free_aligned. Blocks of
+ * several MiB lie on huge pages where the system has them: rows of maps spread over many pages. */
 void *upz_alloc_aligned(size_t bytes);
 void upz_free(void *ptr);
 void upz_free_aligned(void *ptr);
