@@ -1,4 +1,5 @@
-/* Tiles as Intel's AMX has them: eight registers, here 0-3 for sums, 4-7 for what is multiplied. */
+/* Tiles as Intel's AMX has them: eight registers, here 0-5 for sums, 6 and 7 for what is
+ * multiplied. */
 #if !defined(__AMX_BF16__) && !defined(__AMXBF16__) /* clang before 16 names it so */
 #error "build this file with the amx flags"
 #endif

@@ -47,7 +47,7 @@ static void tile_store(const TileBank *bank, int t, void *p, ptrdiff_t step)
 }
 
 #define TILE_LOAD(bank, t, p, step) tile_load(bank, t, p, step, UPZ_TILE_SIDE)
-#define TILE_LOAD_ROWS(bank, t, p, step, rows) tile_load(bank, t, p, step, rows)
+#define TILE_LOAD_ROWS(bank, t, p, step, rows) tile_load(bank, t, p, step, UPZ_MIN(UPZ_TILE_SIDE, rows))
 #define TILE_MULTIPLY(bank, c, a, b) tile_multiply(bank, c, a, b)
 #define TILE_STORE(bank, t, p, step) tile_store(bank, t, p, step)
 
