@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/commands.h"
@@ -13,21 +14,25 @@
 #include "cli/progress.h"
 #include "job/job.h"
 #include "job/json.h"
+#include "job/size.h"
 #include "model/registry.h"
 
 static const char usage[] =
-    "usage: uprez [options] INPUT OUTPUT\n"
+    "usage: uprez [options] INPUT [OUTPUT]\n"
+    "       uprez [options] INPUT… FOLDER/\n"
     "       uprez model list|info|verify|pull …    uprez bench …    uprez devices\n"
     "\n"
     "Makes a video, a picture or a folder of them bigger with a super-resolution network.\n"
+    "Without OUTPUT, in.mkv becomes in.upscaled.mkv beside it. Numbered pictures are out/%05d.png;\n"
     "'-' is a y4m pipe. The first Ctrl-C ends cleanly and leaves a playable OUTPUT.part.\n";
 
 typedef struct Args {
     UpzJobParams job;
-    UpzStringList models, encoder_options;
-    const char *input, *output, *cpu, *progress, *gpu, *jobs;
+    UpzStringList models, encoder_options, named; /* named: inputs by -i */
+    const char **inputs;
+    const char *output, *size, *cpu, *progress, *gpu, *jobs;
     char cards[48];
-    int threads, progress_fd, size[2];
+    int threads, progress_fd;
     bool tta, fp32, no_reuse, resume, json, verbose, quiet, help_version;
 } Args;
 
@@ -39,26 +44,32 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
     UpzJobParams *j = &a->job;
     UprezParams *u = &j->upscale;
     const UpzOption options[] = {
-        {"-i --input", UPZ_OPT_STRING, "FILE", &a->input, 0, 0, "the input; also the first argument",
-         "Files"},
+        {"-i --input", UPZ_OPT_LIST, "FILE", &a->named, 0, 0,
+         "an input; also every argument but the last", "Files"},
         {"-o --output", UPZ_OPT_STRING, "FILE", &a->output, 0, 0,
-         "the output; also the second argument", NULL},
-        {"-y --overwrite", UPZ_OPT_FLAG, NULL, &j->overwrite, 0, 0, "replace an existing output", NULL},
+         "the output, for several inputs a folder; also the last argument of two or more", NULL},
+        {"-y --overwrite", UPZ_OPT_FLAG, NULL, &j->overwrite, 0, 0,
+         "replace an existing output; without it, a terminal is asked", NULL},
         {"--suffix", UPZ_OPT_STRING, "TEXT", &j->suffix, 0, 0,
-         "folders: put behind each output's name", NULL},
+         "no output name: put behind the input's; default: .upscaled beside it, nothing in a folder",
+         NULL},
         {"-f --ext", UPZ_OPT_STRING, "EXT", &j->ext, 0, 0,
-         "folders: extension of the outputs (png, jpg, webp, mkv, …)", NULL},
+         "no output name: its extension (png, jpg, webp, mkv, …)", NULL},
         {"-m --model | -n --model-name", UPZ_OPT_LIST, "NAME|FILE", &a->models, 0, 0,
          "a model (see 'uprez model list'), a file, or lanczos, bicubic, spline36; repeat for a chain; "
          "default: a built-in network",
          "What to do"},
-        {"-s --scale | --outscale", UPZ_OPT_DOUBLE, "F", &u->scale, 0.01, 64,
-         "output size / input size; default: the model's own", NULL},
+        {"-s --scale | --outscale", UPZ_OPT_FACTOR, "F", &u->scale, 0.01, 64,
+         "output size / input size (2, 1.5, 4x); default: the model's own", NULL},
         {"--width", UPZ_OPT_INT, "N", &u->width, 1, 65536, "output width; height follows if not given",
          NULL},
         {"--height", UPZ_OPT_INT, "N", &u->height, 1, 65536,
          "output height; width follows if not given", NULL},
-        {"--size", UPZ_OPT_SIZE, "WxH", a->size, 0, 0, "both", NULL},
+        {"--size", UPZ_OPT_STRING, "WxH|NAME", &a->size, 0, 0,
+         "both, or a screen: 8k, 4k, 1440p, 1080p, 720p, …, turned for a portrait picture", NULL},
+        {"--fit", UPZ_OPT_CHOICE, "contain|cover|stretch|pad", &j->fit, 0, 0,
+         "where both are given and the shape is another: within them (the default), all of them with the "
+         "rest cut off, distorted, or with black bars", NULL},
         {"-dn --denoise", UPZ_OPT_DOUBLE, "0..1", &j->denoise, 0, 1,
          "mix the model with its weak-denoising twin (realesr-general-x4v3); 1 = full strength", NULL},
         {"--blend", UPZ_OPT_DOUBLE, "0..1", &u->blend, 0, 1,
@@ -95,6 +106,8 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"--strict-streams", UPZ_OPT_FLAG, NULL, &j->strict_streams, 0, 0,
          "refuse when a stream cannot be kept as it is", NULL},
         {"--vf", UPZ_OPT_STRING, "FILTERS", &j->vf, 0, 0, "FFmpeg filters before the network", "Input"},
+        {"--fps | --framerate | -framerate", UPZ_OPT_STRING, "F", &j->fps, 0, 0,
+         "numbered pictures (f%04d.png) or a folder of frames: frames a second; default: 25", NULL},
         {"--interlaced", UPZ_OPT_CHOICE, "deint|keep|error", &j->interlaced, 0, 0,
          "interlaced video; default: deint", NULL},
         {"--hwaccel", UPZ_OPT_STRING, "NAME", &j->hwaccel, 0, 0, "hardware decoder (cuda, vaapi, …)",
@@ -119,22 +132,37 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"-j --jobs", UPZ_OPT_STRING, "LOAD:PROC:SAVE", &a->jobs, 0, 0, NULL, NULL},
         {"--fp32", UPZ_OPT_FLAG, NULL, &a->fp32, 0, 0, NULL, NULL},
     };
-    const char *positional[2];
-    int n = upz_options_parse(options, UPZ_COUNT(options), argc, argv, positional, 2, usage, err);
+    a->inputs = upz_calloc((size_t)argc + UPZ_COUNT(a->named.items), sizeof(*a->inputs));
+    if (!a->inputs) return upz_fail_memory(err, (size_t)argc, "the arguments");
+    const char **positional = a->inputs + UPZ_COUNT(a->named.items);
+    int n = upz_options_parse(options, UPZ_COUNT(options), argc, argv, positional, argc, usage, err);
     if (n < 0) return n;
-    int at = 0;
-    if (!a->input && at < n) a->input = positional[at++];
-    if (!a->output && at < n) a->output = positional[at++];
-    if (at < n) return upz_fail(err, UPREZ_ERR_USAGE, "'%s' is one file too many", positional[at]);
-    if (!a->input || !a->output || !*a->output)
-        return upz_fail(err, UPREZ_ERR_USAGE, "%s is missing; see 'uprez --help'",
-                        a->input ? "the output" : "the input");
-    if (a->size[0]) {
+    /* the last of several names is the output */
+    if (!a->output && n + a->named.n > 1 && n) a->output = positional[--n];
+    positional -= a->named.n;
+    for (int i = 0; i < a->named.n; i++) positional[i] = a->named.items[i];
+    j->inputs = positional;
+    j->n_inputs = n + a->named.n;
+    for (int i = 0; i < j->n_inputs; i++)
+        if (!*j->inputs[i]) return upz_fail(err, UPREZ_ERR_USAGE, "an input's name is empty");
+    if (!j->n_inputs)
+        return upz_fail(err, UPREZ_ERR_USAGE, "the input is missing; see 'uprez --help'");
+    if (a->output && !*a->output) return upz_fail(err, UPREZ_ERR_USAGE, "the output's name is empty");
+    if (a->size) {
+        int size[2];
         if (u->width || u->height)
             return upz_fail(err, UPREZ_ERR_USAGE, "--size already says width and height");
-        u->width = a->size[0];
-        u->height = a->size[1];
+        n = upz_size_parse(size, &j->turn, a->size, err);
+        if (n < 0) return n;
+        u->width = size[0];
+        u->height = size[1];
     }
+    if (j->fit && !(u->width && u->height))
+        return upz_fail(err, UPREZ_ERR_USAGE, "--fit %s needs a width and a height: give --size, as 4k or "
+                        "1920x1080", j->fit);
+    if (u->width && u->height && u->scale > 0)
+        return upz_fail(err, UPREZ_ERR_USAGE, "-s %g and a size of %dx%d both say how big; give one of them",
+                        u->scale, u->width, u->height);
     if (a->gpu) { /* nihui's tools: -1 is the CPU, others are cards; 0 is their default, with or without one */
         if (strspn(a->gpu, "0123456789,") == strlen(a->gpu) && strlen(a->gpu) < 40)
             snprintf(a->cards, sizeof(a->cards), "cuda:%s", a->gpu);
@@ -153,7 +181,6 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
     if (a->fp32) u->precision = "fp32";
     u->tta = a->tta;
     u->no_reuse = a->no_reuse;
-    j->input = a->input;
     j->output = a->output;
     j->models = a->models.items;
     j->n_models = a->models.n;
@@ -161,7 +188,7 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
     j->n_encoder_options = a->encoder_options.n;
     if (a->resume && j->no_resume)
         return upz_fail(err, UPREZ_ERR_USAGE, "--resume and --no-resume contradict each other");
-    if (!strcmp(a->output, "-") && (a->json || a->progress_fd == STDOUT_FILENO))
+    if (a->output && !strcmp(a->output, "-") && (a->json || a->progress_fd == STDOUT_FILENO))
         return upz_fail(err, UPREZ_ERR_USAGE, "%s and the video would both go to standard output",
                         a->json ? "--json" : "--progress-fd 1");
     int mode = a->progress_fd < 0 ? O_WRONLY : fcntl(a->progress_fd, F_GETFL);
@@ -178,7 +205,7 @@ static void summary_json(const Args *a, const UpzJobResult *r, int exit_code, co
     cJSON *o = cJSON_CreateObject();
     const UpzJsonRow rows[] = {
         UPZ_JSON_INT("exit", exit_code), UPZ_JSON_GIVEN("error", err->text),
-        UPZ_JSON_GIVEN("input", a->input), UPZ_JSON_GIVEN("output", r->output),
+        UPZ_JSON_GIVEN("input", a->job.inputs[0]), UPZ_JSON_GIVEN("output", r->output),
         UPZ_JSON_INT("files", r->files), UPZ_JSON_INT("failed", r->failed),
         UPZ_JSON_INT("frames_in", r->frames_in), UPZ_JSON_INT("frames_out", r->frames_out),
         UPZ_JSON_INT("damaged", r->damaged), UPZ_JSON_INT("held", r->held),
@@ -236,6 +263,26 @@ static void on_progress(void *cookie, const UpzProgress *p)
     upz_progress_show(&v->view, p);
 }
 
+/* Somebody sits there to answer: a terminal for the question and for the answer, which is not the
+ * video's own way in, and the program is not in the background. */
+static bool may_ask(const Args *a)
+{
+    return isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && tcgetpgrp(STDIN_FILENO) == getpgrp() &&
+           strcmp(a->job.inputs[0], "-") != 0;
+}
+
+static bool ask(void *cookie, const char *path)
+{
+    Voice *v = cookie;
+    char line[64] = "";
+    upz_progress_clear(&v->view);
+    fputs("uprez: ", stderr);
+    upz_cli_plain(stderr, path);
+    fputs(" exists. Replace it? [y/N] ", stderr);
+    if (!fgets(line, sizeof(line), stdin)) fputc('\n', stderr);
+    return line[0] == 'y' || line[0] == 'Y';
+}
+
 int upz_cmd_upscale(int argc, char **argv)
 {
     UprezError err = {0};
@@ -246,8 +293,10 @@ int upz_cmd_upscale(int argc, char **argv)
         return 2;
     }
     int r = parse(&a, argc, argv, &err);
-    if (r == UPREZ_EOF) return 0;
-    if (r < 0) return upz_cli_error(&err);
+    if (r < 0) {
+        upz_free(a.inputs);
+        return r == UPREZ_EOF ? 0 : upz_cli_error(&err);
+    }
 
     Voice voice = {.verbosity = a.quiet ? -1 : a.verbose ? 1 : 0};
     upz_progress_init(&voice.view, a.progress, a.progress_fd, a.quiet);
@@ -259,6 +308,7 @@ int upz_cmd_upscale(int argc, char **argv)
         a.job.cancel = &upz_cli_signal;
         a.job.progress = on_progress;
         a.job.progress_cookie = &voice;
+        if (!a.quiet && may_ask(&a)) a.job.ask = ask, a.job.ask_cookie = &voice;
         r = upz_job_run(voice.ctx, &a.job, &result, &err);
         uprez_context_destroy(&voice.ctx);
     }
@@ -269,5 +319,6 @@ int upz_cmd_upscale(int argc, char **argv)
     if (!a.quiet && (r >= 0 || kept)) summary_text(&result);
     if (r < 0) upz_cli_error(&err);
     if (a.json) summary_json(&a, &result, code, &err);
+    upz_free(a.inputs);
     return code;
 }

@@ -101,6 +101,19 @@ static int time_of(const char *text, double *out)
     return 0;
 }
 
+/* "4", "4x", "x4" or "1.5x". */
+static int factor(const char *text, double lo, double hi, double *out)
+{
+    char buf[32];
+    size_t n = strlen(text);
+    if (n > 1 && (text[n - 1] == 'x' || text[n - 1] == 'X')) n--;
+    else if (n > 1 && (*text == 'x' || *text == 'X')) text++, n--;
+    if (n >= sizeof(buf) || !(isdigit((unsigned char)*text) || *text == '.')) return -1;
+    memcpy(buf, text, n);
+    buf[n] = 0;
+    return number(buf, lo, hi, false, out);
+}
+
 static bool choice(const char *choices, const char *value)
 {
     size_t len = strlen(value);
@@ -141,6 +154,11 @@ static int store(const UpzOption *o, const char *name, const char *v, UprezError
         if (o->kind == UPZ_OPT_INT) *(int *)o->value = (int)d;
         else if (o->kind == UPZ_OPT_INT64) *(int64_t *)o->value = (int64_t)d;
         else *(double *)o->value = d;
+        return 0;
+    case UPZ_OPT_FACTOR:
+        if (factor(v, o->lo, o->hi, o->value) < 0)
+            return upz_fail(err, UPREZ_ERR_USAGE, "%s %s: give a factor from %.15g to %.15g, as 2, 1.5 or 4x",
+                            name, v, o->lo, o->hi);
         return 0;
     case UPZ_OPT_TIME:
         if (time_of(v, o->value) < 0)

@@ -14,6 +14,7 @@ typedef enum UpzOptionKind {
     UPZ_OPT_INT,    /* int *, lo..hi */
     UPZ_OPT_INT64,  /* int64_t *, lo..hi */
     UPZ_OPT_DOUBLE, /* double *, lo..hi */
+    UPZ_OPT_FACTOR, /* double *, lo..hi; "4", "4x" or "x4" */
     UPZ_OPT_TIME,   /* double *, seconds or [HH:]MM:SS[.mmm] */
     UPZ_OPT_SIZE,   /* int[2], WxH */
     UPZ_OPT_CHOICE  /* const char **, one of `arg` split at '|' */

@@ -126,6 +126,13 @@ void upz_progress_log(UpzProgressView *v, int *verbosity, int level, const char 
     pthread_mutex_unlock(&v->lock);
 }
 
+void upz_progress_clear(UpzProgressView *v)
+{
+    pthread_mutex_lock(&v->lock);
+    clear(v);
+    pthread_mutex_unlock(&v->lock);
+}
+
 void upz_progress_end(UpzProgressView *v)
 {
     clear(v);

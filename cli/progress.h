@@ -23,7 +23,8 @@ void upz_progress_init(UpzProgressView *v, const char *name, int fd, bool quiet)
 void upz_progress_show(UpzProgressView *v, const UpzProgress *p);
 /* A line of the log, by upz_cli_log(): the bar makes room for it. */
 void upz_progress_log(UpzProgressView *v, int *verbosity, int level, const char *line);
-/* Clears the bar. */
+/* Takes the bar off the line; the next report draws it again. */
+void upz_progress_clear(UpzProgressView *v);
 void upz_progress_end(UpzProgressView *v);
 
 #endif

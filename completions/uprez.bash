@@ -31,6 +31,7 @@ _uprez() {
             mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur"; compgen -f -- "$cur")
             return ;;
         FILE) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+        'WxH|NAME') mapfile -t COMPREPLY < <(compgen -W '8k 4k 1440p 1080p 720p' -- "$cur"); return ;;
         [a-z]*'|'*) mapfile -t COMPREPLY < <(compgen -W "${values//|/ }" -- "$cur"); return ;;
         [A-Z0-9]*) return ;;
         esac ;;

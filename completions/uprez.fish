@@ -56,6 +56,8 @@ function __uprez_words
                 printf '%s\n' lanczos bicubic spline36
                 __uprez_models
                 __fish_complete_path (commandline -ct)
+            case 'WxH|NAME'
+                printf '%s\n' 8k 4k 1440p 1080p 720p
             case FILE DIR
                 __fish_complete_path (commandline -ct)
             case '*|*'

@@ -1,9 +1,17 @@
 #include "base/thread.h"
 
 #include <signal.h>
+#include <time.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
+
+int64_t upz_thread_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
 
 int upz_thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
 {

@@ -3,6 +3,10 @@
 #define UPZ_THREAD_H
 
 #include <pthread.h>
+#include <stdint.h>
+
+/* The processor's time that the calling thread has used, ns. */
+int64_t upz_thread_cpu_ns(void);
 
 /* pthread_create with every signal blocked in the new thread: handlers run on the program's own
  * threads, and no call of ours is interrupted. 0, or an errno value. */

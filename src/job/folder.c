@@ -1,9 +1,6 @@
-/* A folder of pictures and videos. */
+/* Several inputs, or a folder of pictures and videos, into an output folder. */
 #include "parts.h"
-#include "store.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,139 +11,43 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "files.h"
+#include "store.h"
 #include "video/encoder.h"
 #include "video/still.h"
 
-#define MAX_FILES ((size_t)1 << 24)
-
-typedef struct Names {
-    char **items;
-    size_t n, cap;
-} Names;
-
-/* 2 before 10: runs of digits compare as numbers. */
-static int natural(const void *pa, const void *pb)
+static bool same_file(const char *a, const char *b)
 {
-    const unsigned char *a = *(const unsigned char *const *)pa, *b = *(const unsigned char *const *)pb;
-    const char *a0 = (const char *)a, *b0 = (const char *)b;
-    while (*a && *b) {
-        if (isdigit(*a) && isdigit(*b)) {
-            while (*a == '0') a++;
-            while (*b == '0') b++;
-            size_t na = 0, nb = 0;
-            while (isdigit(a[na])) na++;
-            while (isdigit(b[nb])) nb++;
-            int c = na != nb ? (na < nb ? -1 : 1) : memcmp(a, b, na);
-            if (c) return c;
-            a += na;
-            b += nb;
-        } else {
-            int c = tolower(*a) - tolower(*b);
-            if (c) return c;
-            a++;
-            b++;
-        }
-    }
-    return *a ? 1 : *b ? -1 : strcmp(a0, b0);
-}
-
-static void names_free(Names *n)
-{
-    for (size_t i = 0; i < n->n; i++) upz_free(n->items[i]);
-    upz_free(n->items);
-}
-
-static int add_name(Names *names, const char *text, UprezError *err)
-{
-    char *name = upz_strdup(text);
-    if (!name || !upz_grow(&names->items, &names->cap, names->n + 1, sizeof(*names->items),
-                           MAX_FILES)) {
-        upz_free(name);
-        return upz_fail_memory(err, names->n, "the list of files");
-    }
-    names->items[names->n++] = name;
-    return 0;
-}
-
-/* Files and folders of a folder; hidden ones are left out. */
-static int list(Names *names, Names *inner, const char *folder, UprezError *err)
-{
-    DIR *d = opendir(folder);
-    if (!d) return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be opened: %s", folder, strerror(errno));
-    const struct dirent *e;
-    int r = 0;
-    while (r >= 0 && (e = readdir(d))) {
-        if (e->d_name[0] == '.') continue;
-        char *path = upz_asprintf("%s/%s", folder, e->d_name);
-        struct stat st;
-        bool known = path && stat(path, &st) == 0;
-        upz_free(path);
-        if (!path) r = upz_fail_memory(err, 0, "a file name");
-        else if (known && S_ISREG(st.st_mode)) r = add_name(names, e->d_name, err);
-        else if (known && S_ISDIR(st.st_mode)) r = add_name(inner, e->d_name, err);
-    }
-    closedir(d);
-    if (names->n) qsort(names->items, names->n, sizeof(*names->items), natural);
-    if (inner->n) qsort(inner->items, inner->n, sizeof(*inner->items), natural);
-    return r;
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 /* One note for all folders inside, except the one the results go to and jobs' own. */
-static void tell_inner(UpzSession *s, const UpzJobParams *p, const Names *inner)
+static void tell_inner(UpzSession *s, const UpzJobParams *p, const char *folder, const UpzFiles *inner)
 {
     char text[400] = "";
     size_t at = 0, n = 0;
-    struct stat out, st;
-    bool there = stat(p->output, &out) == 0, more = false;
+    bool more = false;
     for (size_t i = 0; i < inner->n; i++) {
-        char *path = upz_asprintf("%s/%s", p->input, inner->items[i]);
-        bool ours = path && there && stat(path, &st) == 0 && st.st_dev == out.st_dev &&
-                    st.st_ino == out.st_ino;
-        upz_free(path);
-        if (ours || !strcmp(upz_extension(inner->items[i]), "uprez")) continue;
+        const char *name = upz_basename(inner->items[i]);
+        if (same_file(inner->items[i], p->output) || !strcmp(upz_extension(name), "uprez")) continue;
         n++;
-        if (more || at + strlen(inner->items[i]) + 8 > sizeof(text)) {
+        if (more || at + strlen(name) + 8 > sizeof(text)) {
             more = true;
             continue;
         }
-        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", at ? ", " : "", inner->items[i]);
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", at ? ", " : "", name);
     }
     if (n)
-        upz_info(s->ctx, "%zu folder%s in %s %s not entered: %s%s", n, n == 1 ? "" : "s", p->input,
+        upz_info(s->ctx, "%zu folder%s in %s %s not entered: %s%s", n, n == 1 ? "" : "s", folder,
                  n == 1 ? "is" : "are", text, !more ? "" : at ? ", …" : "…");
 }
 
-static int make_output(const char *folder, bool *made, UprezError *err)
+int upz_make_folder(const char *folder, bool *made, UprezError *err)
 {
     *made = mkdir(folder, 0777) == 0;
     if (*made || (errno == EEXIST && upz_is_dir(folder))) return 0;
     return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be created: %s", folder, strerror(errno));
-}
-
-/* OUTPUT/STEM SUFFIX.EXT; the extension stays where the file can be written so. The caller's. */
-static char *target(const UpzJobParams *p, const char *name, bool still)
-{
-    const char *ext = upz_extension(name), *container;
-    int stem = (int)(strlen(name) - strlen(ext) - (*ext ? 1 : 0));
-    const char *out = ext;
-    char probe[64];
-    if (p->ext) {
-        snprintf(probe, sizeof(probe), "x.%s", p->ext);
-        if (upz_still_can_write(probe) == still) out = p->ext;
-    }
-    snprintf(probe, sizeof(probe), "x.%s", out);
-    if (still ? !upz_still_can_write(probe) : upz_container_find(&container, probe, NULL) < 0)
-        out = still ? "png" : "mkv";
-    return upz_asprintf("%s/%.*s%s.%s", p->output, stem, name, p->suffix ? p->suffix : "", out);
-}
-
-/* Names that promise a picture or a video: others in the folder are left alone when they are none. */
-static bool promises_media(const char *name)
-{
-    const char *container;
-    UprezError e;
-    if (upz_still_can_write(name)) return true;
-    return *upz_extension(name) && upz_container_find(&container, name, &e) >= 0;
 }
 
 /* What describes a file is the last one's that has a size. */
@@ -171,28 +72,40 @@ static void add(UpzJobResult *sum, const UpzJobResult *one, bool failed)
     sum->warnings += before.warnings;
 }
 
-static int one_file(UpzSession *s, const UpzJobParams *params, const char *name, UpzJobResult *sum,
+/* A file of the one folder by its name, others as they were given. */
+static const char *called(const UpzJobParams *p, const char *path)
+{
+    return p->n_inputs == 1 ? upz_basename(path) : path;
+}
+
+/* Where a file's result goes; NULL: no memory. */
+static char *target(const UpzJobParams *p, const char *input, bool still)
+{
+    return upz_files_target(p, p->output, input, still, p->suffix);
+}
+
+static int one_file(UpzSession *s, const UpzJobParams *params, const char *input, UpzJobResult *sum,
                     bool *skipped, UprezError *err)
 {
     *skipped = false;
     UpzJobParams p = *params;
-    char *input = upz_asprintf("%s/%s", params->input, name);
-    if (!input) return upz_fail_memory(err, 0, "a file name");
     bool still = upz_still_probe(input, false);
-    char *output = target(params, name, still);
+    char *output = target(params, input, still);
     p.input = input;
     p.output = output;
     int r = output ? 0 : upz_fail_memory(err, 0, "a file name");
     UpzJobResult one = {0};
-    bool there = r >= 0 && !params->overwrite && upz_exists(output) && strcmp(input, output);
+    bool there = r >= 0 && !params->overwrite && upz_exists(output) && !same_file(input, output);
     /* a run that was killed behind its last step left the output and its folder */
     bool clean = there && !still && !params->no_resume && upz_store_finished(output, NULL, NULL);
     if (r >= 0 && (!there || clean)) {
         r = upz_check_output(input, output, params->overwrite || clean, err);
-        if (r >= 0) r = still ? upz_still_job(s, &p, &one, err) : upz_video_job(s, &p, &one, err);
+        s->params = &p;
+        if (r >= 0) r = upz_run_file(s, &p, &one, err);
+        s->params = params;
         if (r == UPREZ_ERR_USAGE && one.skipped) r = 0; /* that run had other options */
         else there = false;
-        if (r == UPREZ_ERR_INPUT && !promises_media(name)) {
+        if (r == UPREZ_ERR_INPUT && !upz_files_media(input)) {
             upz_info(s->ctx, "%s is neither a picture nor a video", input);
             *skipped = true;
             r = 0;
@@ -204,36 +117,29 @@ static int one_file(UpzSession *s, const UpzJobParams *params, const char *name,
         sum->skipped++;
     }
     if (!*skipped) add(sum, &one, r < 0);
-    upz_free(input);
     upz_free(output);
     return r;
 }
 
-static size_t stem_length(const char *name)
-{
-    const char *ext = upz_extension(name);
-    return strlen(name) - strlen(ext) - (*ext ? 1 : 0);
-}
+/* ---- two files, one name ---- */
 
 /* The output of a file that is a picture or promises to be a video; NULL: it is neither, or no memory. */
-static char *planned(const UpzJobParams *p, const char *name)
+static char *planned(const UpzJobParams *p, const char *input)
 {
-    char *input = upz_asprintf("%s/%s", p->input, name);
-    bool still = input && upz_still_probe(input, false);
-    upz_free(input);
-    return still || promises_media(name) ? target(p, name, still) : NULL;
+    bool still = upz_still_probe(input, false);
+    return still || upz_files_media(input) ? target(p, input, still) : NULL;
 }
 
 static int by_stem(const void *pa, const void *pb)
 {
     const char *a = *(const char *const *)pa, *b = *(const char *const *)pb;
-    size_t na = stem_length(a), nb = stem_length(b);
-    int c = memcmp(a, b, UPZ_MIN(na, nb));
+    size_t na = upz_files_stem(a), nb = upz_files_stem(b);
+    int c = memcmp(upz_basename(a), upz_basename(b), UPZ_MIN(na, nb));
     return c ? c : (na > nb) - (na < nb);
 }
 
 /* Two files that would become one are refused before any work: the second would replace the first. */
-static int refuse_clashes(const UpzJobParams *p, const Names *names, UprezError *err)
+static int refuse_clashes(const UpzJobParams *p, const UpzFiles *names, UprezError *err)
 {
     const char **sorted = upz_calloc(names->n + 1, sizeof(*sorted));
     int r = sorted ? 0 : upz_fail_memory(err, names->n, "the list of files");
@@ -241,10 +147,15 @@ static int refuse_clashes(const UpzJobParams *p, const Names *names, UprezError 
     if (sorted && names->n) qsort(sorted, names->n, sizeof(*sorted), by_stem);
     for (size_t i = 0; r >= 0 && i < names->n; i++)
         for (size_t k = i + 1; r >= 0 && k < names->n && !by_stem(&sorted[i], &sorted[k]); k++) {
+            if (same_file(sorted[i], sorted[k])) {
+                r = upz_fail(err, UPREZ_ERR_USAGE, "%s is given twice", sorted[k]);
+                break;
+            }
             char *x = planned(p, sorted[i]), *y = planned(p, sorted[k]);
             if (x && y && !strcmp(x, y))
                 r = upz_fail(err, UPREZ_ERR_USAGE, "%s and %s would both become %s: rename one of them, "
-                             "or move it into another folder", sorted[i], sorted[k], x);
+                             "or move it into another folder", called(p, sorted[i]), called(p, sorted[k]),
+                             x);
             upz_free(x);
             upz_free(y);
         }
@@ -252,20 +163,69 @@ static int refuse_clashes(const UpzJobParams *p, const Names *names, UprezError 
     return r;
 }
 
-int upz_folder_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, UprezError *err)
+typedef struct Identity {
+    dev_t device;
+    ino_t number;
+} Identity;
+
+static int by_identity(const void *pa, const void *pb)
+{
+    const Identity *a = pa, *b = pb;
+    if (a->device != b->device) return a->device < b->device ? -1 : 1;
+    return (a->number > b->number) - (a->number < b->number);
+}
+
+/* The folder that a file lies in; the caller's. */
+static char *folder_of(const char *path)
+{
+    const char *name = upz_basename(path);
+    return name == path ? upz_strdup(".") : upz_asprintf("%.*s", (int)(name - path), path);
+}
+
+/* A result that would replace one of the inputs is refused before any work, -y or not. Possible only
+ * where the results go to a folder that inputs lie in. */
+static int refuse_own(const UpzJobParams *p, const UpzFiles *names, UprezError *err)
+{
+    Identity *all = NULL;
+    size_t n = 0;
+    int r = 0;
+    for (size_t i = 0; i < names->n && r >= 0; i++) {
+        char *folder = folder_of(names->items[i]);
+        bool there = folder && same_file(folder, p->output);
+        upz_free(folder);
+        if (!there) continue;
+        if (!all) {
+            all = upz_calloc(names->n, sizeof(*all));
+            if (!all) return upz_fail_memory(err, names->n * sizeof(*all), "the list of files");
+            struct stat st;
+            for (size_t k = 0; k < names->n; k++)
+                if (stat(names->items[k], &st) == 0) all[n++] = (Identity){st.st_dev, st.st_ino};
+            qsort(all, n, sizeof(*all), by_identity);
+        }
+        char *output = planned(p, names->items[i]);
+        struct stat st;
+        if (output && stat(output, &st) == 0 &&
+            bsearch(&(Identity){st.st_dev, st.st_ino}, all, n, sizeof(*all), by_identity))
+            r = upz_fail(err, UPREZ_ERR_USAGE, "the result of %s would replace the input %s; write into "
+                         "another folder, or give the outputs another --suffix", names->items[i],
+                         output);
+        upz_free(output);
+    }
+    upz_free(all);
+    return r;
+}
+
+/* ---- the job ---- */
+
+static int check_params(const UpzJobParams *p, const char *what, UprezError *err)
 {
     if (!strcmp(p->output, "-"))
-        return upz_fail(err, UPREZ_ERR_USAGE, "%s is a folder; the output must be one too", p->input);
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s: the output must be a folder, too", what);
     if (p->streams_from)
-        return upz_fail(err, UPREZ_ERR_USAGE, "--streams-from belongs to one video, %s is a folder",
-                        p->input);
+        return upz_fail(err, UPREZ_ERR_USAGE, "--streams-from belongs to one video; here is %s", what);
     if (upz_exists(p->output) && !upz_is_dir(p->output))
-        return upz_fail(err, UPREZ_ERR_USAGE, "%s is a folder and %s is a file", p->input, p->output);
-    struct stat in, out;
-    if (!p->suffix && stat(p->input, &in) == 0 && stat(p->output, &out) == 0 &&
-        in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-        return upz_fail(err, UPREZ_ERR_USAGE, "%s is the input; write into another folder, or give "
-                        "the outputs a --suffix", p->output);
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s: the output must be a folder, and %s is a file", what,
+                        p->output);
     if (p->ext) {
         char probe[64];
         snprintf(probe, sizeof(probe), "x.%s", p->ext);
@@ -273,39 +233,83 @@ int upz_folder_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, U
             return upz_fail(err, UPREZ_ERR_USAGE, "--ext %s: pictures are written as png, jpg, webp or "
                             "tif, videos as mp4, mkv, mov or webm", p->ext);
     }
-    Names names = {0}, inner = {0};
+    return 0;
+}
+
+/* All names, in order: inputs as they were given, folders' files in their place. */
+static int collect(UpzSession *s, const UpzJobParams *p, UpzFiles *names, UprezError *err)
+{
+    int r = 0;
+    for (int i = 0; i < p->n_inputs && r >= 0; i++) {
+        const char *input = p->inputs[i];
+        UpzFiles inner = {0};
+        if (!strcmp(input, "-"))
+            r = upz_fail(err, UPREZ_ERR_USAGE, "standard input ('-') cannot be one of several inputs");
+        else if (p->n_inputs > 1 && same_file(input, p->output))
+            continue; /* as of 'uprez * out/' */
+        else if (upz_is_dir(input)) {
+            r = upz_files_list(names, &inner, input, err);
+            if (r >= 0) tell_inner(s, p, input, &inner);
+        } else if (!upz_exists(input) && !strstr(input, "://"))
+            r = upz_fail(err, UPREZ_ERR_INPUT, "there is no file %s; nothing was done", input);
+        else
+            r = upz_files_add(names, input, err);
+        upz_files_free(&inner);
+    }
+    return r;
+}
+
+static int run_all(UpzSession *s, const UpzJobParams *p, const UpzFiles *names, UpzJobResult *result,
+                   UprezError *err)
+{
     UprezError first = {0};
-    int code = 0, r = list(&names, &inner, p->input, err);
-    bool made = false;
-    if (r >= 0 && inner.n) tell_inner(s, p, &inner);
-    names_free(&inner);
-    if (r >= 0) r = refuse_clashes(p, &names, err);
-    if (r >= 0 && names.n) r = make_output(p->output, &made, err);
-    for (size_t i = 0; i < names.n && r >= 0; i++) {
-        if (p->cancel && *p->cancel) {
-            r = upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %d files; the same command "
-                         "goes on from there", result->files);
-            break;
-        }
+    int code = 0;
+    for (size_t i = 0; i < names->n; i++) {
+        if (p->cancel && *p->cancel)
+            return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %d files; the same command "
+                            "goes on from there", result->files);
         UprezError e = {0};
         bool skipped;
-        int f = one_file(s, p, names.items[i], result, &skipped, &e);
+        int f = one_file(s, p, names->items[i], result, &skipped, &e);
         if (f == UPREZ_ERR_INTERRUPTED) {
             if (err) *err = e;
-            r = f;
-        } else if (f < 0) {
-            upz_log(s->ctx, UPREZ_LOG_WARNING, "%s: %s", names.items[i], e.text);
+            return f;
+        }
+        if (f < 0) {
+            upz_log(s->ctx, UPREZ_LOG_WARNING, "%s: %s", called(p, names->items[i]), e.text);
             if (!code) code = f, first = e;
         }
     }
-    names_free(&names);
+    if (code < 0)
+        return upz_fail(err, code, "%d of %d files failed; the first: %s", result->failed,
+                        result->files, first.text);
+    return 0;
+}
+
+int upz_folder_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, UprezError *err)
+{
+    char what[300];
+    bool folder = p->n_inputs == 1;
+    if (folder) snprintf(what, sizeof(what), "%.250s is a folder", p->inputs[0]);
+    else snprintf(what, sizeof(what), "%d inputs are given", p->n_inputs);
+    int r = check_params(p, what, err);
+    if (r < 0) return r;
+    if (folder && !p->suffix && same_file(p->inputs[0], p->output))
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s is the input; write into another folder, or give "
+                        "the outputs a --suffix", p->output);
+    UpzFiles names = {0};
+    bool made = false;
+    r = collect(s, p, &names, err);
+    if (r >= 0) r = refuse_clashes(p, &names, err);
+    if (r >= 0) r = refuse_own(p, &names, err);
+    if (r >= 0 && names.n) r = upz_make_folder(p->output, &made, err);
+    if (r >= 0) r = run_all(s, p, &names, result, err);
+    upz_files_free(&names);
     if (made) rmdir(p->output); /* only when nothing has been written */
     snprintf(result->output, sizeof(result->output), "%s", p->output);
     if (r < 0) return r;
     if (!result->files && !result->skipped)
-        return upz_fail(err, UPREZ_ERR_INPUT, "%s holds no picture and no video", p->input);
-    if (code < 0)
-        return upz_fail(err, code, "%d of %d files failed; the first: %s", result->failed,
-                        result->files, first.text);
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s%s no picture and no video",
+                        folder ? p->inputs[0] : "the inputs", folder ? " holds" : " hold");
     return 0;
 }

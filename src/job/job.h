@@ -20,12 +20,19 @@ typedef struct UpzProgress {
 } UpzProgress;
 
 typedef struct UpzJobParams {
-    const char *input, *output; /* file, folder, or "-" (y4m) */
+    const char *input; /* file, folder, "-" (y4m), or numbered pictures ("f%04d.png") */
+    const char *const *inputs; /* instead of input: n_inputs of them */
+    int n_inputs;
+    const char *output; /* file, folder, "-", or numbered pictures; NULL: a name beside the input. Of several
+                           inputs: a folder, one that is there or a name that ends in a slash */
+    const char *fps;            /* of numbered pictures that are read; NULL = 25 */
     const char *streams_from;
     const char *const *models;  /* names or files, n_models of them; 0 = the default */
     int n_models;
     double denoise;             /* < 0 = off */
-    UprezParams upscale;        /* models and format are filled by the job */
+    UprezParams upscale;        /* models and format are filled by the job; width and height: displayed */
+    const char *fit;            /* of width and height together: contain (NULL), cover, stretch, pad */
+    bool turn;                  /* width and height change places for a picture that lies the other way */
     const char *encoder, *preset, *pix_fmt, *audio, *vf, *interlaced, *hwaccel, *suffix, *ext;
     const char *const *encoder_options;
     int n_encoder_options, crf; /* crf < 0 = default */
@@ -34,6 +41,8 @@ typedef struct UpzJobParams {
     bool overwrite, strict_streams, tolerate_damage;
     bool no_resume;             /* start anew even if OUTPUT.uprez is of the same job */
     volatile int *cancel;       /* 1: end cleanly at the next frame */
+    bool (*ask)(void *cookie, const char *path); /* may an existing output be replaced? NULL: no */
+    void *ask_cookie;
     void (*progress)(void *cookie, const UpzProgress *p); /* on the thread that runs the job */
     void *progress_cookie;
 } UpzJobParams;

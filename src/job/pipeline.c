@@ -8,9 +8,12 @@
 #include "base/error.h"
 #include "base/queue.h"
 #include "base/thread.h"
+#include "frames.h"
 #include "look.h"
+#include "picture/place.h"
 #include "progress.h"
 #include "video/inventory.h"
+#include "video/still.h"
 
 #define DECODED 4 /* frames waiting for the upscaler */
 #define ENCODED 2 /* upscaled frames waiting for the encoder: the big ones */
@@ -130,7 +133,7 @@ static int place(Reader *r, UpzFrame **f, UprezError *err)
         pthread_mutex_unlock(&r->l->lock);
         if (e < 0) return e;
         r->unit = i;
-        drop = unit_at(r->l, i).done;
+        drop = unit_at(r->l, i).done || r->seen < p->there;
         r->seen++;
     } else if (!drop) {
         UpzUnit u = unit_at(r->l, r->unit);
@@ -208,7 +211,7 @@ typedef struct Writer {
     Pipeline *l;
     UpzSink *sink;
     size_t unit;
-    int64_t damaged, held;
+    int64_t damaged, held, pictures;
     uint32_t side;
 } Writer;
 
@@ -267,13 +270,35 @@ static int check_picture(const Pipeline *l, const Item *item, UprezError *err)
                     l->engine, l->device);
 }
 
+/* Each is a file of its own, whole when it has its name. */
+static int write_picture(Writer *w, const Item *item, UprezError *err)
+{
+    Pipeline *l = w->l;
+    char *name = upz_pattern_name(l->p->path, l->p->there + ++w->pictures);
+    int r = name ? upz_still_write(name, item->result, NULL, 0, err)
+                 : upz_fail_memory(err, 0, "a file name");
+    upz_free(name);
+    pthread_mutex_lock(&l->lock);
+    l->frames_out += r >= 0;
+    UpzUnit *u = &l->p->units->items[item->unit];
+    u->damaged += item->frame->damaged;
+    u->held += item->frame->held;
+    u->partial = true; /* counts */
+    pthread_mutex_unlock(&l->lock);
+    return r;
+}
+
 static int write_item(Writer *w, Item *item, UprezError *err)
 {
     Pipeline *l = w->l;
     int r = 0;
+    const UpzEncoderPlan *e = l->p->encoder;
     if (w->sink && l->p->store && item->unit != w->unit) r = close_unit(w, true, err);
-    if (r >= 0 && !w->sink) r = open_unit(w, item->unit, err);
+    if (r >= 0 && !w->sink && !e->pictures) r = open_unit(w, item->unit, err);
     if (r >= 0) r = check_picture(l, item, err);
+    if (r >= 0 && (item->result->width != e->width || item->result->height != e->height))
+        r = upz_picture_set(&item->result, e->width, e->height, err);
+    if (e->pictures) return r < 0 ? r : write_picture(w, item, err);
     AVFrame *av = NULL;
     if (r >= 0) r = upz_frame_from_picture(&av, item->result, item->frame->av, err);
     if (r >= 0) {
@@ -439,7 +464,7 @@ int upz_pipeline_run(const UpzPipelineParams *params, UpzPipelineResult *result,
     if (r >= 0) r = upz_queue_create(&l->upscaled, ENCODED, err);
     pthread_t decoder, encoder;
     bool decoding = false, encoding = false;
-    int64_t before = 0;
+    int64_t before = params->there;
     for (size_t i = 0; i < params->units->n; i++)
         if (params->units->items[i].done) before += params->units->items[i].frames;
     if (r >= 0) {

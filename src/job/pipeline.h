@@ -1,5 +1,5 @@
-/* Decode ‖ upscale ‖ encode: the frames of one video through an upscaler into segment files (or a
- * y4m stream), in three threads over bounded queues. */
+/* Decode ‖ upscale ‖ encode: the frames of one video through an upscaler into segment files, a y4m
+ * stream or picture files, in three threads over bounded queues. */
 #ifndef UPZ_PIPELINE_H
 #define UPZ_PIPELINE_H
 
@@ -18,7 +18,8 @@ typedef struct UpzPipelineParams {
     const UpzSelection *selection;
     UpzUnits *units;       /* those not done are made */
     const UpzStore *store; /* NULL: y4m to `path` */
-    const char *path;      /* y4m only */
+    const char *path;      /* y4m; of pictures (see frames.h) the name or pattern */
+    int64_t there;         /* pictures: those of the first frames, which are passed over */
     const UpzEncoderPlan *encoder;
 } UpzPipelineParams;
 

@@ -223,7 +223,11 @@ static bool encoder_part(cJSON *root, const UpzEncoderPlan *e)
         UPZ_JSON_INT("origin", e->origin), UPZ_JSON_INT("threads", e->threads),
         UPZ_JSON_TEXT("options", e->options), UPZ_JSON_TEXT("color", color),
         UPZ_JSON_TEXT("libavcodec", libavcodec), UPZ_JSON_TEXT("version", version)};
-    return upz_json_rows(cJSON_AddObjectToObject(root, "encoder"), rows, UPZ_COUNT(rows));
+    const UpzJsonRow inner[] = {UPZ_JSON_INT("inner_width", e->inner_width),
+                                UPZ_JSON_INT("inner_height", e->inner_height)};
+    cJSON *o = cJSON_AddObjectToObject(root, "encoder");
+    bool same = e->inner_width == e->width && e->inner_height == e->height;
+    return upz_json_rows(o, rows, UPZ_COUNT(rows)) && (same || upz_json_rows(o, inner, 2));
 }
 
 static bool streams_part(cJSON *root, const UpzJoinPlan *join)

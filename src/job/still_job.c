@@ -9,6 +9,7 @@
 #include "base/queue.h"
 #include "look.h"
 #include "picture/convert.h"
+#include "picture/place.h"
 #include "size.h"
 #include "video/still.h"
 
@@ -25,10 +26,10 @@ static int check_picture(const UpzSession *s, const UprezPicture *src, const Upr
 }
 
 /* The size is refused before a model is read, when names tell its scale. */
-static int plan_size(UpzSize *size, const UpzJobParams *p, double scale, const UprezPicture *src,
-                     const UprezFormat *format, int rotation, UprezError *err)
+static int plan_size(UpzSize *size, const UpzJobParams *p, double scale, const UpzShown *shown,
+                     const UprezFormat *format, UprezError *err)
 {
-    int r = upz_size_of(size, &p->upscale, scale, src->width, src->height, 0, 1, rotation, err);
+    int r = upz_size_of(size, p, scale, shown, err);
     return r < 0 ? r : upz_still_fits(p->output, format, size->width, size->height, err);
 }
 
@@ -44,19 +45,22 @@ static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const 
     if (r < 0) return r;
     UprezPicture *src = frame->picture;
     /* turned by EXIF: width and height change places on display */
-    int rotation = info->orientation >= 5 ? 90 : 0;
+    UpzShown shown = {.width = src->width, .height = src->height, .sar_den = 1, .square = true,
+                      .rotation = info->orientation >= 5 ? 90 : 0};
     r = upz_still_format(&format, &color, src, p->output, err);
     bool sure;
     if (r >= 0)
-        r = upz_session_choose(s, false, upz_size_factor(&p->upscale, src->width, src->height, 0, 1,
-                                                         rotation), err);
+        r = upz_session_choose(s, false, upz_size_factor(p, &shown), err);
     scale = upz_session_guess_scale(s, &sure);
-    if (p->upscale.scale > 0 || p->upscale.width > 0 || p->upscale.height > 0) sure = true;
-    if (r >= 0 && sure && !s->loaded) r = plan_size(&size, p, scale, src, &format, rotation, err);
+    if (upz_size_asked(p)) sure = true;
+    if (r >= 0 && sure && !s->loaded) r = plan_size(&size, p, scale, &shown, &format, err);
     if (r >= 0) r = upz_session_load(s, &scale, err);
-    if (r >= 0) r = plan_size(&size, p, scale, src, &format, rotation, err);
-    if (r >= 0)
-        r = upz_session_team(s, false, src, &format, &color, size.width, size.height, err);
+    if (r >= 0) r = plan_size(&size, p, scale, &shown, &format, err);
+    int inner_w = UPZ_ROUND_UP(size.inner_width, 1 << format.sub_x);
+    int inner_h = UPZ_ROUND_UP(size.inner_height, 1 << format.sub_y);
+    bool placed = size.inner_width != size.width || size.inner_height != size.height;
+    if (!placed) inner_w = size.width, inner_h = size.height;
+    if (r >= 0) r = upz_session_team(s, false, src, &format, &color, inner_w, inner_h, err);
     if (r < 0) return r;
     upz_session_describe(s, result);
     float alpha;
@@ -73,6 +77,7 @@ static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const 
     result->upscale_s += (double)(upz_now_ns() - t) / 1e9;
     r = check_picture(s, src, dst, p->input, err);
     t = upz_now_ns();
+    if (r >= 0 && placed) r = upz_picture_set(&dst, size.width, size.height, err);
     if (r >= 0) r = upz_still_write(p->output, dst, info, 0, err);
     result->encode_s += (double)(upz_now_ns() - t) / 1e9;
     result->width = dst->width;

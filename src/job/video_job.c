@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/queue.h"
+#include "frames.h"
 #include "pipeline.h"
 #include "plan.h"
 #include "size.h"
@@ -25,6 +26,9 @@ typedef struct VideoJob {
     UprezContext *ctx;
     UpzSource *source;
     const UpzSourceInfo *info;
+    UpzFilm film;            /* the source is numbered pictures */
+    bool pictures;           /* so is the result, or it is one */
+    int64_t there;           /* of them, from an earlier run */
     UpzIndex index;
     bool indexed;
     UpzSurvey *other;        /* --streams-from */
@@ -69,9 +73,13 @@ static int parse_audio(UpzAudioMode *out, const char *s, UprezError *err)
 static int open_source(VideoJob *j, UprezError *err)
 {
     const UpzJobParams *p = j->params;
-    UpzSourceParams sp = {.vf = p->vf, .hwaccel = p->hwaccel, .cancel = p->cancel};
+    UpzSourceParams sp = {.vf = p->vf, .hwaccel = p->hwaccel, .cancel = p->cancel,
+                          .name = p->input, .turn = j->pictures};
     int r = parse_interlaced(&sp.interlaced, p->interlaced, err);
-    if (r >= 0) r = upz_source_open(&j->source, j->ctx, p->input, &sp, err);
+    if (r >= 0) r = upz_film_find(&j->film, j->ctx, p, err);
+    sp.format = j->film.demuxer;
+    if (r >= 0)
+        r = upz_source_open(&j->source, j->ctx, j->film.url ? j->film.url : p->input, &sp, err);
     if (r < 0) return r;
     j->info = upz_source_info(j->source);
     /* a list that could not be read to its end would make another plan than the whole one */
@@ -105,14 +113,27 @@ static int read_first(VideoJob *j, UprezError *err)
     return r < 0 ? r : upz_frame_picture(j->first, err);
 }
 
+static UpzShown shown(const VideoJob *j)
+{
+    const UpzSourceInfo *i = j->info;
+    return (UpzShown){.width = i->width, .height = i->height, .sar_num = i->sar.num,
+                      .sar_den = i->sar.den, .rotation = i->rotation, .square = j->pictures,
+                      .even = !j->pictures};
+}
+
 /* Encoder and stream map for the size a scale leads to. ctx NULL: a trial, without notes. */
 static int plan_output(VideoJob *j, UprezContext *ctx, double scale, UprezError *err)
 {
     const UpzJobParams *p = j->params;
     UpzSize size;
-    AVRational sar = j->info->sar;
-    int r = upz_size_of(&size, &p->upscale, scale, j->info->width, j->info->height, sar.num,
-                        sar.den, j->info->rotation, err);
+    UpzShown src = shown(j);
+    int r = upz_size_of(&size, p, scale, &src, err);
+    if (r >= 0 && j->pictures) {
+        r = upz_encoder_plan_pictures(&j->encoder, ctx, j->info, j->first->picture, p->output, size.width,
+                                      size.height, err);
+        if (r >= 0) upz_encoder_plan_inner(&j->encoder, size.inner_width, size.inner_height);
+        return r;
+    }
     UpzEncoderParams ep = {.encoder = p->encoder, .options = p->encoder_options,
                            .n_options = p->n_encoder_options, .crf = p->crf, .preset = p->preset,
                            .pix_fmt = p->pix_fmt};
@@ -120,6 +141,8 @@ static int plan_output(VideoJob *j, UprezContext *ctx, double scale, UprezError 
         r = upz_encoder_plan(&j->encoder, ctx, &ep, j->info, j->indexed ? &j->index : NULL,
                              j->first->av, p->output, size.width, size.height,
                              (AVRational){size.sar_num, size.sar_den}, err);
+    if (r >= 0 && (size.inner_width != size.width || size.inner_height != size.height))
+        upz_encoder_plan_inner(&j->encoder, size.inner_width, size.inner_height);
     UpzAudioMode audio;
     if (r >= 0) r = parse_audio(&audio, p->audio, err);
     if (r >= 0 && !j->encoder.y4m)
@@ -209,27 +232,24 @@ static int rehearse(VideoJob *j, UprezError *err)
 static int prepare(VideoJob *j, UprezError *err)
 {
     bool sure;
-    const UprezParams *u = &j->params->upscale;
-    AVRational sar = j->info->sar;
-    int r = upz_session_choose(j->session, true,
-                               upz_size_factor(u, j->info->width, j->info->height, sar.num, sar.den,
-                                               j->info->rotation), err);
+    UpzShown src = shown(j);
+    const bool asked = upz_size_asked(j->params);
+    int r = upz_session_choose(j->session, true, upz_size_factor(j->params, &src), err);
     if (r < 0) return r;
     double guess = upz_session_guess_scale(j->session, &sure), scale;
-    if (u->scale > 0 || u->width > 0 || u->height > 0 || j->session->loaded) sure = true;
+    if (asked || j->session->loaded) sure = true;
     if (j->session->loaded) upz_session_load(j->session, &guess, NULL);
     r = plan_output(j, sure ? j->ctx : NULL, guess, err);
     /* where there is an earlier run's plan, the rehearsal waits until it is known whether that plan
      * is this one */
-    if (r >= 0 && sure && !upz_store_there(j->params->output, NULL)) r = rehearse(j, err);
+    if (r >= 0 && sure && !j->pictures && !upz_store_there(j->params->output, NULL)) r = rehearse(j, err);
     if (r >= 0) r = upz_session_load(j->session, &scale, err);
-    bool differs = r >= 0 && (scale > guess || scale < guess) && u->scale <= 0 && u->width <= 0 &&
-                   u->height <= 0;
+    bool differs = r >= 0 && (scale > guess || scale < guess) && !asked;
     if (!sure || differs) j->rehearsed = false;
     if (r >= 0 && (!sure || differs)) r = plan_output(j, j->ctx, scale, err);
     if (r >= 0)
         r = upz_session_team(j->session, true, j->first->picture, &j->encoder.format,
-                             &j->encoder.color, j->encoder.width, j->encoder.height, err);
+                             &j->encoder.color, j->encoder.inner_width, j->encoder.inner_height, err);
     if (r < 0) return r;
     UpzJobResult *res = j->result;
     res->width = j->encoder.width;
@@ -241,11 +261,12 @@ static int prepare(VideoJob *j, UprezError *err)
 
 /* ---- running ---- */
 
-static int run_pipeline(VideoJob *j, const char *y4m, UprezError *err)
+static int run_pipeline(VideoJob *j, const char *path, UprezError *err)
 {
     UpzPipelineParams pp = {.ctx = j->ctx, .job = j->params, .source = j->source, .first = j->first,
                             .session = j->session, .selection = &j->selection, .units = &j->units,
-                            .store = y4m ? NULL : &j->store, .path = y4m, .encoder = &j->encoder};
+                            .store = path ? NULL : &j->store, .path = path, .there = j->there,
+                            .encoder = &j->encoder};
     j->first = NULL;
     int r = upz_pipeline_run(&pp, &j->run, err);
     UpzJobResult *res = j->result;
@@ -387,6 +408,55 @@ static int run_y4m(VideoJob *j, UprezError *err)
     return r;
 }
 
+/* Files of one picture each. The folder of the job holds its plan only: what a killed run left goes on
+ * where the plan is the same, and each file was whole before it had its name. */
+static int run_pictures(VideoJob *j, UprezError *err)
+{
+    const UpzJobParams *p = j->params;
+    UpzJobResult *res = j->result;
+    char *text = NULL;
+    int64_t n, first, all = j->selection.total;
+    const UpzSurvey *survey = upz_source_survey(j->source);
+    int r = upz_pictures_there(&n, &first, p->output, err);
+    if (r >= 0)
+        r = upz_plan_text(&text, p, j->session, j->info, j->indexed ? &j->index : NULL,
+                          survey ? survey->digest : j->film.digest, &j->selection, &j->units, &j->encoder,
+                          &j->join, err);
+    bool resume = r >= 0 && !p->no_resume && !upz_is_pipe(p->input) && upz_store_there(p->output, text);
+    if (r >= 0 && n && !resume && !p->overwrite) {
+        char *name = upz_pattern_name(p->output, 1);
+        r = upz_fail(err, UPREZ_ERR_USAGE, "%lld picture%s named like %s exist%s; -y overwrites",
+                     (long long)n, n == 1 ? "" : "s", name ? name : p->output, n == 1 ? "s" : "");
+        upz_free(name);
+    }
+    if (r >= 0)
+        r = upz_store_open(&j->store, p->output, text, "none",
+                           (resume ? UPZ_STORE_RESUME : 0) | UPZ_STORE_DISCARD, err);
+    upz_free(text);
+    if (r < 0) return r;
+    j->there = resume ? first : 0;
+    if (j->there) upz_info(j->ctx, "%lld pictures of an earlier run are used", (long long)j->there);
+    r = run_pipeline(j, p->output, err);
+    snprintf(res->output, sizeof(res->output), "%s", p->output);
+    long long done = res->frames_out;
+    if (r >= 0 && !j->run.interrupted && j->run.frames_out != j->run.frames_in)
+        r = upz_fail(err, UPREZ_ERR_VERIFY, "%lld frames came in and %lld went out",
+                     (long long)j->run.frames_in, (long long)j->run.frames_out);
+    if (r >= 0 && j->run.interrupted)
+        r = upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %lld pictures%s%lld; the same command "
+                     "goes on from there", done, all >= 0 ? " of " : ", in all ", all >= 0 ? (long long)all
+                                                                                        : done);
+    bool left = (r == UPREZ_ERR_INTERRUPTED || r == UPREZ_ERR_OUTPUT) && done;
+    upz_store_close(&j->store, !left);
+    if (r >= 0) r = upz_pictures_there(&n, &first, p->output, err);
+    if (r >= 0 && first < done)
+        r = upz_fail(err, UPREZ_ERR_VERIFY, "%lld of %lld pictures are there", (long long)first, done);
+    if (r >= 0 && n > done)
+        upz_warn(j->ctx, "%lld picture%s named like these %s older and not of this video", (long long)(n - done),
+                 n - done == 1 ? "" : "s", n - done == 1 ? "is" : "are");
+    return r;
+}
+
 /* Segments that follow each other from the first on; with the unfinished one when interrupted. */
 static int join_units(VideoJob *j, UpzJoinResult *written, int64_t *frames, UprezError *err)
 {
@@ -411,7 +481,7 @@ static int join_units(VideoJob *j, UpzJoinResult *written, int64_t *frames, Upre
     if (r >= 0 && n) {
         const UpzSelection *sel = &j->selection;
         bool cut = sel->end != INT64_MAX || sel->limit != INT64_MAX || j->run.interrupted;
-        UpzJoinParams jp = {.segments = segments, .n_segments = n, .source = j->params->input,
+        UpzJoinParams jp = {.segments = segments, .n_segments = n, .source = j->film.url ? NULL : j->params->input,
                             .survey = upz_source_survey(j->source), .other = j->other,
                             .output = j->part,
                             .start = sel->start == INT64_MIN ? INT64_MIN : segments[0].first,
@@ -464,7 +534,7 @@ static int run_segments(VideoJob *j, UprezError *err)
     int r = upz_units_plan(&j->units, j->indexed ? &j->index : NULL, &j->selection, err);
     if (r >= 0)
         r = upz_plan_text(&text, p, j->session, j->info, j->indexed ? &j->index : NULL,
-                          survey ? survey->digest : NULL, &j->selection, &j->units, &j->encoder, &j->join, err);
+                          survey ? survey->digest : j->film.digest, &j->selection, &j->units, &j->encoder, &j->join, err);
     if (r >= 0) r = settle_finished(j, text, err);
     if (r) {
         upz_free(text);
@@ -531,9 +601,12 @@ int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *resul
     j->ctx = s->ctx;
     j->store.lock = -1;
     const char *container;
-    int r = open_source(j, err);
-    if (r >= 0) r = upz_container_find(&container, params->output, err);
-    bool y4m = r >= 0 && !strcmp(container, "yuv4mpegpipe");
+    int r = upz_pictures_wanted(&j->pictures, params, err);
+    if (r >= 0) r = open_source(j, err);
+    if (r >= 0 && !j->pictures) r = upz_container_find(&container, params->output, err);
+    bool y4m = r >= 0 && !j->pictures && !strcmp(container, "yuv4mpegpipe");
+    if (r >= 0 && j->pictures && params->streams_from)
+        r = upz_fail(err, UPREZ_ERR_USAGE, "pictures hold no sound: --streams-from has no use");
     if (r >= 0 && y4m && params->streams_from)
         r = upz_fail(err, UPREZ_ERR_USAGE, "y4m holds video only: --streams-from has no use");
     j->part = upz_asprintf("%s.part", params->output);
@@ -541,8 +614,11 @@ int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *resul
     if (r >= 0) r = read_first(j, err);
     if (r >= 0) r = prepare(j, err);
     if (r >= 0) {
-        if (j->encoder.y4m) {
-            j->units.by_count = true;
+        j->units.by_count = j->encoder.y4m || j->pictures;
+        if (j->pictures) {
+            r = run_pictures(j, err);
+            if (r >= 0) find_damage(j);
+        } else if (j->encoder.y4m) {
             if (strcmp(params->output, "-"))
                 r = upz_check_output(params->input, params->output, params->overwrite, err);
             if (r >= 0) r = run_y4m(j, err);
@@ -558,6 +634,7 @@ int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *resul
     upz_index_free(&j->index);
     upz_survey_free(&j->other);
     upz_source_close(&j->source);
+    upz_film_free(&j->film);
     upz_free(j->part);
     upz_free(j);
     result->seconds += (double)(upz_now_ns() - t) / 1e9;

@@ -717,6 +717,7 @@ int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderPa
     plan_segment(p, codec->id);
     r = plan_size(p, width, height, err);
     if (r < 0) return r;
+    upz_encoder_plan_inner(p, width, height);
     plan_color(p, info);
     plan_time(p, codec->id, info, index, first);
     find_hdr(p, first);

@@ -27,6 +27,8 @@ typedef struct UpzEncoderPlan {
     UprezColor color;         /* of the output, guesses included: for the upscaler */
     UprezColor tags;          /* as written: guesses only where the new size would change them */
     int width, height;        /* px; even where the format asks for it */
+    int inner_width, inner_height; /* what the source becomes; where it is not the size, the picture is
+                                      cut or surrounded by black, see picture/place.h */
     AVRational sar;           /* 0/1 = unknown */
     AVRational frame_rate;    /* nominal; 0/1 = unknown */
     AVRational time_base;     /* of the frames given to a sink: the source's */
@@ -37,6 +39,7 @@ typedef struct UpzEncoderPlan {
                                  escaped as av_dict_get_string() does */
     uint32_t codec_tag;       /* hvc1 in MOV and MP4; 0 = the muxer's own */
     bool y4m, raw;            /* raw: the container holds no timestamps */
+    bool pictures;            /* files of one frame each, written by upz_still_write() */
     bool alpha;
     bool palette;             /* 256 colours, chosen when all segments are there; these hold `format` */
     bool has_mastering, has_light;
@@ -57,6 +60,12 @@ bool upz_container_moves(const char *output);
 int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderParams *params,
                      const UpzSourceInfo *info, const UpzIndex *index, const AVFrame *first,
                      const char *output, int width, int height, AVRational sar, UprezError *err);
+/* The same for frames that become picture files: `like` is one of them, output a picture's name. */
+int upz_encoder_plan_pictures(UpzEncoderPlan *plan, UprezContext *ctx, const UpzSourceInfo *info,
+                              const UprezPicture *like, const char *output, int width, int height,
+                              UprezError *err);
+/* The source becomes width x height px inside the plan's size. */
+void upz_encoder_plan_inner(UpzEncoderPlan *plan, int width, int height);
 /* The encoder as planned, ready for frames. */
 int upz_encoder_open(AVCodecContext **out, const UpzEncoderPlan *plan, UprezError *err);
 /* The time an encoder is given for a frame's pts, codec_base; later than the one before it (last,

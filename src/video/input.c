@@ -1,10 +1,13 @@
 #include "input.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <libavutil/avstring.h>
 #include <libavutil/hwcontext.h>
 #include <libavutil/log.h>
+#include <libavutil/parseutils.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -37,6 +40,46 @@ static int open_error(int r, const char *url, bool pipe, volatile int *cancel, U
     return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be opened: %s", url, upz_av_error(r, why));
 }
 
+bool upz_picture_name(const char *path)
+{
+    const AVOutputFormat *of = av_guess_format("image2", NULL, NULL);
+    const char *ext = upz_extension(path);
+    if (!of || !*ext) return false;
+    enum AVCodecID id = av_guess_codec(of, NULL, path, NULL, AVMEDIA_TYPE_VIDEO);
+    /* what the muxer says about names that it does not know */
+    if (id == of->video_codec)
+        return !av_strcasecmp(ext, "jpg") || !av_strcasecmp(ext, "jpeg") || !av_strcasecmp(ext, "jpe");
+    return id != AV_CODEC_ID_NONE && id != AV_CODEC_ID_RAWVIDEO;
+}
+
+int upz_rate_text(char *to, size_t size, const char *text)
+{
+    AVRational q;
+    char *end;
+    double v = strtod(text, &end);
+    if (end == text || (*end && *end != '/') || av_parse_video_rate(&q, text) < 0) return -1;
+    v = av_q2d(q);
+    if (!(v >= 0.001 && v <= 1000)) return -1;
+    /* 23.976 is short for 24000/1001 */
+    double whole = round(v * 1.001), film = whole / 1.001;
+    if (q.den != 1 && q.den != 1001 && fabs(v - film) < 0.001 && fabs(v - round(v)) > 0.01)
+        q = (AVRational){(int)whole * 1000, 1001};
+    snprintf(to, size, "%d/%d", q.num, q.den);
+    return 0;
+}
+
+/* "NAME" or "NAME:OPTION=VALUE:…"; NULL: any. */
+static bool find_demuxer(const AVInputFormat **demuxer, AVDictionary **options, const char *format)
+{
+    char name[64];
+    *demuxer = NULL;
+    if (!format) return true;
+    size_t n = strcspn(format, ":");
+    snprintf(name, sizeof(name), "%.*s", (int)n, format);
+    *demuxer = av_find_input_format(name);
+    return *demuxer && (!format[n] || av_dict_parse_string(options, format + n + 1, "=", ":", 0) >= 0);
+}
+
 int upz_input_open_at(AVFormatContext **out, const char *url, const char *format, int64_t byte,
                       volatile int *cancel, UprezError *err)
 {
@@ -44,14 +87,18 @@ int upz_input_open_at(AVFormatContext **out, const char *url, const char *format
     upz_av_quiet();
     bool pipe = !strcmp(url, "-");
     if (pipe && !format) format = "yuv4mpegpipe";
-    const AVInputFormat *demuxer = format ? av_find_input_format(format) : NULL;
-    if (format && !demuxer)
+    AVDictionary *options = NULL;
+    const AVInputFormat *demuxer;
+    if (!find_demuxer(&demuxer, &options, format)) {
+        av_dict_free(&options);
         return upz_fail(err, UPREZ_ERR_USAGE, "FFmpeg has no demuxer named '%s'", format);
-    if (!pipe && upz_is_dir(url))
+    }
+    if (!pipe && upz_is_dir(url)) {
+        av_dict_free(&options);
         return upz_fail(err, UPREZ_ERR_INPUT, "%s is a folder, not a video", url);
+    }
 
     AVFormatContext *fmt = avformat_alloc_context();
-    AVDictionary *options = NULL;
     bool file = !pipe && upz_exists(url);
     char *name = pipe ? av_strdup("pipe:0") : file ? av_asprintf("file:%s", url) : av_strdup(url);
     int r = fmt && name ? 0 : AVERROR(ENOMEM);

@@ -13,8 +13,15 @@ const char *upz_av_error(int r, char buf[UPZ_AV_ERROR]);
 /* libav's own lines on stderr are switched off unless the program has chosen a level. */
 void upz_av_quiet(void);
 
+/* A name that FFmpeg takes for a picture's. */
+bool upz_picture_name(const char *path);
+/* A frame rate as the demuxers spell it: "24", "30000/1001"; 23.976, 29.97 and their like are those over
+ * 1001. Negative when the text is none between 0.001 and 1000. */
+int upz_rate_text(char *to, size_t size, const char *text);
+
 /* Opens a file, an address or "-" (standard input: y4m unless format says otherwise) and reads what
- * is needed to know its streams. A name that exists as a file is that file, whatever it looks like.
+ * is needed to know its streams. format: a demuxer's name, maybe with options ("image2:framerate=24").
+ * A name that exists as a file is that file, whatever it looks like.
  * cancel (may be NULL) must outlive the result. INPUT, MEMORY or INTERRUPTED. */
 int upz_input_open(AVFormatContext **out, const char *url, const char *format,
                    volatile int *cancel, UprezError *err);

@@ -4,12 +4,12 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 #include <libavutil/pixdesc.h>
 #include <libavutil/time.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/thread.h"
 #include "compat.h"
 #include "filter.h"
 #include "input.h"
@@ -27,7 +27,8 @@
 
 struct UpzSource {
     UprezContext *ctx;
-    char *url, *vf, *demuxer, *hwaccel;
+    char *url, *name, *vf, *demuxer, *hwaccel;
+    bool turn;
     UpzInterlaced interlaced;
     int threads;
     volatile int *cancel;
@@ -81,13 +82,6 @@ struct UpzSource {
     UpzSourceInfo info;
     atomic_llong decoded, damaged, held, lost_packets, read_errors, cpu_ns;
 };
-
-static int64_t cpu_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 static int no_memory(UprezError *err)
 {
@@ -631,12 +625,12 @@ int upz_source_read(UpzSource *s, UpzFrame **out, UprezError *err)
 {
     *out = NULL;
     if (s->cancel && *s->cancel) return interrupted(err);
-    int64_t t0 = cpu_now();
+    int64_t t0 = upz_thread_cpu_ns();
     AVFrame *av = s->first;
     s->first = NULL;
     int r = av ? 0 : next_output(s, &av, err);
     if (r >= 0) r = deliver(s, av, out, err);
-    atomic_fetch_add(&s->cpu_ns, cpu_now() - t0);
+    atomic_fetch_add(&s->cpu_ns, upz_thread_cpu_ns() - t0);
     return r;
 }
 
@@ -763,7 +757,7 @@ static void fill_info(UpzSource *s)
     i->time_base = s->st->time_base;
     i->frame_rate = s->filter ? upz_filter_rate(s->filter) : upz_best_rate(s->in, s->st);
     i->variable_rate = upz_rate_varies(s->st, i->interlaced);
-    if (!i->has_display_matrix)
+    if (!i->has_display_matrix && !s->turn)
         i->has_display_matrix = upz_frame_matrix(f, i->display_matrix, &i->rotation);
     i->start = f->pts;
     i->duration = s->st->duration;
@@ -799,6 +793,8 @@ static int open_all(UpzSource *s, UprezError *err)
     r = upz_dolby_vision(s->st, s->info.url, &i->dolby_vision, err);
     if (r >= 0) r = reset_decoder(s, true, err);
     if (r >= 0) r = find_interlaced(s, err);
+    if (r >= 0 && s->turn)
+        r = upz_turn_by_filter(&s->vf, i, s->queue_n ? s->queue[s->queue_head] : NULL, err);
     if (r < 0) return r;
     if (s->queue_n && s->queue[s->queue_head]->best_effort_timestamp == AV_NOPTS_VALUE)
         s->linear = true;
@@ -843,14 +839,16 @@ int upz_source_open(UpzSource **out, UprezContext *ctx, const char *url,
     s->demuxer = copy(params->format, &failed);
     s->hwaccel = copy(params->hwaccel, &failed);
     s->interlaced = params->interlaced;
+    s->turn = params->turn;
     s->threads = params->threads;
     s->cancel = params->cancel;
-    s->info.url = s->url;
+    s->name = copy(params->name, &failed);
+    s->info.url = s->name ? s->name : s->url;
     int r = failed ? no_memory(err)
             : s->url ? 0 : upz_fail(err, UPREZ_ERR_USAGE, "the input has no name");
-    int64_t t0 = cpu_now();
+    int64_t t0 = upz_thread_cpu_ns();
     if (r >= 0) r = open_all(s, err);
-    atomic_fetch_add(&s->cpu_ns, cpu_now() - t0);
+    atomic_fetch_add(&s->cpu_ns, upz_thread_cpu_ns() - t0);
     if (r < 0) upz_source_close(&s);
     *out = s;
     return r;
@@ -877,6 +875,7 @@ void upz_source_close(UpzSource **source)
     if (s->in != s->fmt) avformat_close_input(&s->in);
     avformat_close_input(&s->fmt);
     upz_free(s->url);
+    upz_free(s->name);
     upz_free(s->vf);
     upz_free(s->demuxer);
     upz_free(s->hwaccel);
@@ -966,7 +965,7 @@ static bool land(UpzSource *s, int64_t t)
 int upz_source_seek(UpzSource *s, int64_t t, UprezError *err)
 {
     if (s->cancel && *s->cancel) return interrupted(err);
-    int64_t t0 = cpu_now();
+    int64_t t0 = upz_thread_cpu_ns();
     int r = 0;
     s->target = AV_NOPTS_VALUE;
     if (!s->read_any && s->first && s->first->pts >= t) goto done; /* nothing to do */
@@ -994,6 +993,6 @@ int upz_source_seek(UpzSource *s, int64_t t, UprezError *err)
         s->read_any = true;
     }
 done:
-    atomic_fetch_add(&s->cpu_ns, cpu_now() - t0);
+    atomic_fetch_add(&s->cpu_ns, upz_thread_cpu_ns() - t0);
     return r;
 }

@@ -34,6 +34,8 @@ typedef struct UpzSourceParams {
     const char *hwaccel;      /* NULL = none */
     int threads;              /* decoder's, 0 = auto */
     const char *format;       /* demuxer, NULL = probe ("yuv4mpegpipe" for '-') */
+    const char *name;         /* what messages call it; NULL = its url */
+    bool turn;                /* turn the pixels as the display would; the info then says no rotation */
     volatile int *cancel;     /* non-zero: blocking reads end; may be NULL */
 } UpzSourceParams;
 

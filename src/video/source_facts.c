@@ -5,6 +5,7 @@
 #include <libavutil/dovi_meta.h>
 #include <libavutil/hwcontext.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "compat.h"
 #include "input.h"
@@ -103,6 +104,28 @@ bool upz_rate_varies(const AVStream *st, bool interlaced)
     double ratio = av_q2d(real) / av_q2d(avg);
     if (interlaced && ratio > 1.9 && ratio < 2.1) ratio /= 2; /* fields counted as frames */
     return ratio < 0.995 || ratio > 1.005;
+}
+
+int upz_turn_by_filter(char **vf, UpzSourceInfo *info, const AVFrame *first, UprezError *err)
+{
+    if (!info->has_display_matrix && first)
+        info->has_display_matrix = upz_frame_matrix(first, info->display_matrix, &info->rotation);
+    const int32_t *m = info->display_matrix;
+    const char *how = info->rotation == 90    ? m[3] > 0 ? "transpose=cclock_flip" : "transpose=clock"
+                      : info->rotation == 270 ? m[3] < 0 ? "transpose=clock_flip" : "transpose=cclock"
+                      : m[0] < 0 && m[4] < 0  ? "hflip,vflip"
+                      : m[0] < 0              ? "hflip"
+                      : m[4] < 0              ? "vflip"
+                                              : NULL;
+    if (!info->has_display_matrix) how = NULL;
+    info->has_display_matrix = false;
+    info->rotation = 0;
+    if (!how) return 0;
+    char *chain = upz_asprintf("%s%s%s", *vf ? *vf : "", *vf ? "," : "", how);
+    if (!chain) return upz_fail_memory(err, 64, "the filters");
+    upz_free(*vf);
+    *vf = chain;
+    return 0;
 }
 
 int upz_frame_to_host(AVFrame **f, UprezError *err)

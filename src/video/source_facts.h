@@ -6,6 +6,7 @@
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include "base/error.h"
+#include "source.h"
 
 /* In these every packet, second fields aside, is a picture to show; elsewhere some are hidden
  * references (VP8's altref) or say "nothing new" (MPEG-4's N-VOP). */
@@ -42,5 +43,9 @@ int upz_dolby_vision(const AVStream *st, const char *url, int *profile, UprezErr
 
 /* The pixels' shape that the container gives, which players take, in place of the stream's own. */
 void upz_fill_shape(AVFrame *f, const AVStream *st);
+
+/* Filters instead of the matrix, behind the user's own in *vf (upz_free'd and made anew); the info then
+ * has none. first: a frame, which may have it; or NULL. MEMORY. */
+int upz_turn_by_filter(char **vf, UpzSourceInfo *info, const AVFrame *first, UprezError *err);
 
 #endif

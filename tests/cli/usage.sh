@@ -7,7 +7,6 @@ ffmpeg -v error -f lavfi -i testsrc2=size=64x48:rate=10:duration=0.5 -pix_fmt yu
 expect 0 "$UPREZ" --help; grep -q -- '--model' "$tmp/out" || bad "--help without --model"
 expect 0 "$UPREZ" --version; grep -q '^uprez [0-9]' "$tmp/out" || bad "--version"
 expect 2 "$UPREZ"
-expect 2 "$UPREZ" "$tmp/a.mp4"; said "output is missing"
 expect 2 "$UPREZ" "$tmp/a.mp4" b.mp4 c.mp4
 expect 2 "$UPREZ" --nonsense "$tmp/a.mp4" "$tmp/b.mp4"; said "--nonsense"
 for o in --reuse-threshold --mixed; do # not built yet: refused, never ignored
@@ -50,13 +49,13 @@ done <<'T'
 -c libvpx-vp9 -e deadline=nonsense
 T
 # too big for the codec or the file: refused before a model is read
-for o in "--size 17000x100 -c libx264" "--size 20000x20000"; do
+for o in "--size 17000x100 --fit stretch -c libx264" "--size 20000x20000"; do
     # shellcheck disable=SC2086
     expect 2 "$UPREZ" -m "$tmp/none.pth" $o "$tmp/a.mp4" "$tmp/b.mp4"; said "make it smaller"
 done
 ffmpeg -v error -i "$tmp/a.mp4" -frames:v 1 "$tmp/a.png"
-expect 2 "$UPREZ" -m "$tmp/none.pth" --size 20000x70 "$tmp/a.png" "$tmp/b.webp"; said "16383"
-expect 2 "$UPREZ" -m "$tmp/none.pth" --size 65501x70 "$tmp/a.png" "$tmp/b.jpg"; said "65500"
+expect 2 "$UPREZ" -m "$tmp/none.pth" --size 20000x70 --fit stretch "$tmp/a.png" "$tmp/b.webp"; said "16383"
+expect 2 "$UPREZ" -m "$tmp/none.pth" --size 65501x70 --fit stretch "$tmp/a.png" "$tmp/b.jpg"; said "65500"
 # a picture becomes a picture that uprez writes, or a video: not whatever FFmpeg's encoders make of it
 for ext in avif heic apng bmp; do
     expect 2 "$UPREZ" -m "$tmp/none.pth" "$tmp/a.png" "$tmp/b.$ext"; said "write it as .png, .jpg, .webp or .tif"
@@ -116,7 +115,7 @@ expect 2 "$UPREZ" --progress-fd 9 "$tmp/a.mp4" "$tmp/d.mp4" 9<"$tmp/a.mp4"; said
 expect 2 "$UPREZ" --json "$tmp/a.mp4" -; said "standard output"
 expect 2 "$UPREZ" --progress-fd 1 "$tmp/a.mp4" -; said "standard output"
 expect 7 sh -c '"$0" model list >/dev/full' "$UPREZ"; said "cannot be written"
-expect 2 "$UPREZ" "$tmp/a.mp4" ""; said "output is missing"
+expect 2 "$UPREZ" "$tmp/a.mp4" ""; said "name is empty"
 # names cannot steer the terminal
 odd=$tmp/$(printf 'a\033[31m.mp4')
 expect 0 "$UPREZ" "$tmp/a.mp4" "$odd"

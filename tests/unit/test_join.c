@@ -30,23 +30,81 @@ static void sizes(void **state)
         {2, 4, 0, 0, 720, 576, 64, 45, 0, 1440, 1152, 64, 45}, /* pixels keep their shape */
         {0, 4, 0, 1080, 720, 576, 64, 45, 0, 1920, 1080, 1, 1}, /* a height: square pixels */
         {0, 4, 1920, 0, 720, 576, 64, 45, 0, 1920, 1080, 1, 1},
-        {0, 4, 1920, 1080, 720, 576, 64, 45, 0, 1920, 1080, 1, 1}, /* both: the display's shape */
-        {0, 4, 1440, 1080, 720, 576, 64, 45, 0, 1440, 1080, 4, 3},
         {0, 4, 1000, 0, 352, 288, 1, 1, 90, 1222, 1000, 1, 1}, /* of what is shown */
         {0, 4, 0, 2160, 1280, 720, 0, 1, 270, 2160, 1215, 0, 1},
     };
     for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-        UprezParams p = {.scale = t[i].scale, .width = t[i].want_w, .height = t[i].want_h};
+        UpzJobParams p = {.upscale = {.scale = t[i].scale, .width = t[i].want_w, .height = t[i].want_h}};
+        UpzShown src = {.width = t[i].w, .height = t[i].h, .sar_num = t[i].sar_n, .sar_den = t[i].sar_d,
+                        .rotation = t[i].rotation};
         UpzSize s;
-        assert_int_equal(upz_size_of(&s, &p, t[i].own, t[i].w, t[i].h, t[i].sar_n, t[i].sar_d,
-                                     t[i].rotation, &err), 0);
+        assert_int_equal(upz_size_of(&s, &p, t[i].own, &src, &err), 0);
         if (s.width != t[i].out_w || s.height != t[i].out_h || s.sar_num != t[i].out_n ||
-            s.sar_den != t[i].out_d)
+            s.sar_den != t[i].out_d || s.inner_width != s.width || s.inner_height != s.height)
             fail_msg("row %zu: %dx%d %d:%d", i, s.width, s.height, s.sar_num, s.sar_den);
     }
     UpzSize s;
-    UprezParams p = {.scale = 60};
-    assert_int_equal(upz_size_of(&s, &p, 4, 4000, 3000, 0, 1, 0, &err), UPREZ_ERR_USAGE);
+    UpzJobParams p = {.upscale = {.scale = 60}};
+    assert_int_equal(upz_size_of(&s, &p, 4, &(UpzShown){.width = 4000, .height = 3000}, &err),
+                     UPREZ_ERR_USAGE);
+}
+
+/* Both sides given. The display's shape never changes unless it is asked to: checked from the numbers. */
+static void fits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fit;
+        int want_w, want_h, w, h, sar_n, sar_d, rotation, turn;
+        int out_w, out_h, inner_w, inner_h;
+    } t[] = {
+        {NULL, 1920, 1080, 720, 576, 64, 45, 0, 0, 1920, 1080, 1920, 1080}, /* PAL, 16:9 */
+        {NULL, 1920, 1080, 640, 480, 1, 1, 0, 0, 1440, 1080, 1440, 1080},   /* 4:3 */
+        {NULL, 1920, 1080, 720, 480, 8, 9, 0, 0, 1440, 1080, 1440, 1080},   /* NTSC, 4:3 */
+        {"contain", 3840, 2160, 1920, 804, 0, 1, 0, 0, 3840, 1608, 3840, 1608},
+        {"cover", 1920, 1080, 640, 480, 1, 1, 0, 0, 1920, 1080, 1920, 1440},
+        {"pad", 1920, 1080, 640, 480, 1, 1, 0, 0, 1920, 1080, 1440, 1080},
+        {"pad", 1920, 1080, 1920, 804, 1, 1, 0, 0, 1920, 1080, 1920, 804},
+        {"stretch", 1920, 1080, 640, 480, 1, 1, 0, 0, 1920, 1080, 1920, 1080},
+        {NULL, 3840, 2160, 720, 1280, 1, 1, 0, 1, 2160, 3840, 2160, 3840},   /* a name turns */
+        {NULL, 3840, 2160, 720, 1280, 1, 1, 0, 0, 1216, 2160, 1216, 2160},   /* numbers do not */
+        {NULL, 3840, 2160, 1280, 720, 1, 1, 90, 1, 3840, 2160, 3840, 2160},  /* portrait by its tag */
+        {NULL, 3840, 2160, 1280, 720, 1, 1, 90, 0, 2160, 1216, 2160, 1216},
+        {"cover", 100, 100, 1280, 720, 1, 1, 90, 0, 100, 100, 178, 100},
+        {"pad", 1000, 10, 10, 1000, 1, 1, 0, 0, 1000, 10, 2, 10},            /* never nothing */
+    };
+    for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+        UpzJobParams p = {.fit = t[i].fit, .turn = t[i].turn,
+                          .upscale = {.width = t[i].want_w, .height = t[i].want_h}};
+        UpzShown src = {.width = t[i].w, .height = t[i].h, .sar_num = t[i].sar_n, .sar_den = t[i].sar_d,
+                        .rotation = t[i].rotation, .even = true};
+        UpzSize s;
+        assert_int_equal(upz_size_of(&s, &p, 4, &src, &err), 0);
+        if (s.width != t[i].out_w || s.height != t[i].out_h || s.inner_width != t[i].inner_w ||
+            s.inner_height != t[i].inner_h)
+            fail_msg("row %zu: %dx%d with %dx%d inside", i, s.width, s.height, s.inner_width,
+                     s.inner_height);
+        assert_true(s.sar_num == s.sar_den || (s.sar_num == 0 && t[i].sar_n == 0));
+    }
+    static const struct {
+        const char *text;
+        int w, h, named;
+    } names[] = {{"4k", 3840, 2160, 1}, {"1080p", 1920, 1080, 1}, {"1440P", 2560, 1440, 1},
+                 {"8K", 7680, 4320, 1}, {"480p", 854, 480, 1}, {"720p", 1280, 720, 1},
+                 {"640x480", 640, 480, 0}, {"640:480", 640, 480, 0}};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        int size[2];
+        bool named;
+        assert_int_equal(upz_size_parse(size, &named, names[i].text, &err), 0);
+        assert_true(size[0] == names[i].w && size[1] == names[i].h && named == names[i].named);
+    }
+    static const char *const wrong[] = {"", "4", "p", "1080px", "1080", "x480", "0x4", "640x", "5p", "-1080p",
+                                        "640x480x2"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+        int size[2];
+        bool named;
+        if (upz_size_parse(size, &named, wrong[i], &err) != UPREZ_ERR_USAGE) fail_msg("%s is taken", wrong[i]);
+    }
 }
 
 /* n frames of `step` ticks, a keyframe each `gop`, B-frames: decoding order differs. */
@@ -258,7 +316,7 @@ static void codec_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),          cmocka_unit_test(segments_follow_keyframes),
+        cmocka_unit_test(sizes), cmocka_unit_test(fits),          cmocka_unit_test(segments_follow_keyframes),
         cmocka_unit_test(lost_pictures_are_seen), cmocka_unit_test(containers),
         cmocka_unit_test(encoder_plans),  cmocka_unit_test(codec_time),
     };
