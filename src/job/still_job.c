@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file.h"
 #include "base/queue.h"
 #include "look.h"
 #include "picture/convert.h"
@@ -31,6 +32,22 @@ static int plan_size(UpzSize *size, const UpzJobParams *p, double scale, const U
 {
     int r = upz_size_of(size, p, scale, shown, err);
     return r < 0 ? r : upz_still_fits(p->output, format, size->width, size->height, err);
+}
+
+/* What the picture's file says beside its pixels and the result cannot: one line. */
+static int tell_losses(const UpzSession *s, const UpzJobParams *p, const UpzStillInfo *info,
+                       const UprezPicture *src, UpzJobResult *result, UprezError *err)
+{
+    char words[400];
+    upz_still_losses(p->output, info, src, words, sizeof(words));
+    if (!*words) return 0;
+    const char *png = *info->others || !strcmp(upz_extension(p->output), "png") ? "" : "; .png keeps more";
+    if (p->strict_streams)
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot hold metadata of %s: %s%s; leave out "
+                        "--strict-streams", p->output, p->input, words, png);
+    upz_warn(s->ctx, "metadata of %s is lost in %s: %s%s", p->input, p->output, words, png);
+    result->warnings++;
+    return 0;
 }
 
 static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const UpzStillInfo *info,
@@ -68,6 +85,8 @@ static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const 
         upz_warn(s->ctx, "transparency is lost: %s cannot hold it; use .png, .webp or .tif", p->output);
         result->warnings++;
     }
+    r = tell_losses(s, p, info, src, result, err);
+    if (r < 0) return r;
     int64_t t = upz_now_ns();
     r = uprez_run(s->team.member[0], src, &dst, err);
     if (r < 0) {

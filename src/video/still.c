@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "compat.h"
 #include "input.h"
+#include "mux.h"
 #include "picture/convert.h"
 #include "picture/format.h"
 #include "source.h"
@@ -93,6 +94,8 @@ void upz_still_info_free(UpzStillInfo *info)
 {
     upz_free(info->icc);
     upz_free(info->exif);
+    upz_still_texts_free(&info->texts);
+    upz_still_colour_free(&info->colour);
     *info = (UpzStillInfo){.orientation = 1};
 }
 
@@ -154,12 +157,56 @@ static bool fits_profile(const AVFrame *av, const uint8_t *icc, size_t n)
     return n >= 20 && !memcmp(icc + 16, gray ? "GRAY" : "RGB ", 4);
 }
 
+/* EXIF as a block of its own; out of a TIFF file, whose tags it is, too. */
+static int read_exif(UpzStillInfo *info, const uint8_t *d, size_t size, UprezError *err)
+{
+    const uint8_t *exif;
+    size_t n;
+    if (!upz_exif_find(d, size, &exif, &n)) return 0;
+    info->orientation = upz_exif_orientation(exif, n);
+    if (exif == d) {
+        UpzBytes copy = {0};
+        bool ok = upz_exif_copy(&copy, d, n);
+        if (!ok || !copy.n) upz_free(copy.d);
+        if (!ok) return upz_fail_memory(err, n, "EXIF");
+        info->exif = copy.n ? copy.d : NULL;
+        info->exif_size = copy.n;
+        upz_tiff_others(d, n, info->others + 5, sizeof(info->others) - 5);
+        if (info->others[5]) memcpy(info->others, "tags ", 5);
+        return 0;
+    }
+    if (n > 1 << 24) return 0;
+    info->exif = duplicate(exif, n);
+    info->exif_size = info->exif ? n : 0;
+    return n && !info->exif ? upz_fail_memory(err, n, "EXIF") : 0;
+}
+
+static bool contains(const uint8_t *d, size_t n, const char *what)
+{
+    return memmem(d, n, what, strlen(what)) != NULL;
+}
+
+/* Everything that the file's bytes say beside the pixels, its profile aside. */
+static int read_words(UpzStillInfo *info, const uint8_t *d, size_t n, UprezError *err)
+{
+    upz_density_find(d, n, &info->density);
+    int r = read_exif(info, d, n, err);
+    if (r >= 0) r = upz_still_texts_find(&info->texts, d, n, err);
+    if (r >= 0) r = upz_still_colour_find(&info->colour, d, n, err);
+    /* other kinds of files are not taken apart here, but what they have is named */
+    if (upz_still_kind(d, n) == UPZ_STILL_NONE) {
+        bool exif = contains(d, n, "Exif"), xmp = contains(d, n, "<x:xmpmeta");
+        snprintf(info->others, sizeof(info->others), "%s%s%s", exif ? "EXIF" : "",
+                 exif && xmp ? ", " : "", xmp ? "XMP" : "");
+    }
+    return r;
+}
+
 /* ICC from the frame; EXIF from the file, which not every FFmpeg looks into. */
 static int read_info(UpzStillInfo *info, UpzFrame *f, UprezContext *ctx, const char *path,
                      UprezError *err)
 {
     Bytes map;
-    const uint8_t *exif;
     size_t n;
     int r = bytes_open(&map, path, err);
     if (r < 0) {
@@ -176,15 +223,7 @@ static int read_info(UpzStillInfo *info, UpzFrame *f, UprezContext *ctx, const c
     if (pages > 1)
         upz_warn(ctx, "%s has %d pages: only the first one is enlarged", path, pages);
     if (!upz_still_complete(map.data, map.size)) f->damaged = true;
-    if (info) upz_density_find(map.data, map.size, &info->density);
-    if (info && upz_exif_find(map.data, map.size, &exif, &n)) {
-        info->orientation = upz_exif_orientation(exif, n);
-        if (exif != map.data && n <= 1 << 24) {
-            info->exif = duplicate(exif, n);
-            info->exif_size = info->exif ? n : 0;
-            if (n && !info->exif) r = upz_fail_memory(err, n, "EXIF");
-        }
-    }
+    if (info) r = read_words(info, map.data, map.size, err);
     bytes_close(&map);
     const AVFrameSideData *icc = av_frame_get_side_data(f->av, AV_FRAME_DATA_ICC_PROFILE);
     if (r >= 0 && info && icc && icc->size) {
@@ -232,17 +271,33 @@ static int drop_opaque_palette(UpzFrame *f, bool gif, UprezError *err)
     return 0;
 }
 
+/* What the reader of a container has found: GIF's comment. */
+static int read_tags(UpzStillInfo *info, UpzSource *s, UprezError *err)
+{
+    const AVDictionaryEntry *e = NULL;
+    AVDictionary *tags = NULL;
+    int r = upz_mux_file_tags(&tags, upz_source_format(s), upz_source_info(s)->video_stream);
+    r = r < 0 ? upz_fail_memory(err, 0, "a picture's texts") : 0;
+    while (r >= 0 && (e = av_dict_get(tags, "", e, AV_DICT_IGNORE_SUFFIX)))
+        if (*e->value && strcmp(e->key, "creation_time"))
+            r = upz_still_texts_add(&info->texts, !strcmp(e->key, "comment") ? "Comment" : e->key,
+                                    e->value, err);
+    av_dict_free(&tags);
+    return r;
+}
+
 int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const char *path,
                    UprezError *err)
 {
     *out = NULL;
-    if (info) *info = (UpzStillInfo){.orientation = 1};
+    if (info) *info = (UpzStillInfo){.orientation = 1, .colour = {.primaries = 2, .transfer = 2}};
     UpzSource *s;
     UpzSourceParams params = {.interlaced = UPZ_INTERLACED_KEEP, .threads = 1};
     int r = upz_source_open(&s, ctx, path, &params, err);
     if (r < 0) return r;
     r = upz_source_read(s, out, err);
     bool gif = !strcmp(upz_source_info(s)->codec, "gif");
+    if (r >= 0 && info) r = read_tags(info, s, err);
     upz_source_close(&s);
     if (r == UPREZ_EOF) return upz_fail(err, UPREZ_ERR_INPUT, "%s holds no picture", path);
     if (r >= 0) r = read_info(info, *out, ctx, path, err);
@@ -369,8 +424,7 @@ static int open_coder(AVCodecContext **out, UpzStillKind kind, const AVFrame *f,
 }
 
 /* The picture as an AVFrame in the encoder's format, nothing attached. */
-static int coder_frame(AVFrame **out, UpzStillKind kind, const UprezPicture *picture, bool icc,
-                       UprezError *err)
+static int coder_frame(AVFrame **out, UpzStillKind kind, const UprezPicture *picture, UprezError *err)
 {
     int r = upz_frame_from_picture(out, picture, NULL, err);
     if (r < 0) return r;
@@ -382,10 +436,8 @@ static int coder_frame(AVFrame **out, UpzStillKind kind, const UprezPicture *pic
         if (r < 0) return r;
         f = *out;
     }
-    if (icc) { /* the profile says it better, and PNG forbids both */
-        f->color_primaries = AVCOL_PRI_UNSPECIFIED;
-        f->color_trc = AVCOL_TRC_UNSPECIFIED;
-    }
+    f->color_primaries = AVCOL_PRI_UNSPECIFIED; /* we say it, or a profile does */
+    f->color_trc = AVCOL_TRC_UNSPECIFIED;
     f->pts = 0;
     return 0;
 }
@@ -396,7 +448,7 @@ static int encode(uint8_t **out, size_t *size, UpzStillKind kind, const UprezPic
     AVFrame *f = NULL;
     AVCodecContext *c = NULL;
     AVPacket *p = av_packet_alloc();
-    int r = p ? coder_frame(&f, kind, picture, meta->icc != NULL, err)
+    int r = p ? coder_frame(&f, kind, picture, err)
               : upz_fail_memory(err, sizeof(*p), "the encoder");
     if (r >= 0) r = open_coder(&c, kind, f, quality, err);
     if (r >= 0) {
@@ -411,7 +463,7 @@ static int encode(uint8_t **out, size_t *size, UpzStillKind kind, const UprezPic
     if (r >= 0) {
         /* PNG's encoder writes a density of 0 by 1 */
         if (meta->icc || meta->exif || meta->orientation > 1 || kind == UPZ_STILL_PNG ||
-            meta->density.x > 0)
+            meta->density.x > 0 || meta->texts)
             r = upz_still_embed(kind, p->data, (size_t)p->size, meta, out, size, err);
         else {
             *out = duplicate(p->data, (size_t)p->size);
@@ -464,28 +516,91 @@ static int verify(const char *part, UpzStillKind kind, const UprezPicture *pictu
     return r;
 }
 
-/* What of info goes into a file of this kind; *exif is a new block (upz_free). */
-static int choose_meta(UpzStillMeta *m, uint8_t **exif, UpzStillKind kind,
-                       const UprezPicture *picture, const UpzStillInfo *info, UprezError *err)
+/* JPEG's segments end at 64 KB. */
+#define JPEG_EXIF 65500
+
+static int choose_exif(UpzStillMeta *m, UpzBytes *exif, UpzStillKind kind, const UprezPicture *picture,
+                       const UpzStillInfo *info, UprezError *err)
+{
+    bool ok = true;
+    if (info->exif && kind == UPZ_STILL_JPEG && info->exif_size >= JPEG_EXIF) {
+        ok = upz_exif_copy(exif, info->exif, info->exif_size); /* without a thumbnail it may fit */
+        if (exif->n >= JPEG_EXIF) exif->n = 0;
+    } else if (info->exif) {
+        ok = upz_put(exif, info->exif, info->exif_size);
+    }
+    if (ok && !exif->n && info->orientation > 1 && kind != UPZ_STILL_TIFF) {
+        uint8_t small[UPZ_EXIF_SMALL];
+        ok = upz_put(exif, small, upz_exif_make(small, info->orientation));
+    }
+    if (!ok) return upz_fail_memory(err, info->exif_size, "EXIF");
+    if (!exif->n) return 0;
+    upz_exif_resize(exif->d, exif->n, (uint32_t)picture->width, (uint32_t)picture->height);
+    m->exif = exif->d;
+    m->exif_size = exif->n;
+    return 0;
+}
+
+/* The meaning of the numbers: the file's own words, or code points that came with the frame. */
+static UpzStillColour colour_of(const UpzStillInfo *info, const UprezPicture *picture)
+{
+    UpzStillColour c = info->colour;
+    if (!c.chunks.n && picture->color.primaries != 2 && picture->color.transfer != 2) {
+        c.primaries = picture->color.primaries;
+        c.transfer = picture->color.transfer;
+    }
+    return c;
+}
+
+static bool is_gray(const UprezPicture *p)
+{
+    return p->format.model == UPREZ_GRAY;
+}
+
+/* What of info goes into a file of this kind. exif and icc are new blocks (upz_free); colour lives as
+ * long as the meta. */
+static int choose_meta(UpzStillMeta *m, UpzBytes *exif, UpzBytes *icc, UpzStillColour *colour,
+                       UpzStillKind kind, const UprezPicture *picture, const UpzStillInfo *info,
+                       UprezError *err)
 {
     *m = (UpzStillMeta){.orientation = info ? info->orientation : 1};
-    *exif = NULL;
     if (!info) return 0;
     m->density = info->density;
     m->icc = info->icc;
     m->icc_size = info->icc_size;
-    if (kind == UPZ_STILL_TIFF || (!info->exif && info->orientation <= 1)) return 0;
-    /* JPEG's segments end at 64 KB */
-    bool whole = info->exif && (kind != UPZ_STILL_JPEG || info->exif_size < 65500);
-    *exif = upz_calloc(1, whole ? info->exif_size : UPZ_EXIF_SMALL);
-    if (!*exif) return upz_fail_memory(err, info->exif_size, "EXIF");
-    m->exif = *exif;
-    if (whole) {
-        memcpy(*exif, info->exif, m->exif_size = info->exif_size);
-        upz_exif_resize(*exif, m->exif_size, (uint32_t)picture->width, (uint32_t)picture->height);
-    } else
-        m->exif_size = upz_exif_make(*exif, info->orientation);
-    return 0;
+    if (info->texts.n || info->texts.chunks.n || info->texts.segments.n) m->texts = &info->texts;
+    *colour = colour_of(info, picture);
+    if (kind == UPZ_STILL_PNG) m->colour = colour;
+    else if (!m->icc && !upz_still_colour_plain(colour)) {
+        if (!upz_still_colour_icc(icc, colour, is_gray(picture) && kind != UPZ_STILL_WEBP))
+            return upz_fail_memory(err, 4096, "a colour profile");
+        m->icc = icc->d;
+        m->icc_size = icc->n;
+    }
+    return choose_exif(m, exif, kind, picture, info, err);
+}
+
+void upz_still_losses(const char *path, const UpzStillInfo *info, const UprezPicture *src, char *words,
+                      size_t room)
+{
+    UpzStillKind kind = kind_of(path);
+    UpzBytes exif = {0}, icc = {0};
+    const uint8_t *v;
+    size_t n, at;
+    bool described = info->exif && upz_tiff_bytes(info->exif, info->exif_size, 270, &v, &n);
+    upz_still_texts_lost(&info->texts, kind, described, words, room);
+    if (info->others[0] && (at = strlen(words)) + 2 < room)
+        snprintf(words + at, room - at, "%s%s", at ? ", " : "", info->others);
+    if (info->exif && kind == UPZ_STILL_JPEG && info->exif_size >= JPEG_EXIF &&
+        upz_exif_copy(&exif, info->exif, info->exif_size) && exif.n >= JPEG_EXIF &&
+        (at = strlen(words)) + 2 < room)
+        snprintf(words + at, room - at, "%sEXIF (too long for a JPEG)", at ? ", " : "");
+    UpzStillColour c = colour_of(info, src);
+    if (kind != UPZ_STILL_PNG && !info->icc && !upz_still_colour_plain(&c) &&
+        upz_still_colour_icc(&icc, &c, is_gray(src)) && !icc.n && (at = strlen(words)) + 2 < room)
+        snprintf(words + at, room - at, "%sthe meaning of its colours (HDR)", at ? ", " : "");
+    upz_free(exif.d);
+    upz_free(icc.d);
 }
 
 int upz_still_write(const char *path, const UprezPicture *picture, const UpzStillInfo *info,
@@ -498,10 +613,12 @@ int upz_still_write(const char *path, const UprezPicture *picture, const UpzStil
     upz_av_quiet();
     quality = quality > 0 ? UPZ_MIN(quality, 100) : 95;
     UpzStillMeta meta;
-    uint8_t *exif, *data = NULL;
+    UpzBytes exif = {0}, icc = {0};
+    UpzStillColour colour;
+    uint8_t *data = NULL;
     size_t size = 0;
     char *part = upz_asprintf("%s.part", path);
-    int r = choose_meta(&meta, &exif, kind, picture, info, err);
+    int r = choose_meta(&meta, &exif, &icc, &colour, kind, picture, info, err);
     if (r >= 0 && !part) r = upz_fail_memory(err, 0, "a file name");
     if (r >= 0)
         r = kind == UPZ_STILL_JPEG
@@ -514,7 +631,8 @@ int upz_still_write(const char *path, const UprezPicture *picture, const UpzStil
         if (r < 0) remove(part);
     }
     upz_free(data);
-    upz_free(exif);
+    upz_free(exif.d);
+    upz_free(icc.d);
     upz_free(part);
     return r;
 }

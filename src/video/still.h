@@ -1,9 +1,10 @@
 /* Still pictures: PNG 8/16, JPEG, WebP, TIFF, BMP, … in; PNG, JPEG, WebP, TIFF out.
  *
- * Kept: alpha (straight; JPEG has none), 16 bits (PNG, TIFF), ICC profile, density (dots per inch;
- * WebP has none), and the EXIF block with its
- * dimensions brought up to date and its thumbnail dropped (TIFF takes the orientation only). The
- * orientation stays a tag, which all four targets hold (JPEG APP1, PNG eXIf, WebP EXIF, TIFF tag
+ * Kept: alpha (straight; JPEG has none), 16 bits (PNG, TIFF), ICC profile, what PNG's gAMA, cHRM, sRGB
+ * and cICP say of colours (as a profile in other files), density (dots per inch; WebP has none), texts
+ * (still_text.h), and the EXIF block with its dimensions brought up to date and its thumbnail dropped,
+ * out of TIFF's own tags and into them, too. upz_still_losses() names what a kind of file cannot hold.
+ * The orientation stays a tag, which all four targets hold (JPEG APP1, PNG eXIf, WebP EXIF, TIFF tag
  * 274): pixels are not turned. Threads: safe on different files. */
 #ifndef UPZ_STILL_H
 #define UPZ_STILL_H
@@ -19,6 +20,9 @@ typedef struct UpzStillInfo {
     void *exif;       /* a TIFF structure, owned by the info; NULL = none */
     size_t exif_size;
     UpzDensity density;
+    UpzStillTexts texts;
+    UpzStillColour colour;
+    char others[120]; /* what the file says and nobody here can carry, as a list of words; "" = nothing */
 } UpzStillInfo;
 
 /* True when the name's extension is one upz_still_write can write. */
@@ -33,6 +37,9 @@ int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const 
 /* The format to ask the upscaler for so that nothing of `src` is lost and the file can hold it. */
 int upz_still_format(UprezFormat *out, UprezColor *color, const UprezPicture *src, const char *path,
                      UprezError *err);
+/* What of info a file of that name cannot hold, as a list of words; "" = nothing. */
+void upz_still_losses(const char *path, const UpzStillInfo *info, const UprezPicture *src, char *words,
+                      size_t room);
 /* USAGE when a file of this kind cannot be as big as that. */
 int upz_still_fits(const char *path, const UprezFormat *format, int width, int height,
                    UprezError *err);

@@ -21,6 +21,7 @@ typedef struct Writer {
     uint8_t *d;
     size_t n, cap;
     uint8_t *rows; /* one group of raw rows, edges repeated */
+    UpzBytes texts;
 } Writer;
 
 static void failed(j_common_ptr c)
@@ -54,6 +55,16 @@ static void end(j_compress_ptr c)
 {
     Writer *w = c->client_data;
     w->n = w->cap - w->to.free_in_buffer;
+}
+
+/* Segments as they are to be, but written through libjpeg. */
+static void texts(Writer *w, const UpzBytes *b)
+{
+    for (size_t i = 0; i + 4 <= b->n;) {
+        unsigned n = (unsigned)b->d[i + 2] << 8 | b->d[i + 3];
+        jpeg_write_marker(&w->c, b->d[i + 1], b->d + i + 4, n - 2);
+        i += 2 + (size_t)n;
+    }
 }
 
 static void markers(Writer *w, const UpzStillMeta *m)
@@ -139,6 +150,7 @@ static void write_all(Writer *w, const UprezPicture *p, int quality, const UpzSt
     }
     jpeg_start_compress(&w->c, TRUE);
     markers(w, meta);
+    texts(w, &w->texts);
     if (yuv) write_yuv(w, p);
     else write_packed(w, p);
     jpeg_finish_compress(&w->c);
@@ -166,7 +178,9 @@ int upz_jpeg_encode(uint8_t **out, size_t *size, const UprezPicture *picture, in
     w->errors.error_exit = failed;
     w->errors.output_message = quiet;
     int r = 0;
-    if (setjmp(w->back))
+    if (!upz_still_texts_jpeg(&w->texts, meta->texts))
+        r = upz_fail_memory(err, w->texts.n, "a JPEG");
+    else if (setjmp(w->back))
         r = w->no_memory ? upz_fail_memory(err, w->cap, "a JPEG")
                          : upz_fail(err, UPREZ_ERR_OUTPUT, "the JPEG cannot be written: "
                                     "%s", w->why);
@@ -174,6 +188,7 @@ int upz_jpeg_encode(uint8_t **out, size_t *size, const UprezPicture *picture, in
         write_all(w, picture, quality, meta);
     jpeg_destroy_compress(&w->c);
     upz_free(w->rows);
+    upz_free(w->texts.d);
     if (r < 0) upz_free(w->d);
     else {
         *out = w->d;
