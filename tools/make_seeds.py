@@ -28,11 +28,19 @@ expect = {}
 checked = []  # files whose tensors are hashed
 
 
+class Options(dict):
+    """A dict of a class of its own, as programs keep options in."""
+
+
+class Ordered(collections.OrderedDict):
+    pass
+
+
 def put(path, data, result):
     (SEEDS / path).parent.mkdir(parents=True, exist_ok=True)
     (SEEDS / path).write_bytes(data)
     expect[path] = result
-    if result.startswith("ok") and "no_folder" not in path:  # which PyTorch itself refuses
+    if result.startswith("ok") and "torchscript" not in result and "no_folder" not in path:  # which PyTorch itself refuses
         checked.append(path)
 
 
@@ -150,6 +158,47 @@ def pth():
         "optimizer": torch.optim.Adam([torch.nn.Parameter(d["body.0.weight"])]).state_dict()}), "ok srvgg")
     put("pth/options_protocol4.pth", saved({"opt": argparse.Namespace(lr=1e-4), "set": {1, 2}, "params": d},
         pickle_protocol=4), "ok srvgg")
+    # wherever a program puts its network
+    def wrap(prefix, state=d):
+        return {prefix + k: v for k, v in state.items()}
+    other = compact(4)
+    adam = torch.optim.Adam([torch.nn.Parameter(v.clone()) for v in d.values()])
+    for p in adam.param_groups[0]["params"]:
+        p.grad = torch.zeros_like(p)
+    adam.step()
+    disc = {"conv0.weight": torch.zeros(4, 3, 3, 3), "conv0.bias": torch.zeros(4), "linear.weight": torch.zeros(1, 4)}
+    for i, prefix in enumerate(["student.", "my_sr.", "model_g.", "ema_state_dict.", "swa_model.", "a.b.params.",
+                                "0.", "generator.model.module.", "model.model."]):
+        put(f"pth/prefix_{i}.pth", saved(wrap(prefix)), "ok srvgg")
+    for i, keys in enumerate([["ema", "shadow"], ["state", "generator"], ["a", "b", "c", "d"], ["models", 0],
+                              ["x.y", "z"]]):
+        obj = d
+        for k in reversed(keys):
+            obj = {k: obj}
+        put(f"pth/dicts_{i}.pth", saved({"epoch": 1, **obj}), "ok srvgg")
+    put("pth/gan.pth", saved({"netD": disc, "netG": d, "optimD": adam.state_dict(), "optimG": adam.state_dict()}),
+        "ok srvgg")
+    put("pth/lightning.pth", saved({"state_dict": {**wrap("net_g."), **wrap("net_d.", disc), "val_psnr.sum": torch.tensor(1.0),
+        **wrap("loss.vgg.", disc)}, "optimizer_states": [adam.state_dict()], "callbacks": {"x": 1}}), "ok srvgg")
+    put("pth/averaged_elsewhere.pth", saved({"state_dict": wrap("net.", other), "callbacks": {"EMA": {"ema_weights": d}}}),
+        "ok srvgg")
+    put("pth/averaged_behind.pth", saved({**wrap("generator.", other), **wrap("generator_ema.")}), "ok srvgg")
+    put("pth/beside_averaged.pth", saved({"net_d_ema": other, "model": d}), "ok srvgg")
+    put("pth/optimizer_first.pth", saved({"optimizer": {**adam.state_dict(), "copy": other}, "weights": d}), "ok srvgg")
+    put("pth/counter_inside.pth", saved({**d, "epoch": torch.tensor(3), "best_psnr": torch.tensor(30.5)}), "ok srvgg")
+    put("pth/list_of_states.pth", saved([d, adam.state_dict(), 7]), "ok srvgg")
+    put("pth/layers_are_dicts.pth", saved({"net": {"body": {str(i): {k.split(".")[2]: v for k, v in d.items()
+        if k.startswith(f"body.{i}.")} for i in range(5)}}}), "ok srvgg")
+    put("pth/several.pth", saved({"to_day": d, "to_night": other}), "several networks")
+    put("pth/part_of_another.pth", saved({"encoder." + k: v for k, v in d.items()} | {"decoder.weight": torch.zeros(9)}),
+        "of a kind")
+    put("pth/numbered_parts.pth", saved(wrap("body.0.") | wrap("body.1.") | {"tail.weight": torch.zeros(9)}), "of a kind")
+    put("pth/subclass_of_dict.pth", saved(Options(params=Options(d), lr=1)), "ok srvgg")
+    put("pth/ordered_subclass.pth", saved({"state_dict": Ordered(d)}, pickle_protocol=4), "ok srvgg")
+    put("pth/bytes.pth", saved({"rng": bytearray(b"abc"), "params": d}, pickle_protocol=5), "ok srvgg")
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.PReLU(4), torch.nn.Conv2d(4, 3, 3))
+    put("pth/whole_module.pth", saved(net), "whole Python module")
+    put("pth/whole_module_inside.pth", saved({"epoch": 1, "model": net}), "whole Python module")
     tagged = d["body.0.bias"].clone()
     tagged.tag = 3
     put("pth/tagged_tensor.pth", saved({**d, "body.0.bias": tagged}), "ok srvgg")
@@ -173,6 +222,9 @@ def pth():
     # bare pickles, which the fuzz target puts into archives of its own
     pkl = lambda f: zipfile.ZipFile(io.BytesIO(f)).read("archive/data.pkl")
     put("pth/state.pkl", pkl(good), "plain Python pickle")
+    for n, obj in [("nested", {"netD": disc, "netG": {"ema": d}, "optimizers": [adam.state_dict()]}), ("module", net),
+                   ("subclass", {"state_dict": Options(Ordered(d)), "opt": argparse.Namespace(a=1)})]:
+        put(f"pth/{n}.pkl", pkl(saved(obj)), "plain Python pickle")
     put("pth/parameter.pkl", b"\x80\x02}" + text("body.0.weight") + name("torch._utils", "_rebuild_parameter")
         + tup(tensor("0", [4, 3, 3, 3], None, 0, 1024), b"\x89", name("collections", "OrderedDict") + b")R")
         + b"Rs.", "plain Python pickle")
@@ -191,7 +243,7 @@ def pth():
     put("pth/big_endian.pth", rezip(good, change=lambda n, b: (n, b"big" if n.endswith("byteorder") else b)),
         "big-endian")
     put("pth/torchscript.pth", rezip(good, change=lambda n, b: ("other/constants.pkl" if n.endswith("/version")
-                                                                else n, b)), "TorchScript")
+                                                                else n, b)), "ok torchscript")
     put("pth/not_torch.pth", rezip(good, change=lambda n, b: (n + ".npy", b)), "without data.pkl")
     dup = io.BytesIO()
     with zipfile.ZipFile(dup, "w") as z:
@@ -232,7 +284,7 @@ def pth():
     put("pth/module.pth", archive(b"\x80\x02" + tup(text("module"), text("a"), text("b"), text("c")) + b"Q."),
         "whole Python module")
     put("pth/truncated_text.pth", archive(b"\x80\x02X\xff\xff\xff\x7fabc"), "in the middle")
-    put("pth/long_text.pth", archive(b"\x80\x02" + text("a" * 70000) + b"."), "longer than")
+    put("pth/long_text.pth", saved({"note": "a" * 70000, "bytes": bytearray(70000), "params": d}, pickle_protocol=5), "ok srvgg")
     put("pth/memo_bomb.pth", archive(b"\x80\x02}r\xf0\xff\xff\xff."), "memo index")
     put("pth/memo_unset.pth", archive(b"\x80\x02h\x05."), "memo entry")
     put("pth/cyclic_list.pth", archive(b"\x80\x02]q\0h\0a."), "expected named tensors")
@@ -278,6 +330,12 @@ def legacy():
     shared["body.3.weight"] = shared["body.1.weight"]
     put("pth_legacy/shared_storage.pth", saved(shared, **kw), "ok srvgg")
     put("pth_legacy/protocol4.pth", saved(d, pickle_protocol=4, **kw), "ok srvgg")
+    adam = torch.optim.Adam([torch.nn.Parameter(v.clone()) for v in d.values()])
+    for p in adam.param_groups[0]["params"]:
+        p.grad = torch.zeros_like(p)
+    adam.step()
+    put("pth_legacy/optimizer.pth", saved({"optimizer": adam.state_dict(), "half": torch.zeros(5).half(), "model": d,
+        "count": torch.tensor(3)}, **kw), "ok srvgg")
     put("pth_legacy/truncated.pth", good[:-7], "cut short")
     put("pth_legacy/header_only.pth", good[:60], "in the middle")
     head = good[:21]
@@ -338,20 +396,48 @@ def safetensors():
         "body.0.bias")
 
 
+def safetensors_of(path):
+    data = path.read_bytes()
+    n, = struct.unpack_from("<Q", data)
+    kinds = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    return {k: torch.frombuffer(bytearray(data[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]]),
+                                dtype=kinds[v["dtype"]]).reshape(v["shape"])
+            for k, v in json.loads(data[8:8 + n]).items() if k != "__metadata__"}
+
+
+def network(d):
+    """The dict with the tensors of the network; of several the averaged one."""
+    def dicts(x, path=()):
+        if isinstance(x, dict):
+            if sum(isinstance(v, torch.Tensor) and v.dim() == 4 for v in x.values()) > 1:
+                yield path, x
+            for k, v in x.items():
+                yield from dicts(v, (*path, str(k)))
+        elif isinstance(x, (list, tuple)):
+            for i, v in enumerate(x):
+                yield from dicts(v, (*path, str(i)))
+
+    def rank(path):
+        words = " ".join(path).lower()
+        return 2 if "optim" in words or "net_d" in words else 0 if "ema" in words else 1
+
+    found = list(dicts(d))
+    if found:
+        return min(found, key=lambda pair: rank(pair[0]))[1]
+    (inner,) = d.values()  # layers that are dicts
+    return {f"{a}.{b}.{c}": v for a, x in inner.items() for b, y in x.items() for c, v in y.items()}
+
+
 def hashes():
     lines = [f"# made by tools/make_seeds.py: torch {torch.__version__}; file, tensor, elements, SHA-256 "
              "of the values as fp32"]
 
     def add(path, label, few):
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-            d = load_file(path)
+            d = safetensors_of(path)
         else:
             d = torch.load(path, map_location="cpu", weights_only=path.parent.parent.name != "seeds")
-        for k in ("params_ema", "params", "state_dict"):
-            if k in d:
-                d = d[k]
-                break
+        d = network(d)
         items = list(d.items())
         if few:
             items = [items[0], items[1], items[len(items) // 2], items[-2], items[-1]]

@@ -197,7 +197,8 @@ static int read_model(Loading *l, UpzGraph *g, UprezModelFacts *facts, char **de
     int r = reader->read_tensors(&l->file, &l->set, err);
     if (r >= 0) r = check_names(l, err);
     if (r < 0) return r;
-    upz_unwrap(&l->set);
+    r = upz_unwrap(&l->set, l->name, err);
+    if (r < 0) return r;
     for (int i = 0; upz_archs[i] && !l->arch; i++)
         if (upz_archs[i]->recognise(&l->set)) l->arch = upz_archs[i];
     return l->arch ? 0 : unknown_network(l, err);
@@ -245,6 +246,7 @@ static int build(Loading *l, UpzGraph *g, UprezModelFacts *facts, char **detail,
     for (size_t i = 0; i < l->set.n; i++) {
         const UpzTensor *t = &l->set.items[i];
         if (!t->data || !t->count) continue;
+        if (t->count == 1 && !strchr(t->name, '.')) continue; /* a counter */
         char shape[96];
         return upz_fail(
             err, UPREZ_ERR_MODEL,

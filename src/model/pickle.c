@@ -8,8 +8,9 @@
 #define MAX_VALUES ((size_t)1 << 21)
 #define MAX_STACK ((size_t)1 << 20)
 #define MAX_MARKS 1000
-#define MAX_TEXT 65536
 #define NO_VALUE UINT32_MAX
+#define INSTANCE 1 /* what of an OPAQUE that a call made */
+#define FEW 64     /* entries of a module's state, at most */
 
 typedef enum Call {
     CALL_NOT,          /* a class that is only named */
@@ -181,10 +182,9 @@ static int push_text(Machine *m, int n_length)
     const uint8_t *b = m->data;
     int r = number(m, n_length, &n);
     if (r < 0) return r;
-    if (n > MAX_TEXT && n <= m->size - m->pos)
-        return bad(m, "a text longer than any tensor's name");
     r = take(m, n > m->size ? m->size : (size_t)n, &b);
     if (r < 0) return r;
+    if (n > UINT32_MAX) return bad(m, "a text of more than 4 GiB");
     return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_TEXT, .n = (uint32_t)n, .text = b});
 }
 
@@ -239,7 +239,10 @@ static int extend_below(Machine *m, uint8_t kind, size_t n)
     if (room(m) < n + 1) return bad(m, "stack empty");
     if (kind == UPZ_PICKLE_DICT && n % 2) return bad(m, "a key without a value");
     uint32_t container = m->stack[m->n_stack - n - 1];
-    if (m->p->values[container].kind == UPZ_PICKLE_OPAQUE) {
+    UpzPickleValue *object = &m->p->values[container];
+    if (object->kind == UPZ_PICKLE_OPAQUE && object->what == INSTANCE && kind == UPZ_PICKLE_DICT)
+        *object = (UpzPickleValue){.kind = UPZ_PICKLE_DICT};
+    if (object->kind == UPZ_PICKLE_OPAQUE) {
         m->n_stack -= n;
         return 0;
     }
@@ -359,7 +362,8 @@ static int call(Machine *m)
         f = &m->p->values[callee = a->kids[0]];
         a = &m->p->values[args = a->kids[2]];
     }
-    if (f->kind == UPZ_PICKLE_OPAQUE) return push(m, callee);
+    if (f->kind == UPZ_PICKLE_OPAQUE)
+        return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_OPAQUE, .what = INSTANCE});
     if (f->kind != UPZ_PICKLE_GLOBAL || a->kind != UPZ_PICKLE_TUPLE)
         return bad(m, "a call of something not a function");
     uint8_t first = a->n ? m->p->values[a->kids[0]].kind : UPZ_PICKLE_NONE;
@@ -405,6 +409,11 @@ static int build(Machine *m)
     if (r < 0) return r;
     if (!room(m)) return bad(m, "stack empty");
     uint8_t kind = m->p->values[m->stack[m->n_stack - 1]].kind;
+    uint32_t ignored;
+    if (kind == UPZ_PICKLE_OPAQUE && m->p->values[state].n <= 2 * FEW &&
+        (upz_pickle_get(m->p, state, "_parameters", &ignored) ||
+         upz_pickle_get(m->p, state, "_modules", &ignored)))
+        m->p->module = true;
     if (kind != UPZ_PICKLE_DICT && kind != UPZ_PICKLE_TENSOR && kind != UPZ_PICKLE_OPAQUE)
         return bad(m, "state for something that has none");
     return 0;
@@ -511,6 +520,7 @@ static int step(Machine *m, uint8_t op)
         return push_text(m, 1);
     case 0x8d:
     case 0x8e:
+    case 0x96: /* BYTEARRAY8 */
         return push_text(m, 8);
     case ')':
         return push_new(m, (UpzPickleValue){.kind = UPZ_PICKLE_TUPLE});

@@ -1,6 +1,6 @@
 /* A pickle interpreter that can only make tensors: numbers, text, tuples, lists, dicts, and the few
  * calls torch.save writes. It never looks up or runs anything: objects of classes it does not know are
- * stepped over, and a name that only an attack has a use for (os.system) ends it. Opcodes after Python's pickletools documentation (protocols 2 to 5).
+ * stepped over (of subclasses of dict the items are kept), and a name that only an attack has a use for (os.system) ends it. Opcodes after Python's pickletools documentation (protocols 2 to 5).
  *
  * Memory: at most a small constant per byte of pickle. No recursion: nesting costs nothing.
  * Threads: one at a time. */
@@ -25,7 +25,8 @@ typedef enum UpzPickleKind {
     UPZ_PICKLE_GLOBAL,  /* what */
     UPZ_PICKLE_STORAGE, /* i: the tuple ('storage', type, key, place, elements, …) */
     UPZ_PICKLE_TENSOR,  /* i: the tuple (storage, offset, size, stride, …) */
-    UPZ_PICKLE_OPAQUE   /* something harmless that is not a weight */
+    UPZ_PICKLE_OPAQUE   /* something harmless that is not a weight; what 1: an object of a class, which
+                           becomes a DICT when it is given items by key */
 } UpzPickleKind;
 
 typedef enum UpzElement {
@@ -47,6 +48,7 @@ typedef struct UpzPickle {
     UpzPickleValue *values;
     size_t n, cap;
     uint32_t root;
+    bool module; /* an object in it is a torch.nn.Module */
 } UpzPickle;
 
 /* Runs one pickle of at most size bytes; *used: bytes up to and with STOP. data must outlive p.

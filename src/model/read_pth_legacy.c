@@ -69,11 +69,16 @@ static int read_header(Stream *s)
     return r;
 }
 
+static int compare_bytes(const uint8_t *a, uint32_t n_a, const uint8_t *b, uint32_t n_b)
+{
+    const uint32_t n = UPZ_MIN(n_a, n_b);
+    const int c = n ? memcmp(a, b, n) : 0;
+    return c ? c : n_a < n_b ? -1 : n_a > n_b;
+}
+
 static int compare_key(const UpzTorchRef *ref, const UpzPickleValue *key)
 {
-    uint32_t n = UPZ_MIN(ref->n_key, key->n);
-    int c = n ? memcmp(ref->key, key->text, n) : 0;
-    return c ? c : ref->n_key < key->n ? -1 : ref->n_key > key->n;
+    return compare_bytes(ref->key, ref->n_key, key->text, key->n);
 }
 
 /* The first reference to a storage; state->n if nothing refers to it. */
@@ -90,10 +95,67 @@ static size_t find_ref(const UpzTorchState *state, const UpzPickleValue *key)
     return lo < state->n && !compare_key(&state->refs[lo], key) ? lo : state->n;
 }
 
-/* keys: the list of names, in the order the storages lie in the file. A storage that no weight
- * refers to has an unknown element size, so it may only be the last. */
+/* All storages that the object names, also those that no weight of the network refers to: an optimiser's
+ * lie between them. Sorted by key. */
+typedef struct Storage {
+    const uint8_t *key;
+    uint32_t n_key;
+    UpzElement element;
+} Storage;
+
+typedef struct Storages {
+    Storage *items;
+    size_t n;
+} Storages;
+
+static int by_key(const void *a, const void *b)
+{
+    const Storage *x = a, *y = b;
+    return compare_bytes(x->key, x->n_key, y->key, y->n_key);
+}
+
+static int list_storages(const UpzPickle *p, Storages *all, UprezError *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n; i++) n += p->values[i].kind == UPZ_PICKLE_STORAGE;
+    all->items = upz_calloc(n, sizeof(*all->items));
+    if (!all->items) return upz_fail_memory(err, n * sizeof(*all->items), "the list of storages");
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->values[i].kind != UPZ_PICKLE_STORAGE) continue;
+        const uint32_t *kids = p->values[p->values[i].i].kids;
+        const UpzPickleValue *key = &p->values[kids[2]];
+        Storage s = {.key = key->text, .n_key = key->n};
+        if (upz_pickle_element(p, kids[1], &s.element)) all->items[all->n++] = s;
+    }
+    if (all->n) qsort(all->items, all->n, sizeof(*all->items), by_key);
+    return 0;
+}
+
+/* Steps over a storage that no weight refers to. */
+static int skip_storage(Stream *s, const UpzPickleValue *key, const Storages *all)
+{
+    const Storage wanted = {.key = key->text, .n_key = key->n};
+    const Storage *found = all->n && key->kind == UPZ_PICKLE_TEXT
+                               ? bsearch(&wanted, all->items, all->n, sizeof(wanted), by_key)
+                               : NULL;
+    if (!found)
+        return upz_fail(s->err, UPREZ_ERR_MODEL,
+                        "%s has storages that none of its weights uses, of unknown size; save the state "
+                        "dict alone",
+                        s->file);
+    size_t left = s->f->size - s->pos, bytes;
+    int64_t count = 0;
+    if (left >= 8) memcpy(&count, s->f->data + s->pos, 8);
+    if (left < 8 || count < 0 || !upz_mul_size((size_t)count, upz_element_bytes(found->element), &bytes) ||
+        bytes > left - 8)
+        return upz_fail(s->err, UPREZ_ERR_MODEL, "%s is cut short or damaged at byte %zu", s->file, s->pos);
+    s->pos += 8 + bytes;
+    return 0;
+}
+
+/* keys: the list of names, in the order the storages lie in the file. */
 static int read_storages(Stream *s, const UpzPickle *keys, UpzTensorSet *set,
-                         const UpzTorchState *state, bool *seen)
+                         const UpzTorchState *state, const Storages *all, bool *seen)
 {
     const UpzPickleValue *list = &keys->values[keys->root];
     if (list->kind != UPZ_PICKLE_LIST)
@@ -102,11 +164,9 @@ static int read_storages(Stream *s, const UpzPickle *keys, UpzTensorSet *set,
         const UpzPickleValue *key = &keys->values[list->kids[k]];
         size_t i = key->kind == UPZ_PICKLE_TEXT ? find_ref(state, key) : state->n;
         if (i == state->n) {
-            if (key->kind == UPZ_PICKLE_TEXT && k + 1 == list->n) break;
-            return upz_fail(s->err, UPREZ_ERR_MODEL,
-                            "%s has storages that none of its weights uses; save the state dict "
-                            "alone",
-                            s->file);
+            int r = key->kind == UPZ_PICKLE_TEXT && k + 1 == list->n ? 0 : skip_storage(s, key, all);
+            if (r < 0) return r;
+            continue;
         }
         const UpzTorchRef *ref = &state->refs[i];
         size_t left = s->f->size - s->pos, bytes;
@@ -142,15 +202,18 @@ static int read_tensors(const UpzModelFile *f, UpzTensorSet *set, UprezError *er
     if (r < 0) return r;
     UpzPickle object, keys = {0};
     UpzTorchState state = {0};
+    Storages all = {0};
     bool *seen = NULL;
     r = next_pickle(&s, &object);
     if (r < 0) return r;
     r = upz_torch_collect(&object, set, &state, upz_torch_budget(f->size), s.file, err);
+    if (r >= 0) r = list_storages(&object, &all, err);
     if (r >= 0) r = next_pickle(&s, &keys);
     if (r >= 0 && !(seen = upz_calloc(state.n, sizeof(*seen))))
         r = upz_fail_memory(err, state.n, "a list");
-    if (r >= 0) r = read_storages(&s, &keys, set, &state, seen);
+    if (r >= 0) r = read_storages(&s, &keys, set, &state, &all, seen);
     upz_free(seen);
+    upz_free(all.items);
     upz_torch_free(&state);
     upz_pickle_free(&keys);
     upz_pickle_free(&object);

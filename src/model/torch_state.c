@@ -6,14 +6,12 @@
 
 #include "base/alloc.h"
 #include "model/model.h"
+#include "model/unwrap.h"
 
-/* Where trainers put the weights, the best first: averaged weights give the better pictures. */
-static const char *const top_keys[] = {
-    "params_ema", "params-ema", "ema", "model_ema", "ema_model", "net_g_ema", "generator_ema",
-    "params", "net_g", "netG", "generator", "gen", "G", "g", "model", "model_state_dict", "state_dict",
-    "net", "network", "weights", "module"};
-#define MAX_DEPTH 4
-#define MAX_LOOKS ((int64_t)1 << 26)
+#define MAX_DEPTH 8       /* dicts in dicts */
+#define MAX_LEAVES 65536  /* tensors beside the network too */
+#define MAX_NAME 512
+#define MAX_LOOKS ((int64_t)1 << 22)
 
 static const struct {
     size_t bytes;
@@ -27,15 +25,6 @@ static const struct {
 size_t upz_element_bytes(UpzElement e)
 {
     return elements[e].bytes;
-}
-
-static bool has_tensor(const UpzPickle *p, uint32_t dict)
-{
-    const UpzPickleValue *d = &p->values[dict];
-    if (d->kind != UPZ_PICKLE_DICT) return false;
-    for (uint32_t i = 1; i < d->n; i += 2)
-        if (p->values[d->kids[i]].kind == UPZ_PICKLE_TENSOR) return true;
-    return false;
 }
 
 /* "'a', 'b', …" of a dict's first keys. */
@@ -127,78 +116,150 @@ size_t upz_torch_next(const UpzTorchState *s, size_t i)
     return j;
 }
 
-/* Goes down into *dict to the dict that holds the weights; top: the keys on the way, with dots. *left
- * bounds the entries looked at: a dict of a hostile file may hold itself under every key. */
-static bool find_weights(const UpzPickle *p, uint32_t *dict, char *top, size_t size, int depth,
-                         int64_t *left)
+/* A tensor somewhere in the checkpoint, or a weight that is an object the interpreter steps over. */
+typedef struct Found {
+    uint32_t value;
+    bool lost; /* sparse, quantised, NumPy's: left out in silence it would give another network */
+} Found;
+
+/* All of them, under the names of the dicts they lie in. */
+typedef struct Walk {
+    const UpzPickle *p;
+    UpzLeaf *leaves;
+    Found *found;
+    size_t n, cap_leaves, cap_found;
+    int64_t looks; /* a dict of a hostile file may hold itself under every key */
+    char path[MAX_NAME];
+    const char *file;
+    UprezError *err;
+} Walk;
+
+/* Puts a key behind the path, which has n bytes; returns the new length, 0 when it is no name. */
+static size_t put_key(Walk *w, size_t n, const UpzPickleValue *key, uint32_t index)
 {
-    size_t at = strlen(top);
-    for (int i = 0; i < UPZ_COUNT(top_keys) && depth < MAX_DEPTH; i++) {
-        uint32_t found;
-        *left -= p->values[*dict].n + 1;
-        if (*left < 0) return false;
-        if (!upz_pickle_get(p, *dict, top_keys[i], &found)) continue;
-        snprintf(top + at, size - at, "%s%s", at ? "." : "", top_keys[i]);
-        if (find_weights(p, &found, top, size, depth + 1, left)) {
-            *dict = found;
-            return true;
-        }
-        top[at] = 0;
-    }
-    return has_tensor(p, *dict);
+    const size_t room = sizeof(w->path) - n;
+    int k = -1;
+    if (!key) k = snprintf(w->path + n, room, "%u", index);
+    else if (key->kind == UPZ_PICKLE_INT) k = snprintf(w->path + n, room, "%lld", (long long)key->i);
+    else if (key->kind == UPZ_PICKLE_TEXT && key->n && key->n < room && !memchr(key->text, 0, key->n))
+        k = snprintf(w->path + n, room, "%.*s", (int)key->n, (const char *)key->text);
+    return k > 0 && (size_t)k < room ? n + (size_t)k : 0;
 }
 
-/* A layer's weight or bias that is an object the interpreter steps over: sparse, quantised, NumPy's. Left
- * out in silence, it would give another network. */
-static bool is_lost_weight(const UpzPickle *p, uint32_t key, uint32_t value)
+static bool ends_like_weights(const char *name)
 {
-    const UpzPickleValue *k = &p->values[key];
-    if (k->kind != UPZ_PICKLE_TEXT || p->values[value].kind != UPZ_PICKLE_OPAQUE) return false;
-    static const char *const endings[] = {".weight", ".bias"};
-    for (int i = 0; i < UPZ_COUNT(endings); i++) {
-        size_t n = strlen(endings[i]);
-        if (k->n > n && !memcmp(k->text + k->n - n, endings[i], n)) return true;
+    const char *dot = strrchr(name, '.');
+    return dot && (!strcmp(dot, ".weight") || !strcmp(dot, ".bias"));
+}
+
+static int add_leaf(Walk *w, uint32_t value, size_t inner, bool lost)
+{
+    if (w->n >= MAX_LEAVES) return 0;
+    if (!upz_grow(&w->leaves, &w->cap_leaves, w->n + 1, sizeof(*w->leaves), MAX_LEAVES) ||
+        !upz_grow(&w->found, &w->cap_found, w->n + 1, sizeof(*w->found), MAX_LEAVES))
+        return upz_fail_memory(w->err, w->n * sizeof(*w->leaves), "the list of tensors");
+    UpzLeaf leaf = {.name = upz_strdup(w->path), .inner = inner, .count = 1};
+    if (!leaf.name) return upz_fail_memory(w->err, MAX_NAME, "a name");
+    if (!lost) {
+        leaf.n_dims = numbers(w->p, w->p->values[w->p->values[value].i].kids[2], leaf.dims);
+        if (leaf.n_dims < 0) leaf.n_dims = 0; /* said when it is read */
+        for (int i = 0; i < leaf.n_dims; i++)
+            if (__builtin_mul_overflow(leaf.count, leaf.dims[i], &leaf.count)) leaf.count = INT64_MAX;
     }
-    return false;
+    w->leaves[w->n] = leaf;
+    w->found[w->n++] = (Found){value, lost};
+    return 0;
+}
+
+/* inner: bytes of the path, with a dot at their end, that are the names of dicts. */
+static int walk(Walk *w, uint32_t container, size_t inner, int depth)
+{
+    const UpzPickleValue *c = &w->p->values[container];
+    const bool dict = c->kind == UPZ_PICKLE_DICT;
+    if ((!dict && c->kind != UPZ_PICKLE_LIST && c->kind != UPZ_PICKLE_TUPLE) || depth > MAX_DEPTH) return 0;
+    const uint32_t each = dict ? 2 : 1;
+    int r = 0;
+    for (uint32_t i = 0; i + each <= c->n && r >= 0; i += each) {
+        if (w->looks-- <= 0) return 0;
+        const uint32_t value = c->kids[i + each - 1];
+        const UpzPickleValue *key = dict ? &w->p->values[c->kids[i]] : NULL, *v = &w->p->values[value];
+        const bool tensor = v->kind == UPZ_PICKLE_TENSOR, lost = v->kind == UPZ_PICKLE_OPAQUE;
+        const bool deeper = v->kind == UPZ_PICKLE_DICT || v->kind == UPZ_PICKLE_LIST ||
+                            v->kind == UPZ_PICKLE_TUPLE;
+        if (!tensor && !lost && !deeper) continue;
+        const size_t n = put_key(w, inner, key, i);
+        if (!n && tensor && key && key->kind == UPZ_PICKLE_TEXT)
+            return upz_fail(w->err, UPREZ_ERR_MODEL, "%s: a tensor without a plain name", w->file);
+        if (!n || (lost && !ends_like_weights(w->path + inner))) continue;
+        if (!deeper) {
+            r = add_leaf(w, value, inner, lost);
+        } else if (n + 2 < sizeof(w->path)) {
+            w->path[n] = '.';
+            r = walk(w, value, n + 1, depth + 1);
+        }
+    }
+    return r;
+}
+
+static void free_walk(Walk *w)
+{
+    for (size_t i = 0; i < w->n; i++) upz_free((char *)(uintptr_t)w->leaves[i].name);
+    upz_free(w->leaves);
+    upz_free(w->found);
+}
+
+static int nothing_there(const UpzPickle *p, const char *file, UprezError *err)
+{
+    char keys[400];
+    if (p->module)
+        return upz_fail(err, UPREZ_ERR_MODEL,
+                        "%s holds a whole Python module with its code, which only the program that made it "
+                        "can load; save its weights there: torch.save(net.state_dict(), …)", file);
+    list_keys(p, p->root, keys, sizeof(keys));
+    return upz_fail(err, UPREZ_ERR_MODEL,
+                    "%s holds %s; expected named tensors, at the top or under 'params_ema', "
+                    "'params', 'model' or 'state_dict'",
+                    file, keys);
+}
+
+/* The tensors of the dict that place tells, with that dict's names. */
+static int take_place(Walk *w, const UpzPlace *place, UpzTensorSet *set, UpzTorchState *state,
+                      uint64_t budget)
+{
+    const char *first = place->leaf->name;
+    const size_t n = place->nested ? place->prefix : place->dict;
+    if (n) snprintf(set->top_key, sizeof(set->top_key), "%.*s", (int)n - 1, first);
+    for (size_t i = 0; i < w->n; i++) {
+        const UpzLeaf *l = &w->leaves[i];
+        if (strncmp(l->name, first, n) != 0 || (!place->nested && l->inner != n)) continue;
+        if (w->found[i].lost && !strncmp(l->name, first, place->prefix))
+            return upz_fail(w->err, UPREZ_ERR_MODEL,
+                            "%s: '%.200s' is no plain tensor (sparse, quantised or NumPy's?); save it as "
+                            "floating point",
+                            w->file, l->name + n);
+        if (w->found[i].lost) continue;
+        if (strlen(l->name + n) > 255)
+            return upz_fail(w->err, UPREZ_ERR_MODEL, "%s: a tensor without a plain name", w->file);
+        int r = add_tensor(w->p, w->found[i].value, l->name + n, set, state, &budget, w->file, w->err);
+        if (r < 0) return r;
+    }
+    return 0;
 }
 
 int upz_torch_collect(const UpzPickle *p, UpzTensorSet *set, UpzTorchState *state, uint64_t budget,
                       const char *file, UprezError *err)
 {
     *state = (UpzTorchState){0};
-    uint32_t dict = p->root;
-    int64_t left = MAX_LOOKS;
-    find_weights(p, &dict, set->top_key, sizeof(set->top_key), 0, &left);
-    if (!has_tensor(p, dict)) {
-        char keys[400];
-        list_keys(p, dict, keys, sizeof(keys));
-        return upz_fail(err, UPREZ_ERR_MODEL,
-                        "%s holds %s; expected named tensors, at the top or under 'params_ema', "
-                        "'params', 'model' or 'state_dict'",
-                        file, keys);
-    }
-    const UpzPickleValue *d = &p->values[dict];
-    int r = 0;
-    for (uint32_t i = 0; i + 1 < d->n && r >= 0; i += 2) {
-        const UpzPickleValue *k = &p->values[d->kids[i]];
-        if (is_lost_weight(p, d->kids[i], d->kids[i + 1])) {
-            r = upz_fail(err, UPREZ_ERR_MODEL,
-                         "%s: '%.*s' is no plain tensor (sparse, quantised or NumPy's?); save it as "
-                         "floating point",
-                         file, (int)UPZ_MIN(k->n, 200u), (const char *)k->text);
-            break;
-        }
-        if (p->values[d->kids[i + 1]].kind != UPZ_PICKLE_TENSOR) continue;
-        char name[256];
-        if (k->kind != UPZ_PICKLE_TEXT || !k->n || k->n >= sizeof(name) ||
-            memchr(k->text, 0, k->n)) {
-            r = upz_fail(err, UPREZ_ERR_MODEL, "%s: a tensor without a plain name", file);
-            break;
-        }
-        memcpy(name, k->text, k->n);
-        name[k->n] = 0;
-        r = add_tensor(p, d->kids[i + 1], name, set, state, &budget, file, err);
-    }
+    Walk *w = upz_calloc(1, sizeof(*w));
+    if (!w) return upz_fail_memory(err, sizeof(*w), "a checkpoint");
+    *w = (Walk){.p = p, .looks = MAX_LOOKS, .file = file, .err = err};
+    UpzPlace place;
+    int r = walk(w, p->root, 0, 0);
+    if (r >= 0 && !w->n) r = nothing_there(p, file, err);
+    if (r >= 0) r = upz_unwrap_find(w->leaves, w->n, &place, file, err);
+    if (r >= 0) r = take_place(w, &place, set, state, budget);
+    free_walk(w);
+    upz_free(w);
     if (r < 0)
         upz_torch_free(state);
     else

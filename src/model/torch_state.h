@@ -22,8 +22,8 @@ typedef struct UpzTorchState {
     size_t n, cap;
 } UpzTorchState;
 
-/* Finds the state dict (under params_ema, params, …, or the value itself), adds its tensors to set
- * (data not yet filled) and lists them. budget: most bytes all tensors may take as fp32. On failure
+/* Finds the dict with the network (model/unwrap.h), adds its tensors to set (data not yet filled) and lists
+ * them. budget: most bytes all tensors may take as fp32. On failure
  * state is empty; set is the caller's to free either way. */
 int upz_torch_collect(const UpzPickle *p, UpzTensorSet *set, UpzTorchState *state, uint64_t budget,
                       const char *file, UprezError *err);
