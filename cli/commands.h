@@ -11,6 +11,7 @@
 int upz_cmd_upscale(int argc, char **argv);
 int upz_cmd_model(int argc, char **argv);   /* list | info | pull | verify | … */
 int upz_cmd_bench(int argc, char **argv);
+int upz_cmd_check(int argc, char **argv);
 int upz_cmd_compare(int argc, char **argv);
 int upz_cmd_devices(int argc, char **argv);
 /* Of upz_cmd_model, in a file of its own: 0 or an UprezErr (EOF: help was asked for). */

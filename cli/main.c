@@ -22,6 +22,7 @@ static const struct {
 } commands[] = {
     {"model", upz_cmd_model},
     {"bench", upz_cmd_bench},
+    {"check", upz_cmd_check},
     {"compare", upz_cmd_compare},
     {"devices", upz_cmd_devices},
 };

@@ -15,9 +15,9 @@ _uprez() {
             return
         fi
         command=(model "${COMP_WORDS[2]}") ;;
-    bench | compare | devices) command=("${COMP_WORDS[1]}") ;;
+    bench | check | compare | devices) command=("${COMP_WORDS[1]}") ;;
     esac
-    if [ "$COMP_CWORD" = 1 ]; then words='model bench compare devices --version'; fi
+    if [ "$COMP_CWORD" = 1 ]; then words='model bench check compare devices --version'; fi
 
     help=$(_uprez_help ${command[@]+"${command[@]}"})
     # lines like "  -x,--long ARG   text" become "-x --long ARG"
@@ -44,7 +44,7 @@ _uprez() {
         info | convert | compile) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur"; compgen -f -- "$cur") ;;
         verify | pull) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur") ;;
         esac
-    elif [ "${command[0]-}" = compare ]; then
+    elif [[ ${command[0]-} = c* ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     elif [ ${#command[@]} = 0 ]; then
         mapfile -t COMPREPLY < <([ -z "$words" ] || compgen -W "$words" -- "$cur"; compgen -f -- "$cur")
