@@ -28,7 +28,7 @@ static const char usage[] =
 
 typedef struct Args {
     UpzJobParams job;
-    UpzStringList models, encoder_options, named; /* named: inputs by -i */
+    UpzStringList models, encoder_options, purpose, named; /* named: inputs by -i */
     const char **inputs;
     const char *output, *size, *cpu, *progress, *gpu, *jobs;
     char cards[48];
@@ -59,6 +59,9 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
          "a model (see 'uprez model list'), a file, or lanczos, bicubic, spline36; repeat for a chain; "
          "default: a built-in network",
          "What to do"},
+        {"--for", UPZ_OPT_LIST, "anime|film|photo|browser", &a->purpose, 0, 0,
+         "the best installed model for such a source; browser: choose what browsers play (.mp4, .webm)",
+         NULL},
         {"-s --scale | --outscale", UPZ_OPT_FACTOR, "F", &u->scale, 0.01, 64,
          "output size / input size (2, 1.5, 4x); default: the model's own", NULL},
         {"--width", UPZ_OPT_INT, "N", &u->width, 1, 65536, "output width; height follows if not given",
@@ -178,6 +181,19 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
             return upz_fail(err, UPREZ_ERR_USAGE, "-j %s: give LOAD:PROC:SAVE, as 1:2:2", a->jobs);
         if (!a->threads) a->threads = proc;
     }
+    for (int i = 0; i < a->purpose.n; i++) {
+        const char *what = a->purpose.items[i];
+        if (!strcmp(what, "browser")) j->browser = true;
+        else if (!upz_registry_family(what, true))
+            return upz_fail(err, UPREZ_ERR_USAGE, "--for %s: give anime, film, photo or browser", what);
+        else if (j->family && strcmp(j->family, what))
+            return upz_fail(err, UPREZ_ERR_USAGE, "--for %s and --for %s contradict each other", j->family,
+                            what);
+        else j->family = what;
+    }
+    if (j->family && a->models.n)
+        return upz_fail(err, UPREZ_ERR_USAGE, "--for %s and -m %s both choose the model; give one of them",
+                        j->family, a->models.items[0]);
     if (a->fp32) u->precision = "fp32";
     u->tta = a->tta;
     u->no_reuse = a->no_reuse;
@@ -224,19 +240,49 @@ static void summary_json(const Args *a, const UpzJobResult *r, int exit_code, co
     cJSON_Delete(o);
 }
 
+/* "8.3 s", "2 min 5 s", "1 h 3 min". */
+static void put_time(double s)
+{
+    int whole = (int)UPZ_MIN(s + 0.5, 1e9);
+    if (s < 0.05) fputs("less than 0.1 s", stderr);
+    else if (s < 59.95) fprintf(stderr, "%.1f s", s);
+    else if (whole < 3600) fprintf(stderr, "%d min %d s", whole / 60, whole % 60);
+    else fprintf(stderr, "%d h %d min", whole / 3600, whole / 60 % 60);
+}
+
+static void put_files(const UpzJobResult *r)
+{
+    int done = r->files - r->failed;
+    fprintf(stderr, "%d file%s done", done, done == 1 ? " is" : "s are");
+    if (r->failed) fprintf(stderr, ", %d failed", r->failed);
+    if (r->skipped) fprintf(stderr, ", %d %s there already", r->skipped, r->skipped == 1 ? "was" : "were");
+    if (r->frames_out > r->files) fprintf(stderr, ", %lld frames in all,", (long long)r->frames_out);
+}
+
 static void summary_text(const UpzJobResult *r)
 {
+    static const struct {
+        const char *name, *words;
+    } parts[] = {{"decode", "reading and decoding"}, {"upscale", "the enlarging"}, {"encode", "the encoder"}};
+    const bool several = r->files + r->skipped > 1;
+    const double fps = r->seconds > 0 ? (double)r->frames_out / r->seconds : 0;
     fputs("uprez: ", stderr);
     upz_cli_plain(stderr, r->output);
     fputs(": ", stderr);
-    if (r->files > 1) fprintf(stderr, "%d files, ", r->files);
-    fprintf(stderr, "%lld frame%s of %dx%d in %.1f s (%.2f frames/s)", (long long)r->frames_out,
-            r->frames_out == 1 ? "" : "s", r->width, r->height, r->seconds,
-            r->seconds > 0 ? (double)r->frames_out / r->seconds : 0);
-    if (r->bottleneck) fprintf(stderr, ", limited by %s", r->bottleneck);
-    if (r->reused >= 1)
-        fprintf(stderr, ", %.0f frame%s worth as in the frame before", floor(r->reused),
-                r->reused < 2 ? "'s" : "s'");
+    if (several) put_files(r);
+    else if (r->frames_out > 1)
+        fprintf(stderr, "%lld frames of %dx%d", (long long)r->frames_out, r->width, r->height);
+    else fprintf(stderr, "%dx%d", r->width, r->height);
+    fputs(" in ", stderr);
+    put_time(r->seconds);
+    if (r->frames_out > 1 && r->frames_out > r->files)
+        fprintf(stderr, fps < 10 ? ", %.2g frames a second" : ", %.0f frames a second", fps);
+    for (int i = 0; r->frames_out > 1 && i < UPZ_COUNT(parts); i++)
+        if (r->bottleneck && !strcmp(parts[i].name, r->bottleneck))
+            fprintf(stderr, "; %s took longest", parts[i].words);
+    if (r->reused >= 1 && r->frames_out)
+        fprintf(stderr, "; %.0f %% was as in the frame before and only copied",
+                fmax(1, floor(100 * r->reused / (double)r->frames_out)));
     if (r->model[0]) {
         fputs("; model ", stderr);
         upz_cli_plain(stderr, r->model);

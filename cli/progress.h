@@ -14,7 +14,6 @@ typedef struct UpzProgressView {
     int fd;          /* where it goes */
     int64_t last_ns; /* of the last output */
     bool drawn;      /* a bar is on the line */
-    bool said;       /* a plain line was written */
     pthread_mutex_t lock;
 } UpzProgressView;
 

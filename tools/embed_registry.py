@@ -60,3 +60,12 @@ with open(sys.argv[2], "w", encoding="utf-8") as out:
             out.write("    {%s, %.9g, {%s}},\n" % ("true" if kind == "video" else "false", row["up_to"],
                                                   ", ".join(text(n) for n in row["models"])))
     out.write("    {false, 0, {NULL}}};\n")
+    out.write("const UpzRegistryFamily upz_registry_families_table[] = {\n")
+    for family, kinds in data["families"].items():
+        for kind, models in kinds.items():
+            for n in models:
+                if n.lower() not in names or len(models) > 7:
+                    sys.exit(f"{n}: a family has up to 7 models of the registry")
+            out.write("    {%s, %s, {%s, NULL}},\n" % (text(family), "true" if kind == "video" else "false",
+                                                      ", ".join(text(n) for n in models)))
+    out.write("    {NULL, false, {NULL}}};\n")

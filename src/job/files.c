@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
@@ -117,6 +118,7 @@ char *upz_files_target(const UpzJobParams *p, const char *folder, const char *in
         snprintf(probe, sizeof(probe), "x.%s", p->ext);
         if (upz_still_can_write(probe) == still) out = p->ext;
     }
+    if (p->browser && !still && !p->ext && strcasecmp(out, "webm") && strcasecmp(out, "gif")) out = "mp4";
     snprintf(probe, sizeof(probe), "x.%s", out);
     if (still ? !upz_still_can_write(probe) : upz_container_find(&container, probe, NULL) < 0)
         out = still ? "png" : "mkv";

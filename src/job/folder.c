@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/queue.h"
 #include "files.h"
 #include "store.h"
 #include "video/encoder.h"
@@ -259,18 +260,56 @@ static int collect(UpzSession *s, const UpzJobParams *p, UpzFiles *names, UprezE
     return r;
 }
 
+/* Where the whole job stands: files are weighed by their bytes, the only thing that is known of them
+ * before they are opened. */
+typedef struct Whole {
+    const UpzJobParams *params;
+    int number, files;
+    double bytes, before, at_hand; /* of all files, of those behind us, of the one at hand */
+    int64_t start_ns;
+} Whole;
+
+static double bytes_of(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (double)st.st_size + 1 : 1;
+}
+
+static void report(void *cookie, const UpzProgress *one)
+{
+    const Whole *w = cookie;
+    UpzProgress p = *one;
+    double part = p.last ? 1 : p.total > 0 ? UPZ_MIN(1, (double)p.frame / (double)p.total) : 0;
+    double done = w->before + w->at_hand * part, seconds = (double)(upz_now_ns() - w->start_ns) / 1e9;
+    p.number = w->number;
+    p.files = w->files;
+    p.all_eta_s = w->number == w->files ? p.eta_s : done > 0 ? seconds * (w->bytes - done) / done : -1;
+    w->params->progress(w->params->progress_cookie, &p);
+}
+
 static int run_all(UpzSession *s, const UpzJobParams *p, const UpzFiles *names, UpzJobResult *result,
                    UprezError *err)
 {
     UprezError first = {0};
     int code = 0;
+    Whole whole = {.params = p, .files = (int)names->n, .start_ns = upz_now_ns()};
+    UpzJobParams own = *p;
+    if (p->progress && names->n > 1) {
+        own.progress = report;
+        own.progress_cookie = &whole;
+    }
+    for (size_t i = 0; i < names->n; i++) whole.bytes += bytes_of(names->items[i]);
     for (size_t i = 0; i < names->n; i++) {
+        whole.number = (int)i + 1;
+        whole.at_hand = bytes_of(names->items[i]);
         if (p->cancel && *p->cancel)
             return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %d files; the same command "
                             "goes on from there", result->files);
         UprezError e = {0};
         bool skipped;
-        int f = one_file(s, p, names->items[i], result, &skipped, &e);
+        int f = one_file(s, &own, names->items[i], result, &skipped, &e);
+        if (skipped) whole.bytes -= whole.at_hand; /* they cost no time */
+        else whole.before += whole.at_hand;
         if (f == UPREZ_ERR_INTERRUPTED) {
             if (err) *err = e;
             return f;

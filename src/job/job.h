@@ -12,11 +12,14 @@
 #include "base/context.h"
 
 typedef struct UpzProgress {
-    int64_t frame, total; /* total -1 = unknown */
+    int64_t frame, total; /* total -1 = unknown, or fewer were announced */
     double fps, eta_s;    /* eta < 0 = unknown */
     int64_t reused;       /* frames' worth of picture that was taken from the frame before */
     const char *bottleneck; /* "decode", "upscale", "encode"; static */
     const char *file;       /* the input this is about */
+    bool last;              /* of this file */
+    int number, files;      /* of several: this is file number 1 … files; 0: one only */
+    double all_eta_s;       /* of all files, < 0 = unknown */
 } UpzProgress;
 
 typedef struct UpzJobParams {
@@ -29,6 +32,8 @@ typedef struct UpzJobParams {
     const char *streams_from;
     const char *const *models;  /* names or files, n_models of them; 0 = the default */
     int n_models;
+    const char *family;         /* instead: the best installed model for "anime", "film" or "photo" */
+    bool browser;               /* what is left open is chosen so that browsers play the result */
     double denoise;             /* < 0 = off */
     UprezParams upscale;        /* models and format are filled by the job; width and height: displayed */
     const char *fit;            /* of width and height together: contain (NULL), cover, stretch, pad */

@@ -455,6 +455,7 @@ int upz_pipeline_run(const UpzPipelineParams *params, UpzPipelineResult *result,
         return upz_fail_memory(err, sizeof(*l), "the pipeline");
     }
     l->p = params;
+    upz_session_tell(params->session);
     const UprezInfo *info = &params->session->info;
     snprintf(l->engine, sizeof(l->engine), "%s", info->engine ? info->engine : "the engine");
     snprintf(l->device, sizeof(l->device), "%s", info->device ? info->device : "this device");

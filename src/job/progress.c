@@ -9,7 +9,7 @@ void upz_meter_start(UpzMeter *m, const UpzJobParams *params, const char *file, 
                      int64_t done)
 {
     *m = (UpzMeter){.params = params, .start_ns = upz_now_ns()};
-    m->now = (UpzProgress){.frame = done, .total = total, .eta_s = -1, .file = file,
+    m->now = (UpzProgress){.frame = done, .total = total, .eta_s = -1, .file = file, .all_eta_s = -1,
                            .bottleneck = "upscale"};
     m->window_ns[0] = m->start_ns;
     m->window_frame[0] = done;
@@ -26,6 +26,8 @@ void upz_meter_update(UpzMeter *m, int64_t done, double reused, const char *bott
     double s = (double)(now - m->window_ns[oldest]) / 1e9;
     int64_t frames = done - m->window_frame[oldest];
     m->now.frame = done;
+    m->now.last = last;
+    if (done > m->now.total) m->now.total = -1; /* the container announced fewer */
     m->now.reused = (int64_t)reused;
     m->now.fps = s > 0 ? (double)frames / s : 0;
     m->now.eta_s = m->now.total >= 0 && m->now.fps > 0

@@ -22,6 +22,46 @@ static void drop_models(UpzSession *s)
     s->loaded = false;
 }
 
+/* The best model of the family that is installed and what it claims to be. */
+static void look_for_family(UpzSession *s, const char *const *list, struct UpzFamilyChoice *to)
+{
+    to->looked = true;
+    for (; *list && !upz_registry_find(*list)->embedded; list++) {
+        char *path = NULL;
+        const UpzRegistryEntry *entry;
+        UprezError ignored;
+        if (upz_registry_locate(*list, &path, &entry, &ignored) < 0) continue;
+        bool genuine = upz_registry_genuine(entry, path);
+        if (!genuine)
+            upz_warn(s->ctx, "%s is not the published %s (another SHA-256), so --for %s passes it over; -m "
+                     "%s uses it all the same", path, entry->name, s->params->family, path);
+        upz_free(path);
+        if (!genuine) continue;
+        to->name = *list;
+        return;
+    }
+}
+
+static int choose_family(UpzSession *s, bool video, double factor, const char **names, UprezError *err)
+{
+    const char *family = s->params->family;
+    const char *const *list = upz_registry_family(family, video);
+    struct UpzFamilyChoice *choice = &s->family[video];
+    bool embedded = false;
+    if (!list)
+        return upz_fail(err, UPREZ_ERR_USAGE, "--for %s: give anime, film, photo or browser", family);
+    if (!choice->looked) look_for_family(s, list, choice);
+    s->built_in = !choice->name;
+    if (choice->name) {
+        names[0] = choice->name;
+        return 1;
+    }
+    for (int i = 0; list[i]; i++) embedded |= upz_registry_find(list[i])->embedded != NULL;
+    if (embedded) return uprez_default_models(video, factor, names);
+    return upz_fail(err, UPREZ_ERR_MODEL, "no model for %s is installed: 'uprez model pull %s' gets one, and "
+                    "any model's file works with -m FILE", family, list[0]);
+}
+
 int upz_session_choose(UpzSession *s, bool video, double factor, UprezError *err)
 {
     const char *names[UPZ_CHAIN_MAX];
@@ -31,14 +71,16 @@ int upz_session_choose(UpzSession *s, bool video, double factor, UprezError *err
                         p->n_models, UPZ_CHAIN_MAX);
     int n = p->n_models;
     for (int i = 0; i < n; i++) names[i] = p->models[i];
-    if (!n) n = uprez_default_models(video, factor, names);
+    if (!n && p->family) n = choose_family(s, video, factor, names, err);
+    else if (!n) n = uprez_default_models(video, factor, names);
+    if (n < 0) return n;
+    s->video = video;
     bool same = n == s->n_names;
     for (int i = 0; same && i < n; i++) same = !strcmp(names[i], s->names[i]);
     if (same) return 0;
     drop_models(s);
     memcpy(s->names, names, sizeof(*names) * (size_t)n);
     s->n_names = n;
-    s->video = video;
     return 0;
 }
 
@@ -78,23 +120,38 @@ static int load_one(UpzSession *s, int i, UprezError *err)
             r = upz_fail(err, UPREZ_ERR_USAGE, "--denoise needs a model with a twin, such as "
                          "realesr-general-x4v3; %s has none", name);
     }
+    if (r >= 0 && !upz_registry_genuine(entry, path))
+        upz_warn(s->ctx, "%s is not the published %s: its SHA-256 is another one; it is used as it is, "
+                 "'uprez model pull %s' fetches the published one", path, entry->name, entry->name);
     if (r >= 0) r = uprez_model_load(&s->models[i], s->ctx, name, &mp, err);
     if (r >= 0) s->n_models = i + 1;
     upz_free(path);
     return r;
 }
 
-/* What was taken where no model was asked for, and why. */
-static void tell_defaults(const UpzSession *s)
+void upz_session_tell(UpzSession *s)
 {
+    const UpzJobParams *p = s->params;
+    const bool kernel = is_kernel(s->names[0]);
+    const char *kind = s->video ? "video" : "pictures";
+    bool *told = &s->told[s->video][p->family ? 2 : kernel ? 0 : 1];
     UpzJobResult said = {0};
+    if (p->n_models || *told) return;
+    *told = true;
     upz_session_describe(s, &said);
-    if (is_kernel(s->names[0]))
+    if (p->family && s->built_in)
+        upz_info(s->ctx, "--for %s: of its models none is installed, so %s runs, built in; 'uprez model pull "
+                 "%s' gets one, and -m FILE takes any", p->family, said.model,
+                 upz_registry_family(p->family, s->video)[0]);
+    else if (p->family)
+        upz_info(s->ctx, "--for %s: enlarging with %s, the best that is installed for such %s", p->family,
+                 said.model, kind);
+    else if (kernel)
         upz_info(s->ctx, "no -m: the result is not larger than the source, so %s makes it, without a "
                  "network", said.model);
     else
         upz_info(s->ctx, "no -m: enlarging with %s, built in for %s; -m lanczos is quicker, 'uprez "
-                 "model list' shows others", said.model, s->video ? "video" : "pictures");
+                 "model list' shows others", said.model, kind);
 }
 
 int upz_session_load(UpzSession *s, double *scale, UprezError *err)
@@ -112,7 +169,6 @@ int upz_session_load(UpzSession *s, double *scale, UprezError *err)
             return r;
         }
         s->loaded = true;
-        if (!s->params->n_models) tell_defaults(s);
     }
     double f = 1;
     for (int i = 0; i < s->n_models; i++) {

@@ -17,6 +17,12 @@ typedef struct UpzSession {
     const char *names[UPZ_CHAIN_MAX]; /* of the models, n_names of them: asked for, or the defaults */
     int n_names;
     bool video;             /* what they were chosen for */
+    bool built_in;          /* the family asked for has no installed model: these are the defaults */
+    struct UpzFamilyChoice {
+        bool looked;
+        const char *name;   /* NULL: the defaults */
+    } family[2];            /* of pictures and of video, for params->family */
+    bool told[2][3];        /* of pictures and of video: kernels, defaults, a family's */
     UpzTeam team;           /* n 0: none yet */
     UprezInfo info;         /* of the team */
     struct UpzSessionKey {
@@ -34,6 +40,9 @@ int upz_session_choose(UpzSession *s, bool video, double factor, UprezError *err
 double upz_session_guess_scale(const UpzSession *s, bool *sure);
 /* Loads the models on the first call after a choice. *scale: of the chain (2 for kernels alone). */
 int upz_session_load(UpzSession *s, double *scale, UprezError *err);
+/* What was taken where no model was asked for, and why: once for each kind, when nothing can be refused
+ * any more. */
+void upz_session_tell(UpzSession *s);
 /* Upscalers for pictures like `like`, planned; the session's. several: on all
  * devices that are named, else on the first one. */
 int upz_session_team(UpzSession *s, bool several, const UprezPicture *like, const UprezFormat *format,

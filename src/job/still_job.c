@@ -12,6 +12,7 @@
 #include "picture/convert.h"
 #include "picture/place.h"
 #include "size.h"
+#include "video/browser.h"
 #include "video/still.h"
 
 static int check_picture(const UpzSession *s, const UprezPicture *src, const UprezPicture *dst,
@@ -87,6 +88,7 @@ static int enlarge(UpzSession *s, const UpzJobParams *p, UpzFrame *frame, const 
     }
     r = tell_losses(s, p, info, src, result, err);
     if (r < 0) return r;
+    upz_session_tell(s);
     int64_t t = upz_now_ns();
     r = uprez_run(s->team.member[0], src, &dst, err);
     if (r < 0) {
@@ -115,7 +117,9 @@ int upz_still_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, Up
         return upz_fail(err, UPREZ_ERR_USAGE, "%s exists; -y overwrites it", p->output);
     UpzFrame *frame = NULL;
     UpzStillInfo info = {0};
-    int r = upz_still_read(&frame, &info, s->ctx, p->input, err);
+    int r = p->browser ? upz_browser_params(NULL, NULL, true, NULL, p->output, err) : 0;
+    if (r < 0) return r;
+    r = upz_still_read(&frame, &info, s->ctx, p->input, err);
     result->decode_s += (double)(upz_now_ns() - t) / 1e9;
     if (r >= 0) {
         result->frames_in++;
@@ -129,8 +133,8 @@ int upz_still_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, Up
                              : result->decode_s > result->encode_s ? "decode" : "encode";
         if (p->progress) {
             double s1 = (double)(upz_now_ns() - t) / 1e9;
-            UpzProgress done = {.frame = 1, .total = 1, .fps = s1 > 0 ? 1 / s1 : 0, .eta_s = 0,
-                                .bottleneck = result->bottleneck, .file = p->input};
+            UpzProgress done = {.frame = 1, .total = 1, .fps = s1 > 0 ? 1 / s1 : 0, .eta_s = 0, .last = true,
+                                .all_eta_s = -1, .bottleneck = result->bottleneck, .file = p->input};
             p->progress(p->progress_cookie, &done);
         }
         if (frame->damaged) {

@@ -15,6 +15,7 @@
 #include "plan.h"
 #include "size.h"
 #include "store.h"
+#include "video/browser.h"
 #include "video/check.h"
 #include "video/inventory.h"
 #include "video/rehearsal.h"
@@ -137,17 +138,24 @@ static int plan_output(VideoJob *j, UprezContext *ctx, double scale, UprezError 
     UpzEncoderParams ep = {.encoder = p->encoder, .options = p->encoder_options,
                            .n_options = p->n_encoder_options, .crf = p->crf, .preset = p->preset,
                            .pix_fmt = p->pix_fmt};
+    UpzAudioMode audio;
+    if (r >= 0) r = parse_audio(&audio, p->audio, err);
+    if (r >= 0 && p->browser) r = upz_browser_params(&ep, &audio, p->audio != NULL, j->info, p->output, err);
     if (r >= 0)
         r = upz_encoder_plan(&j->encoder, ctx, &ep, j->info, j->indexed ? &j->index : NULL,
                              j->first->av, p->output, size.width, size.height,
                              (AVRational){size.sar_num, size.sar_den}, err);
     if (r >= 0 && (size.inner_width != size.width || size.inner_height != size.height))
         upz_encoder_plan_inner(&j->encoder, size.inner_width, size.inner_height);
-    UpzAudioMode audio;
-    if (r >= 0) r = parse_audio(&audio, p->audio, err);
     if (r >= 0 && !j->encoder.y4m)
         r = upz_join_plan(&j->join, ctx, j->source, j->other, &j->encoder, p->output, audio,
                           p->strict_streams, err);
+    char gaps[200];
+    const char *options;
+    upz_browser_gaps(gaps, sizeof(gaps), &options, &j->encoder, &j->join);
+    if (r >= 0 && *gaps)
+        upz_info(ctx, "browsers and some televisions do not play %s in .mp4; '--for browser' makes what they "
+                 "play (as %s)", gaps, options);
     return r;
 }
 

@@ -41,6 +41,20 @@ int uprez_default_models(int video, double scale, const char *names[UPREZ_DEFAUL
     return n;
 }
 
+const char *const *upz_registry_family(const char *family, bool video)
+{
+    for (const UpzRegistryFamily *f = upz_registry_families_table; f->name; f++)
+        if (!strcmp(f->name, family) && f->video == video) return f->models;
+    return NULL;
+}
+
+bool upz_registry_genuine(const UpzRegistryEntry *e, const char *path)
+{
+    char hex[UPZ_SHA256_HEX];
+    if (!e || e->embedded || !*e->sha256 || strcasecmp(upz_basename(path), e->file)) return true;
+    return upz_sha256_file(path, hex, UPREZ_ERR_MODEL, NULL) < 0 || !strcasecmp(hex, e->sha256);
+}
+
 /* name or name.EXT */
 static bool same_name(const char *name, const char *known)
 {

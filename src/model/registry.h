@@ -5,6 +5,7 @@
 #ifndef UPZ_REGISTRY_H
 #define UPZ_REGISTRY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "uprez/model.h"
 
@@ -28,6 +29,12 @@ int upz_registry_locate(const char *name, char **path, const UpzRegistryEntry **
                         UprezError *err);
 /* Where pulled models go; created if missing. The caller's. */
 int upz_registry_dir(char **path, UprezError *err);
+/* The models for a kind of source ("anime", "film", "photo"), best first, NULL-terminated; an embedded
+ * one stands for the defaults. NULL: there is no such kind. */
+const char *const *upz_registry_family(const char *family, bool video);
+/* False when the file at `path` has a known model's file name but not its published SHA-256; true also
+ * where none is published or it cannot be read. */
+bool upz_registry_genuine(const UpzRegistryEntry *entry, const char *path);
 /* The embedded network of exactly this name, or NULL. */
 const UpzRegistryEntry *upz_registry_embedded(const char *name);
 

@@ -12,6 +12,14 @@ typedef struct UpzRegistryDefault {
     const char *models[UPREZ_DEFAULT_MODELS];
 } UpzRegistryDefault;
 
+/* Models for a kind of source, best first. */
+typedef struct UpzRegistryFamily {
+    const char *name; /* NULL ends the table */
+    bool video;
+    const char *models[8];
+} UpzRegistryFamily;
+
+extern const UpzRegistryFamily upz_registry_families_table[];
 extern const UpzRegistryEntry upz_registry_table[];
 extern const int upz_registry_table_count;
 extern const UpzRegistryDefault upz_registry_defaults_table[];

@@ -505,15 +505,34 @@ static bool opaque(const AVFrame *first)
     return yes;
 }
 
+/* Most untagged video is what its size says, and players guess the same: worth a word only where other
+ * tags say that this one is not. */
+static void tell_matrix(const UpzEncoderPlan *p, UprezContext *ctx, const UpzSourceInfo *info)
+{
+    UprezColor c = info->color;
+    if (!upz_color_resolve(&c, &info->format, info->width, info->height) || p->format.model != UPREZ_YUV ||
+        info->color.matrix != 2 || info->format.model != UPREZ_YUV)
+        return;
+    const char *taken = c.matrix == 1 ? "BT.709" : c.matrix == 9 ? "BT.2020" : "BT.601";
+    /* primaries have been asked for the guess; this is what the transfer says */
+    const uint8_t t = info->color.transfer;
+    const char *other = t == 16 || t == 18 || t == 14 || t == 15 ? "bt2020nc"
+                        : t == 1                                 ? "bt709"
+                        : t == 4 || t == 5 || t == 6             ? "smpte170m"
+                                                                 : NULL;
+    const char *own = c.matrix == 1 ? "bt709" : c.matrix == 9 ? "bt2020nc" : "smpte170m";
+    if (other && strcmp(other, own))
+        upz_warn(ctx, "%s does not say its colour matrix and is taken as %s, but its transfer is another one's: "
+                 "if colours are off, add '--vf setparams=colorspace=%s'", info->url, taken, other);
+    else
+        upz_debug(ctx, "%s does not say its colour matrix; by its size it is taken as %s", info->url, taken);
+}
+
 static void tell(const UpzEncoderPlan *p, UprezContext *ctx, const UpzSourceInfo *info,
                  const UpzEncoderParams *params, const AVFrame *first, int width, int height)
 {
     const char *out = av_get_pix_fmt_name(p->pix_fmt), *in = av_get_pix_fmt_name(info->pix_fmt);
-    UprezColor c = info->color;
-    if (upz_color_resolve(&c, &info->format, info->width, info->height) &&
-        p->format.model == UPREZ_YUV && info->color.matrix == 2 && info->format.model == UPREZ_YUV)
-        upz_warn(ctx, "%s does not say its colour matrix; by its size it is taken as %s",
-                 info->url, c.matrix == 1 ? "BT.709" : c.matrix == 9 ? "BT.2020" : "BT.601");
+    tell_matrix(p, ctx, info);
     if (p->width != width || p->height != height)
         upz_info(ctx, "%dx%d becomes %dx%d: %s needs sizes that are multiples of %dx%d", width,
                  height, p->width, p->height, out, 1 << p->format.sub_x, 1 << p->format.sub_y);

@@ -27,7 +27,7 @@ assert b["reused"] == 0 and whole <= a["reused"] < 17, (a["reused"], b["reused"]
 P
 done
 expect 0 "$UPREZ" -y -m "$net" -c ffv1 --progress json "$tmp/a.mkv" "$tmp/with.mkv"
-said "frames' worth as in the frame before"
+said "was as in the frame before and only copied"
 grep '^{' "$tmp/err" | tail -1 | python3 -c 'import json,sys; assert json.load(sys.stdin)["reused"] >= 10' || bad "progress does not count"
 # a folder's count is that of all its files
 mkdir "$tmp/in"

@@ -214,7 +214,7 @@ for t in late2.mkv late2.mp4; do
 done
 
 # colours nobody tagged are guessed, and that is said
-expect 0 "$UPREZ" -m bicubic -s 2 --progress none "$tmp/batch/1.mp4" "$tmp/untagged.mp4"; said "does not say its colour matrix"
+expect 0 "$UPREZ" -v -m bicubic -s 2 --progress none "$tmp/batch/1.mp4" "$tmp/untagged.mp4"; said "does not say its colour matrix"
 
 # two runs at once share nothing
 ff -f lavfi -i "$src" -vf setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m -c:v libx264 \
