@@ -123,6 +123,8 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"--resume", UPZ_OPT_FLAG, NULL, &a->resume, 0, 0,
          "go on from what an interrupted run of the same command left (default)", NULL},
         {"--no-resume", UPZ_OPT_FLAG, NULL, &j->no_resume, 0, 0, "begin anew", NULL},
+        {"--stall-timeout", UPZ_OPT_TIME, "SECONDS", &j->stall_timeout, 0, 0,
+         "end when nothing has come or gone for so long; default: wait", NULL},
         {"--progress", UPZ_OPT_CHOICE, "auto|bar|plain|json|none", &a->progress, 0, 0,
          "json: one object a line", "Messages"},
         {"--progress-fd", UPZ_OPT_INT, "N", &a->progress_fd, 0, 65535,

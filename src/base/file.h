@@ -29,6 +29,9 @@ int upz_rename_synced(const char *from, const char *to, UprezError *err);
 /* A descriptor of a new file that is gone when it is closed, in the folder of `beside` (NULL: in
  * `folder`; which is also the next try). -1 and errno on failure. /proc/self/fd/N opens it again. */
 int upz_nameless_file(const char *beside, const char *folder);
+/* The same end of a pipe once more, not blocking, so that who holds the other end can be given up; ours
+ * alone, others who share the descriptor do not notice. -1: it is no pipe, or this cannot be had. */
+int upz_unblocked(int fd, bool writing);
 /* Standard input or a descriptor ("-", "pipe:7"): can be read once only. */
 bool upz_is_pipe(const char *path);
 

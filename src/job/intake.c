@@ -18,30 +18,30 @@
 static const char y4m[] = "YUV4MPEG2 ";
 #define HEAD (sizeof(y4m) - 1)
 
-static int interrupted(const volatile int *cancel, const char *input, UprezError *err)
+static int interrupted(const UpzWatch *watch, const char *input, UprezError *err)
 {
-    return cancel && *cancel
+    return upz_watch_ended(watch)
                ? upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while waiting for %s", input) : 0;
 }
 
 /* Until there is something to read, or the writer has gone. */
-static int wait_for(int fd, const volatile int *cancel, const char *input, UprezError *err)
+static int wait_for(int fd, const UpzWatch *watch, const char *input, UprezError *err)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     for (;;) {
-        int r = interrupted(cancel, input, err);
+        int r = interrupted(watch, input, err);
         if (r < 0) return r;
         if (poll(&p, 1, POLL_MS) > 0) return p.revents & POLLHUP ? 1 : 0;
     }
 }
 
 /* Looks at a pipe's first bytes without taking them. */
-static int is_y4m(bool *yes, int fd, const volatile int *cancel, const char *input, UprezError *err)
+static int is_y4m(bool *yes, int fd, const UpzWatch *watch, const char *input, UprezError *err)
 {
     char head[HEAD] = "";
     *yes = false;
     for (;;) {
-        int gone = wait_for(fd, cancel, input, err), copy[2];
+        int gone = wait_for(fd, watch, input, err), copy[2];
         if (gone < 0) return gone;
         if (pipe(copy) < 0) return 0;
         ssize_t n = tee(fd, copy[1], HEAD, SPLICE_F_NONBLOCK);
@@ -71,15 +71,16 @@ static int write_all(int fd, const uint8_t *bytes, size_t n, UprezError *err)
 }
 
 /* Everything that comes, into `to`. */
-static int keep(int from, int to, const volatile int *cancel, const char *input, UprezError *err)
+static int keep(int from, int to, UpzWatch *watch, const char *input, UprezError *err)
 {
     uint8_t *bytes = upz_calloc(1, CHUNK);
     if (!bytes) return upz_fail_memory(err, CHUNK, "reading a pipe");
     int r = 0;
     for (bool any = false; r >= 0;) {
-        r = wait_for(from, cancel, input, err);
+        r = wait_for(from, watch, input, err);
         if (r < 0) break;
         ssize_t n = read(from, bytes, CHUNK);
+        upz_watch_beat(watch);
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n < 0)
             r = upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be read: %s", input, strerror(errno));
@@ -94,19 +95,26 @@ static int keep(int from, int to, const volatile int *cancel, const char *input,
     return r < 0 ? r : 0;
 }
 
-int upz_intake_open(UpzIntake *intake, const char *input, const char *output, volatile int *cancel,
+int upz_intake_open(UpzIntake *intake, const char *input, const char *output, UpzWatch *watch,
                     UprezError *err)
 {
     struct stat st;
     bool pictures = false;
     *intake = (UpzIntake){.fd = -1};
-    if (!strcmp(input, "-") || stat(input, &st) < 0 || !S_ISFIFO(st.st_mode)) return 0;
+    if (!strcmp(input, "-")) {
+        intake->fd = upz_unblocked(STDIN_FILENO, false);
+        if (intake->fd >= 0) snprintf(intake->path, sizeof(intake->path), "pipe:%d", intake->fd);
+        return 0;
+    }
+    if (stat(input, &st) < 0 || !S_ISFIFO(st.st_mode)) return 0;
     /* not blocking: a pipe that nobody writes to can be given up, and a reader of libav's, too */
     int from = open(input, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (from < 0)
         return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be opened: %s", input, strerror(errno));
-    int r = is_y4m(&pictures, from, cancel, input, err);
+    upz_watch_enter(watch, UPZ_STAGE_SOURCE);
+    int r = is_y4m(&pictures, from, watch, input, err);
     if (r >= 0 && pictures) {
+        upz_watch_leave(watch, UPZ_STAGE_SOURCE);
         intake->fd = from;
         snprintf(intake->path, sizeof(intake->path), "pipe:%d", from);
         return 0;
@@ -119,7 +127,8 @@ int upz_intake_open(UpzIntake *intake, const char *input, const char *output, vo
                          "keep it: %s", input, strerror(errno));
         snprintf(intake->path, sizeof(intake->path), "/proc/self/fd/%d", intake->fd);
     }
-    if (r >= 0) r = keep(from, intake->fd, cancel, input, err);
+    if (r >= 0) r = keep(from, intake->fd, watch, input, err);
+    upz_watch_leave(watch, UPZ_STAGE_SOURCE);
     close(from);
     return r;
 }
@@ -135,6 +144,7 @@ void upz_intake_name(const UpzIntake *intake, const char *input, UprezError *err
     char *at = err && *intake->path ? strstr(err->text, intake->path) : NULL;
     char text[sizeof(err->text)];
     if (!at) return;
+    if (!strcmp(input, "-")) input = "standard input";
     snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - err->text), err->text, input,
              at + strlen(intake->path));
     memcpy(err->text, text, sizeof(text));

@@ -71,9 +71,11 @@ int upz_run_file(UpzSession *s, const UpzJobParams *params, UpzJobResult *result
     UpzJobParams own = *params;
     const UpzJobParams *before = s->params;
     UpzIntake input, other = {.fd = -1};
-    int r = upz_intake_open(&input, params->input, params->output, params->cancel, err);
+    upz_watchdog_about(s->dog, params->input, params->output);
+    int r = upz_intake_open(&input, params->input, params->output, upz_watchdog_run(s->dog), err);
     if (r >= 0 && params->streams_from)
-        r = upz_intake_open(&other, params->streams_from, params->output, params->cancel, err);
+        r = upz_intake_open(&other, params->streams_from, params->output,
+                            upz_watchdog_run(s->dog), err);
     if (*input.path) own.input = input.path;
     if (*other.path) own.streams_from = other.path;
     s->params = &own;
@@ -198,6 +200,8 @@ int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *res
     p.inputs = p.n_inputs == 1 ? &input : p.inputs;
     UpzSession s = {.ctx = ctx, .params = &p};
     int r;
+    r = upz_watchdog_start(&s.dog, ctx, &p, err);
+    if (r < 0) return r;
     if (p.n_inputs > 1) {
         if (!p.output || !upz_files_folder(p.output))
             return upz_fail(err, UPREZ_ERR_USAGE, "of %d names the last is the folder for the results, "
@@ -211,6 +215,8 @@ int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *res
     } else {
         r = run_one(&s, &p, result, err);
     }
+    r = upz_watchdog_judge(s.dog, r, err);
+    upz_watchdog_stop(&s.dog);
     upz_session_close(&s);
     return r;
 }

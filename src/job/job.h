@@ -48,6 +48,7 @@ typedef struct UpzJobParams {
     volatile int *cancel;       /* 1: end cleanly at the next frame */
     bool (*ask)(void *cookie, const char *path); /* may an existing output be replaced? NULL: no */
     void *ask_cookie;
+    double stall_timeout;       /* seconds: end when nothing has moved for so long; 0 = wait */
     void (*progress)(void *cookie, const UpzProgress *p); /* on the thread that runs the job */
     void *progress_cookie;
 } UpzJobParams;

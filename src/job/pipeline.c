@@ -42,7 +42,10 @@ typedef struct Pipeline {
     char engine[64], device[32];
 } Pipeline;
 
-static bool cancelled(const Pipeline *l) { return l->p->job->cancel && *l->p->job->cancel; }
+static bool cancelled(const Pipeline *l)
+{
+    return (l->p->job->cancel && *l->p->job->cancel) || upz_watch_ended(l->p->watch);
+}
 
 /* Keeps the first error and wakes everybody. */
 static void fail(Pipeline *l, int code, const UprezError *err)
@@ -221,9 +224,9 @@ static int open_unit(Writer *w, size_t unit, UprezError *err)
     w->unit = unit;
     w->damaged = w->held = 0;
     w->side = 0;
-    if (!p->store) return upz_sink_open(&w->sink, p->encoder, p->path, err);
+    if (!p->store) return upz_sink_open(&w->sink, p->encoder, p->path, p->watch, err);
     char *tmp = upz_store_temporary(p->store, unit);
-    int r = tmp ? upz_sink_open(&w->sink, p->encoder, tmp, err)
+    int r = tmp ? upz_sink_open(&w->sink, p->encoder, tmp, NULL, err)
                 : upz_fail_memory(err, 0, "a file name");
     upz_free(tmp);
     return r;
@@ -324,13 +327,17 @@ static void *encode_thread(void *arg)
     void *item;
     int r = 0;
     while (r >= 0 && upz_queue_pop(l->upscaled, &item, -1) == 0) {
+        upz_watch_enter(l->p->watch, UPZ_STAGE_RESULT);
         if (!first_error(l)) r = write_item(&w, item, &err);
+        upz_watch_leave(l->p->watch, UPZ_STAGE_RESULT);
         item_free(item);
     }
     if (r >= 0 && !first_error(l)) {
         /* an interrupted stream has ended somewhere inside its unit */
         bool whole = !stopped(l);
+        upz_watch_enter(l->p->watch, UPZ_STAGE_RESULT);
         if (w.sink) r = close_unit(&w, whole, &err);
+        upz_watch_leave(l->p->watch, UPZ_STAGE_RESULT);
     }
     if (w.sink) {
         upz_sink_close(&w.sink);
@@ -402,7 +409,7 @@ static int upscale_all(Pipeline *l, UpzMeter *meter, int64_t before, UprezError 
     Item *item = NULL;
     Flight fly = {.n = 0};
     int r = 0;
-    bool end = false;
+    bool end = false, waits = false;
     int64_t start = upz_now_ns();
     while (r >= 0 && !first_error(l)) {
         if (cancelled(l)) {
@@ -430,13 +437,22 @@ static int upscale_all(Pipeline *l, UpzMeter *meter, int64_t before, UprezError 
             }
         }
         /* nothing to send, or no room: wait for a result */
+        if (!waits && fly.n) upz_watch_enter(l->p->watch, UPZ_STAGE_NETWORK);
+        waits = fly.n > 0;
+        int flying = fly.n;
         r = receive(l, sent ? 0 : POLL_NS, &fly, err);
+        if (fly.n < flying || sent) upz_watch_beat(l->p->watch);
+        if (waits && !fly.n) {
+            upz_watch_leave(l->p->watch, UPZ_STAGE_NETWORK);
+            waits = false;
+        }
         pthread_mutex_lock(&l->lock);
         int64_t out = l->frames_out;
         pthread_mutex_unlock(&l->lock);
         upz_meter_update(meter, before + out, reused(l), bottleneck(l, upz_now_ns() - start, NULL),
                          false);
     }
+    if (waits) upz_watch_leave(l->p->watch, UPZ_STAGE_NETWORK);
     if (fly.n) { /* the upscaler still reads these */
         upz_session_drop_team(l->p->session);
         for (; fly.n; fly.n--, fly.head = (fly.head + 1) % FLYING) item_free(fly.items[fly.head]);

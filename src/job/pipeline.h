@@ -21,6 +21,7 @@ typedef struct UpzPipelineParams {
     const char *path;      /* y4m; of pictures (see frames.h) the name or pattern */
     int64_t there;         /* pictures: those of the first frames, which are passed over */
     const UpzEncoderPlan *encoder;
+    UpzWatch *watch;       /* the run's; may be NULL */
 } UpzPipelineParams;
 
 typedef struct UpzPipelineResult {

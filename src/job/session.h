@@ -5,12 +5,14 @@
 
 #include "job.h"
 #include "team.h"
+#include "watchdog.h"
 
 #define UPZ_CHAIN_MAX 8
 
 typedef struct UpzSession {
     UprezContext *ctx;
     const UpzJobParams *params;
+    UpzWatchdog *dog;       /* the job's */
     UprezModel *models[UPZ_CHAIN_MAX];
     int n_models;
     bool loaded;

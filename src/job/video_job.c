@@ -25,6 +25,7 @@ typedef struct VideoJob {
     const UpzJobParams *params;
     UpzJobResult *result;
     UprezContext *ctx;
+    UpzWatch *watch;
     UpzSource *source;
     const UpzSourceInfo *info;
     UpzFilm film;            /* the source is numbered pictures */
@@ -74,7 +75,7 @@ static int parse_audio(UpzAudioMode *out, const char *s, UprezError *err)
 static int open_source(VideoJob *j, UprezError *err)
 {
     const UpzJobParams *p = j->params;
-    UpzSourceParams sp = {.vf = p->vf, .hwaccel = p->hwaccel, .cancel = p->cancel,
+    UpzSourceParams sp = {.vf = p->vf, .hwaccel = p->hwaccel, .watch = j->watch,
                           .name = p->input, .turn = j->pictures};
     int r = parse_interlaced(&sp.interlaced, p->interlaced, err);
     if (r >= 0) r = upz_film_find(&j->film, j->ctx, p, err);
@@ -89,7 +90,7 @@ static int open_source(VideoJob *j, UprezError *err)
         if (r < 0) return r;
     }
     if (p->streams_from) {
-        r = upz_survey_create(&j->other, p->streams_from, NULL, -1, NULL, NULL, p->cancel, err);
+        r = upz_survey_create(&j->other, p->streams_from, NULL, -1, NULL, NULL, j->watch, err);
         if (r < 0) return r;
     }
     /* filters may change times and rate; then only what comes out counts */
@@ -213,7 +214,7 @@ static int rehearse(VideoJob *j, UprezError *err)
 {
     UpzUnits units = {0};
     UpzRehearsal h = {.encoder = &j->encoder, .info = j->info, .output = j->params->output,
-                      .cancel = j->params->cancel};
+                      .watch = j->watch};
     int64_t *pts = NULL, *cuts = NULL;
     int r = 0;
     if (j->rehearsed) return 0;
@@ -274,8 +275,11 @@ static int run_pipeline(VideoJob *j, const char *path, UprezError *err)
     UpzPipelineParams pp = {.ctx = j->ctx, .job = j->params, .source = j->source, .first = j->first,
                             .session = j->session, .selection = &j->selection, .units = &j->units,
                             .store = path ? NULL : &j->store, .path = path, .there = j->there,
-                            .encoder = &j->encoder};
+                            .encoder = &j->encoder, .watch = j->watch};
     j->first = NULL;
+    upz_watchdog_phase(j->session->dog, path ? UPZ_PHASE_STREAM
+                                         : upz_is_pipe(j->params->input) ? UPZ_PHASE_ONCE
+                                                                         : UPZ_PHASE_FRAMES);
     int r = upz_pipeline_run(&pp, &j->run, err);
     UpzJobResult *res = j->result;
     const UpzPipelineResult *run = &j->run;
@@ -377,16 +381,17 @@ static int64_t kept(const VideoJob *j)
 static int interrupted(VideoJob *j, bool playable, UprezError *err)
 {
     long long n = j->result->frames_out, total = j->selection.total, keep = kept(j);
-    char of[32] = "";
+    char of[32] = "", part[1100] = "", next[80];
     if (total >= 0) snprintf(of, sizeof(of), " of %lld", total);
-    if (!playable)
-        return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %lld%s frames", n, of);
-    if (!keep)
-        return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %lld%s frames; %s can be "
-                        "played; no segment was finished, so the same command begins anew", n, of,
-                        j->part);
-    return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %lld%s frames; %s can be played, "
-                    "and the same command goes on from frame %lld", n, of, j->part, keep);
+    if (playable) snprintf(part, sizeof(part), "; %.1000s can be played", j->part);
+    if (keep)
+        snprintf(next, sizeof(next), "%s the same command goes on from frame %lld",
+                 playable ? ", and" : ";", keep);
+    else
+        snprintf(next, sizeof(next), "; no segment was finished, so the same command begins anew");
+    if (j->encoder.y4m) *next = 0;
+    return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %lld%s frames%s%s", n, of, part,
+                    next);
 }
 
 /* y4m: straight to a pipe or into OUTPUT.part. */
@@ -407,7 +412,7 @@ static int run_y4m(VideoJob *j, UprezError *err)
                         (long long)j->run.frames_in, (long long)j->run.frames_out);
     if (!pipe) {
         UpzCheck check;
-        r = upz_check_file(&check, j->part, j->encoder.container, NULL, err);
+        r = upz_check_file(&check, j->part, j->encoder.container, NULL, j->watch, err);
         if (r >= 0 && check.streams[0].packets != j->run.frames_in)
             r = upz_fail(err, UPREZ_ERR_VERIFY, "%s has %lld frames of %lld", j->part,
                          (long long)check.streams[0].packets, (long long)j->run.frames_in);
@@ -471,6 +476,8 @@ static int join_units(VideoJob *j, UpzJoinResult *written, int64_t *frames, Upre
     UpzJoinSegment *segments = upz_calloc(j->units.n + 1, sizeof(*segments));
     char **paths = upz_calloc(j->units.n + 1, sizeof(*paths));
     int n = 0, r = segments && paths ? 0 : upz_fail_memory(err, j->units.n, "joining");
+    /* the wish to end is no reason to leave nothing that plays */
+    UpzWatch *watch = j->run.interrupted ? upz_watchdog_last(j->session->dog) : j->watch;
     *frames = 0;
     for (size_t i = 0; i < j->units.n && r >= 0; i++) {
         const UpzUnit *u = &j->units.items[i];
@@ -481,7 +488,9 @@ static int join_units(VideoJob *j, UpzJoinResult *written, int64_t *frames, Upre
         if (!u->frames) continue;
         paths[n] = u->done ? upz_store_segment(&j->store, i) : upz_store_temporary(&j->store, i);
         if (!paths[n]) r = upz_fail_memory(err, 0, "a file name");
+        else if (upz_watch_ended(watch)) r = upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted");
         else if (u->done) r = upz_store_intact(&j->store, i, err);
+        upz_watch_beat(watch);
         segments[n] = (UpzJoinSegment){.path = paths[n], .first = u->first, .end = u->end};
         *frames += u->frames;
         n++;
@@ -493,7 +502,8 @@ static int join_units(VideoJob *j, UpzJoinResult *written, int64_t *frames, Upre
                             .survey = upz_source_survey(j->source), .other = j->other,
                             .output = j->part,
                             .start = sel->start == INT64_MIN ? INT64_MIN : segments[0].first,
-                            .end = cut ? segments[n - 1].end : INT64_MAX, .info = j->info};
+                            .end = cut ? segments[n - 1].end : INT64_MAX, .info = j->info,
+                            .watch = watch};
         r = upz_join(&j->join, j->ctx, &jp, &j->encoder, written, err);
     }
     for (int i = 0; paths && i < n; i++) upz_free(paths[i]);
@@ -572,8 +582,13 @@ static int run_segments(VideoJob *j, UprezError *err)
     if (r >= 0 && !j->run.interrupted && !j->result->frames_out)
         r = upz_fail(err, UPREZ_ERR_INPUT, "%s gave no frame", p->input);
     int64_t frames = 0;
+    if (r >= 0 && !j->run.interrupted) upz_watchdog_phase(j->session->dog, UPZ_PHASE_END);
     if (r >= 0) r = join_units(j, &j->written, &frames, err);
     remove_partial(j);
+    if (r == UPREZ_ERR_INTERRUPTED) {
+        unlink(j->part);
+        if (j->run.interrupted) r = frames = 0;
+    }
     if (j->run.interrupted) {
         snprintf(j->result->output, sizeof(j->result->output), "%s", frames ? j->part : p->output);
         upz_store_close(&j->store, !kept(j));
@@ -582,7 +597,7 @@ static int run_segments(VideoJob *j, UprezError *err)
     UpzCheck check;
     if (r >= 0) {
         snprintf(j->result->output, sizeof(j->result->output), "%s", j->part);
-        r = upz_check_file(&check, j->part, j->encoder.container, &j->join, err);
+        r = upz_check_file(&check, j->part, j->encoder.container, &j->join, j->watch, err);
     }
     if (r >= 0)
         r = upz_check_result(&check, &j->join, &j->written, &j->encoder, j->result->frames_out,
@@ -594,6 +609,9 @@ static int run_segments(VideoJob *j, UprezError *err)
     if (r >= 0) r = upz_store_mark_finished(&j->store, j->part, &what, err);
     if (r >= 0) r = upz_rename_synced(j->part, p->output, err);
     if (r >= 0) snprintf(j->result->output, sizeof(j->result->output), "%s", p->output);
+    if (r == UPREZ_ERR_INTERRUPTED)
+        upz_fail(err, r, "interrupted at the end: all %lld frames are finished, and the same command joins "
+                 "them", (long long)j->result->frames_out);
     upz_store_close(&j->store, r >= 0);
     return r < 0 ? r : find_losses(j, p->output, err);
 }
@@ -607,6 +625,7 @@ int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *resul
     j->params = params;
     j->result = result;
     j->ctx = s->ctx;
+    j->watch = upz_watchdog_run(s->dog);
     j->store.lock = -1;
     const char *container;
     int r = upz_pictures_wanted(&j->pictures, params, err);

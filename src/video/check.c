@@ -11,19 +11,27 @@
 
 #define UNLIKE 150000 /* of two times, in AV_TIME_BASE: a coder's delay and what is rounded */
 
+static int interrupted(const char *path, UprezError *err)
+{
+    return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while checking %s", path);
+}
+
 static int open_plain(AVFormatContext **ic, const char *path, const char *container,
-                      UprezError *err)
+                      UpzWatch *watch, UprezError *err)
 {
     char why[UPZ_AV_ERROR];
     char *name = av_asprintf("file:%s", path);
     const AVInputFormat *demuxer =
         !strcmp(container, "yuv4mpegpipe") ? av_find_input_format(container) : NULL;
     upz_av_quiet();
-    int r = name ? avformat_open_input(ic, name, demuxer, NULL) : AVERROR(ENOMEM);
+    *ic = avformat_alloc_context();
+    if (*ic) (*ic)->interrupt_callback = upz_input_interrupt(watch);
+    int r = name && *ic ? avformat_open_input(ic, name, demuxer, NULL) : AVERROR(ENOMEM);
     if (r >= 0) r = avformat_find_stream_info(*ic, NULL);
     av_free(name);
     if (r < 0) {
         avformat_close_input(ic);
+        if (upz_watch_ended(watch)) return interrupted(path, err);
         return upz_fail(err, UPREZ_ERR_VERIFY, "%s was written but does not open: %s", path,
                         upz_av_error(r, why));
     }
@@ -87,7 +95,7 @@ static void count_packet(UpzCheckStream *s, const AVPacket *p, const AVStream *s
 }
 
 /* Streams may be found as late as their first packet. found: by the demuxer's number. */
-static int count(UpzCheckStream *found, AVFormatContext *ic, bool timed)
+static int count(UpzCheckStream *found, AVFormatContext *ic, bool timed, UpzWatch *watch)
 {
     AVPacket *p = av_packet_alloc();
     for (int i = 0; i < UPZ_STREAMS_MAX; i++)
@@ -96,6 +104,8 @@ static int count(UpzCheckStream *found, AVFormatContext *ic, bool timed)
         if (p->stream_index < UPZ_STREAMS_MAX)
             count_packet(&found[p->stream_index], p, ic->streams[p->stream_index], timed);
         av_packet_unref(p);
+        upz_watch_beat(watch);
+        if (upz_watch_ended(watch)) break;
     }
     bool done = p != NULL;
     av_packet_free(&p);
@@ -139,14 +149,15 @@ static int sort_streams(UpzCheck *c, const AVFormatContext *ic, const UpzCheckSt
 }
 
 int upz_check_file(UpzCheck *c, const char *path, const char *container, const UpzJoinPlan *plan,
-                   UprezError *err)
+                   UpzWatch *watch, UprezError *err)
 {
     *c = (UpzCheck){.video = -1};
     AVFormatContext *ic = NULL;
-    int r = open_plain(&ic, path, container, err);
+    int r = open_plain(&ic, path, container, watch, err);
     if (r < 0) return r;
     UpzCheckStream found[UPZ_STREAMS_MAX];
-    if (count(found, ic, is_matroska(container)) < 0) r = upz_fail_memory(err, 0, "checking");
+    if (count(found, ic, is_matroska(container), watch) < 0) r = upz_fail_memory(err, 0, "checking");
+    if (r >= 0 && upz_watch_ended(watch)) r = interrupted(path, err);
     int video = r < 0 ? -1 : sort_streams(c, ic, found, container, place_of_video(plan));
     if (video >= 0) {
         c->width = ic->streams[video]->codecpar->width;
@@ -158,11 +169,11 @@ int upz_check_file(UpzCheck *c, const char *path, const char *container, const U
         else
             c->last_decodes = true;
         avformat_close_input(&ic);
-        r = open_plain(&ic, path, container, err);
+        r = open_plain(&ic, path, container, watch, err);
         if (r >= 0) c->decoded += decode(ic, video, true, &c->first_decodes);
     }
     avformat_close_input(&ic);
-    return r;
+    return r >= 0 && upz_watch_ended(watch) ? interrupted(path, err) : r;
 }
 
 static int wrong(const char *path, const char *what, int64_t found, int64_t expected,

@@ -23,9 +23,10 @@ typedef struct UpzCheck {
 } UpzCheck;
 
 /* Opens the file as a player does, demuxes all of it, begins a decoder for every stream and decodes the
- * two ends of the enlarged video. VERIFY when it does not open. container: the muxer's name; plan NULL: the first stream is the video. */
+ * two ends of the enlarged video. VERIFY when it does not open. container: the muxer's name; plan NULL: the
+ * first stream is the video. watch may be NULL. */
 int upz_check_file(UpzCheck *check, const char *path, const char *container,
-                   const UpzJoinPlan *plan, UprezError *err);
+                   const UpzJoinPlan *plan, UpzWatch *watch, UprezError *err);
 /* Compares with what was written; VERIFY, and the sentence says what differs. */
 int upz_check_result(const UpzCheck *check, const UpzJoinPlan *plan, const UpzJoinResult *written,
                      const UpzEncoderPlan *encoder, int64_t frames, const char *path,

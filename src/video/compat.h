@@ -47,6 +47,13 @@ static inline bool upz_av_key(const AVFrame *f)
     return f->key_frame;
 #endif
 }
+/* What avio_alloc_context() wants a writer to be given. */
+#if UPZ_AV7
+typedef const uint8_t UpzAvBytes;
+#else
+typedef uint8_t UpzAvBytes;
+#endif
+
 /* What a source says about coding must not steer the encoder. */
 static inline void upz_av_forget_coding(AVFrame *f)
 {

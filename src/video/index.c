@@ -62,7 +62,7 @@ int upz_source_index(UpzSource *s, UpzIndex *index, UprezError *err)
     *index = (UpzIndex){0};
     const UpzSourceInfo *info = upz_source_info(s);
     AVFormatContext *fmt = upz_source_format(s);
-    volatile int *cancel = fmt->interrupt_callback.opaque;
+    UpzWatch *watch = fmt->interrupt_callback.opaque;
     if (!upz_source_can_index(s))
         return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be read twice; write it to a file first",
                         !strcmp(info->url, "-") ? "standard input" : info->url);
@@ -75,7 +75,7 @@ int upz_source_index(UpzSource *s, UpzIndex *index, UprezError *err)
     if (x.rate.num <= 0 || x.rate.den <= 0) x.rate = (AVRational){25, 1};
     x.frame = av_rescale_q(1, av_inv_q(x.rate), st->time_base);
     UpzSurvey *survey;
-    int r = upz_survey_create(&survey, info->url, demuxer, info->video_stream, add, &x, cancel, err);
+    int r = upz_survey_create(&survey, info->url, demuxer, info->video_stream, add, &x, watch, err);
     if (r >= 0) {
         put_on_clock(&x, &survey->timeline);
         r = upz_source_set_survey(s, survey, err);

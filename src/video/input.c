@@ -23,20 +23,22 @@ void upz_av_quiet(void)
     if (av_log_get_level() == AV_LOG_INFO) av_log_set_level(AV_LOG_QUIET);
 }
 
-static int interrupted(void *cancel)
+static int interrupted(void *watch) { return upz_watch_ended(watch); }
+
+AVIOInterruptCB upz_input_interrupt(UpzWatch *watch)
 {
-    return *(volatile int *)cancel != 0;
+    return (AVIOInterruptCB){.callback = watch ? interrupted : NULL, .opaque = watch};
 }
 
-static int open_error(int r, const char *url, bool pipe, volatile int *cancel, UprezError *err)
+static int open_error(int r, const char *url, bool pipe, UpzWatch *watch, UprezError *err)
 {
     char why[UPZ_AV_ERROR];
     if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "opening the input");
-    if (r == AVERROR_EXIT || (cancel && *cancel))
+    if (r == AVERROR_EXIT || upz_watch_ended(watch))
         return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while opening %s", url);
     if (pipe)
-        return upz_fail(err, UPREZ_ERR_INPUT, "standard input is no YUV4MPEG2 stream; make one with "
-                        "'ffmpeg -i FILE -f yuv4mpegpipe -'");
+        return upz_fail(err, UPREZ_ERR_INPUT, "%s is no YUV4MPEG2 stream; make one with "
+                        "'ffmpeg -i FILE -f yuv4mpegpipe -'", url);
     return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be opened: %s", url, upz_av_error(r, why));
 }
 
@@ -81,11 +83,11 @@ static bool find_demuxer(const AVInputFormat **demuxer, AVDictionary **options, 
 }
 
 int upz_input_open_at(AVFormatContext **out, const char *url, const char *format, int64_t byte,
-                      volatile int *cancel, UprezError *err)
+                      UpzWatch *watch, UprezError *err)
 {
     *out = NULL;
     upz_av_quiet();
-    bool pipe = !strcmp(url, "-");
+    bool pipe = upz_is_pipe(url), standard = !strcmp(url, "-");
     if (pipe && !format) format = "yuv4mpegpipe";
     AVDictionary *options = NULL;
     const AVInputFormat *demuxer;
@@ -100,33 +102,32 @@ int upz_input_open_at(AVFormatContext **out, const char *url, const char *format
 
     AVFormatContext *fmt = avformat_alloc_context();
     bool file = !pipe && upz_exists(url);
-    char *name = pipe ? av_strdup("pipe:0") : file ? av_asprintf("file:%s", url) : av_strdup(url);
+    char *name = standard ? av_strdup("pipe:0") : file ? av_asprintf("file:%s", url) : av_strdup(url);
     int r = fmt && name ? 0 : AVERROR(ENOMEM);
     /* "shot%03d.png" that exists is one picture, not a pattern */
     if (r >= 0 && file) r = av_dict_set(&options, "pattern_type", "none", 0);
     if (r >= 0) {
-        if (cancel) {
-            fmt->interrupt_callback.callback = interrupted;
-            fmt->interrupt_callback.opaque = (void *)cancel;
-        }
+        fmt->interrupt_callback = upz_input_interrupt(watch);
+        upz_watch_enter(watch, UPZ_STAGE_SOURCE);
         r = avformat_open_input(&fmt, name, demuxer, &options); /* frees fmt on failure */
         if (r >= 0 && byte > 0) r = av_seek_frame(fmt, -1, byte, AVSEEK_FLAG_BYTE);
         if (r >= 0) r = avformat_find_stream_info(fmt, NULL);
+        upz_watch_leave(watch, UPZ_STAGE_SOURCE);
     }
     av_free(name);
     av_dict_free(&options);
     if (r < 0) {
         avformat_close_input(&fmt);
-        return open_error(r, pipe ? "standard input" : url, pipe, cancel, err);
+        return open_error(r, standard ? "standard input" : url, pipe, watch, err);
     }
     *out = fmt;
     return 0;
 }
 
 int upz_input_open(AVFormatContext **out, const char *url, const char *format,
-                   volatile int *cancel, UprezError *err)
+                   UpzWatch *watch, UprezError *err)
 {
-    return upz_input_open_at(out, url, format, 0, cancel, err);
+    return upz_input_open_at(out, url, format, 0, watch, err);
 }
 
 /* An icon file has one picture in several sizes. */

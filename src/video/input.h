@@ -6,6 +6,7 @@
 #include <libavformat/avformat.h>
 #include "base/context.h"
 #include "base/error.h"
+#include "base/watch.h"
 
 #define UPZ_AV_ERROR 96
 /* What libav says about an error number; writes into and returns buf. */
@@ -19,15 +20,18 @@ bool upz_picture_name(const char *path);
  * 1001. Negative when the text is none between 0.001 and 1000. */
 int upz_rate_text(char *to, size_t size, const char *text);
 
+/* Lets blocking calls of libav's end when the watch says so. watch may be NULL. */
+AVIOInterruptCB upz_input_interrupt(UpzWatch *watch);
+
 /* Opens a file, an address or "-" (standard input: y4m unless format says otherwise) and reads what
  * is needed to know its streams. format: a demuxer's name, maybe with options ("image2:framerate=24").
  * A name that exists as a file is that file, whatever it looks like.
- * cancel (may be NULL) must outlive the result. INPUT, MEMORY or INTERRUPTED. */
+ * watch (may be NULL) must outlive the result. INPUT, MEMORY or INTERRUPTED. */
 int upz_input_open(AVFormatContext **out, const char *url, const char *format,
-                   volatile int *cancel, UprezError *err);
+                   UpzWatch *watch, UprezError *err);
 /* The same, but what is read to know its streams begins at a byte of the file. */
 int upz_input_open_at(AVFormatContext **out, const char *url, const char *format, int64_t byte,
-                      volatile int *cancel, UprezError *err);
+                      UpzWatch *watch, UprezError *err);
 /* The stream to enlarge: FFmpeg's choice among the video streams that are not cover art and that
  * can be decoded. Its index, or INPUT. */
 int upz_input_video(AVFormatContext *fmt, const char *url, UprezError *err);

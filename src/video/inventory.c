@@ -383,7 +383,7 @@ static int write_trial(const UpzEncoderPlan *p, uint32_t side, const char *path,
     UpzSink *sink = NULL;
     AVFrame *f = av_frame_alloc();
     int64_t step = p->frame_rate.num > 0 ? av_rescale_q(1, av_inv_q(p->frame_rate), p->time_base) : 1;
-    int r = f ? upz_sink_open(&sink, p, path, err) : upz_fail_memory(err, sizeof(*f), "the inventory");
+    int r = f ? upz_sink_open(&sink, p, path, NULL, err) : upz_fail_memory(err, sizeof(*f), "the inventory");
     for (int i = 0; i < FRAMES && r >= 0; i++) {
         f->format = p->palette ? av_get_pix_fmt(uprez_format_name(&p->format)) : p->pix_fmt;
         f->width = p->width;

@@ -75,10 +75,16 @@ typedef struct Join {
     int converting;                 /* item whose packets write_converted() gets */
 } Join;
 
+static int interrupted(UprezError *err)
+{
+    return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while joining");
+}
+
 static int failed(const Join *j, int r, UprezError *err)
 {
     char why[UPZ_AV_ERROR];
     if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "joining");
+    if (upz_watch_ended(j->params->watch)) return interrupted(err);
     return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be written: %s%s", j->params->output,
                     upz_av_error(r, why),
                     r == AVERROR(ENOSPC) ? "; free some space and run the same command again" : "");
@@ -148,7 +154,9 @@ static int read_times(Join *j, UprezError *err)
     for (int s = 0; s < j->params->n_segments && r >= 0; s++) {
         const UpzJoinSegment *seg = &j->params->segments[s];
         size_t n = 0, base = j->n_pts;
-        r = open_segment(j, seg->path, err);
+        if (upz_watch_ended(j->params->watch)) r = interrupted(err);
+        else r = open_segment(j, seg->path, err);
+        upz_watch_beat(j->params->watch);
         while (r >= 0 && av_read_frame(j->seg, p) >= 0) {
             if (p->pts == AV_NOPTS_VALUE)
                 r = upz_fail(err, UPREZ_ERR_VERIFY, "the segment %s has frames without a time",
@@ -449,7 +457,10 @@ static int next_packet(Side *s, UprezError *err)
     s->have = false;
     while (s->ic && !s->end) {
         av_packet_unref(s->packet);
+        upz_watch_enter(j->params->watch, UPZ_STAGE_SOURCE);
         int r = av_read_frame(s->ic, s->packet);
+        upz_watch_leave(j->params->watch, UPZ_STAGE_SOURCE);
+        if (upz_watch_ended(j->params->watch)) return interrupted(err);
         if (r < 0) { /* what has not come is counted when all is written */
             s->end = s->finished = true;
             j->result->broken |= r != AVERROR_EOF && !s->survey;
@@ -551,7 +562,7 @@ static int open_side(Join *j, Side *s, const char *path, bool is_other, const Up
     if (!s->packet) return upz_fail_memory(err, sizeof(*s->packet), "joining");
     s->survey = survey;
     if (!path || upz_is_pipe(path)) return 0;
-    int r = upz_input_open(&s->ic, path, NULL, NULL, err);
+    int r = upz_input_open(&s->ic, path, NULL, j->params->watch, err);
     if (r < 0) return r;
     s->n_items = survey ? survey->n : (int)s->ic->nb_streams;
     s->item_of = upz_calloc((size_t)s->n_items, sizeof(int));
@@ -716,7 +727,10 @@ static int open_output(Join *j, UprezError *err)
     if (r >= 0) {
         if (j->oc->url) av_freep(&j->oc->url);
         j->oc->url = name; /* faststart reads the file back by its name */
-        r = name ? avio_open(&j->oc->pb, name, AVIO_FLAG_WRITE) : AVERROR(ENOMEM);
+        /* moving the index to the front of an MP4 takes as long as writing it */
+        j->oc->interrupt_callback = upz_input_interrupt(j->params->watch);
+        r = name ? avio_open2(&j->oc->pb, name, AVIO_FLAG_WRITE, &j->oc->interrupt_callback, NULL)
+                 : AVERROR(ENOMEM);
     }
     /* the muxer knows Blu-ray's packets by the name's end, which is still ".part" */
     if (r >= 0 && !strcmp(j->encoder->container, "mpegts") && is_m2ts(j->params->output))
@@ -765,6 +779,8 @@ static int write_all(Join *j, UprezError *err)
     while (r >= 0 && (j->have_video || j->source.have || j->other.have)) {
         int64_t v = j->have_video ? av_rescale_q(j->video->dts, j->encoder->time_base,
                                                  AV_TIME_BASE_Q) + j->shift : INT64_MAX;
+        if (upz_watch_ended(j->params->watch)) return interrupted(err);
+        upz_watch_beat(j->params->watch);
         Side *s = !j->other.have || (j->source.have && j->source.when <= j->other.when)
                       ? &j->source : &j->other;
         r = s->have && s->when <= v ? write_side(s, err) : write_video(j, err);

@@ -60,6 +60,7 @@ typedef struct UpzJoinParams {
     const char *output;         /* written as is: the job renames */
     int64_t start, end;         /* source time base; INT64_MIN / MAX = all: others are cut to it */
     const UpzSourceInfo *info;
+    UpzWatch *watch;            /* may be NULL */
 } UpzJoinParams;
 
 typedef struct UpzJoinResult {
@@ -74,7 +75,7 @@ typedef struct UpzJoinResult {
     int64_t start, end;               /* of the video as written, source time base */
 } UpzJoinResult;
 
-/* OUTPUT, MEMORY, INPUT (the source has gone), VERIFY (a segment is not what the plan says). What is
+/* INTERRUPTED, OUTPUT, MEMORY, INPUT (the source has gone), VERIFY (a segment is not what the plan says). What is
  * lost or refused of streams that are copied is no error here: the result counts it. */
 int upz_join(const UpzJoinPlan *plan, UprezContext *ctx, const UpzJoinParams *params,
              const UpzEncoderPlan *encoder, UpzJoinResult *result, UprezError *err);

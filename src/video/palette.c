@@ -80,6 +80,9 @@ static int next_segment(Reader *r, UprezError *err)
 /* The next frame of the film, its time in the source's base. 0, UPREZ_EOF or an error. */
 static int read_frame(Reader *r, AVFrame *f, UprezError *err)
 {
+    if (upz_watch_ended(r->params->watch))
+        return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while joining");
+    upz_watch_beat(r->params->watch);
     for (;;) {
         int e = r->dec ? avcodec_receive_frame(r->dec, f) : AVERROR_EOF;
         if (e >= 0) break;
@@ -255,7 +258,7 @@ int upz_palette_open(UpzPalette **out, const UpzJoinParams *params, const UpzEnc
                                       params->output);
     reader_close(&reader);
     reader.next = 0;
-    if (r >= 0) r = upz_sink_open(&sink, &p->plan, p->path, err);
+    if (r >= 0) r = upz_sink_open(&sink, &p->plan, p->path, NULL, err);
     if (r >= 0) r = set_colors(&reader, palette, sink, err);
     if (r >= 0) r = upz_sink_finish(sink, NULL, err);
     upz_sink_close(&sink);

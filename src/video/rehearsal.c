@@ -59,7 +59,7 @@ static double now(void)
 
 static int cancelled(const Trial *t, UprezError *err)
 {
-    if (!t->r->cancel || !*t->r->cancel) return 0;
+    if (!upz_watch_ended(t->r->watch)) return 0;
     return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted before the first frame");
 }
 
@@ -147,7 +147,7 @@ static int read_back(Found *found, const Trial *t, const char *path, bool decode
     AVCodecContext *dec = NULL;
     AVPacket *p = av_packet_alloc();
     AVFrame *f = av_frame_alloc();
-    int r = p && f ? upz_input_open(&ic, path, NULL, t->r->cancel, err)
+    int r = p && f ? upz_input_open(&ic, path, NULL, t->r->watch, err)
                    : upz_fail_memory(err, sizeof(*p), "the rehearsal");
     int video = r >= 0 ? av_find_best_stream(ic, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0) : -1;
     if (r >= 0 && video < 0) r = upz_fail(err, UPREZ_ERR_INPUT, "no reader finds a video in it");
@@ -283,7 +283,7 @@ static int encode(const Trial *t, const UpzEncoderPlan *p, int frames, const cha
     AVFrame *f = NULL;
     double start = now();
     int r = make_frame(&f, p, err);
-    if (r >= 0) r = upz_sink_open(&sink, p, path, err);
+    if (r >= 0) r = upz_sink_open(&sink, p, path, NULL, err);
     for (int i = 0; i < frames && r >= 0; i++) {
         r = cancelled(t, err);
         if (r < 0 || (i && now() - start > LONGEST)) break;
@@ -318,7 +318,7 @@ static int check(const Trial *t, const UpzEncoderPlan *p, const UpzJoinResult *w
     plan.items[0] = (UpzStreamPlan){.source = t->r->info->video_stream, .fate = UPZ_STREAM_VIDEO};
     UpzCheck *c = upz_calloc(1, sizeof(*c));
     if (!c) return upz_fail_memory(err, sizeof(*c), "the rehearsal");
-    int r = upz_check_file(c, path, p->container, &plan, err);
+    int r = upz_check_file(c, path, p->container, &plan, t->r->watch, err);
     if (r >= 0) r = upz_check_result(c, &plan, written, p, frames, path, err);
     upz_free(c);
     return r;
@@ -406,7 +406,7 @@ static int make_packets(const Trial *t, Tiny *tiny, UprezError *err)
     int r = UPREZ_AGAIN;
     if (upz_scratch_open(&seg)) {
         r = encode(t, &tiny->plan, 2, seg.path, &made, err);
-        if (r >= 0) r = upz_input_open(&ic, seg.path, tiny->plan.segment, t->r->cancel, err);
+        if (r >= 0) r = upz_input_open(&ic, seg.path, tiny->plan.segment, t->r->watch, err);
         for (int i = 0; i < 2 && r >= 0; i++) {
             AVPacket *p = tiny->packet[i];
             if (av_read_frame(ic, p) < 0 && (!i || av_packet_ref(p, tiny->packet[0]) < 0))

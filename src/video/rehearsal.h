@@ -20,7 +20,7 @@ typedef struct UpzRehearsal {
     const int64_t *cuts; /* where segments begin, ascending, n_cuts of them; may be NULL */
     size_t n_cuts;
     const char *output;  /* its name, for sentences */
-    volatile int *cancel; /* may be NULL */
+    UpzWatch *watch;      /* may be NULL */
 } UpzRehearsal;
 
 /* 0, also where nothing can be tried (no memory file, a limit on files' sizes); USAGE and a sentence

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -13,17 +14,23 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "compat.h"
 #include "input.h"
 #include "mux.h"
 #include "palette.h"
 #include "theora.h"
 
+#define PIPE_ROOM 65536
+#define PIPE_MS 100
+
 struct UpzSink {
     const UpzEncoderPlan *plan;
     UpzEncoderPlan spool; /* what plan is when the palette is yet to be chosen */
     char *path;
     bool pipe;
+    int fd;           /* standard output, not blocking; -1 = as it is */
+    UpzWatch *watch;  /* of a pipe */
     AVCodecContext *enc;
     AVFormatContext *fmt;
     AVPacket *packet;
@@ -63,12 +70,51 @@ static int failed(const UpzSink *s, int r, UprezError *err)
 {
     char why[UPZ_AV_ERROR];
     if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "writing");
+    if (r == AVERROR_EXIT && upz_watch_ended(s->watch))
+        return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while writing");
     if (r == AVERROR(EPIPE))
         return upz_fail(err, UPREZ_ERR_OUTPUT, "the program reading %s has gone away",
                         s->pipe ? "standard output" : s->path);
     return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be written: %s%s",
                     s->pipe ? "standard output" : s->path, upz_av_error(r, why),
                     r == AVERROR(ENOSPC) ? "; free some space and run the same command again" : "");
+}
+
+/* A reader that does not read must not hold the run for ever. */
+static int write_pipe(void *opaque, UpzAvBytes *bytes, int n)
+{
+    UpzSink *s = opaque;
+    bool blocks = s->fd < 0; /* a terminal, a socket: what it has room for is not known */
+    struct pollfd p = {.fd = blocks ? STDOUT_FILENO : s->fd, .events = POLLOUT};
+    for (int done = 0; done < n;) {
+        if (upz_watch_ended(s->watch)) return AVERROR_EXIT;
+        if (poll(&p, 1, PIPE_MS) <= 0) continue;
+        ssize_t w = write(p.fd, bytes + done, (size_t)(blocks ? UPZ_MIN(n - done, 4096) : n - done));
+        if (w < 0 && errno != EAGAIN && errno != EINTR) return AVERROR(errno);
+        done += (int)UPZ_MAX(w, 0);
+        upz_watch_beat(s->watch);
+    }
+    return n;
+}
+
+static int open_pipe(UpzSink *s)
+{
+    uint8_t *room = av_malloc(PIPE_ROOM);
+    s->fmt->pb = room ? avio_alloc_context(room, PIPE_ROOM, 1, s, NULL, write_pipe, NULL) : NULL;
+    if (s->fmt->pb) return 0;
+    av_free(room);
+    return AVERROR(ENOMEM);
+}
+
+/* An AVERROR when what was left could not be written. */
+static int close_file(UpzSink *s)
+{
+    if (!s->pipe || !s->fmt->pb) return avio_closep(&s->fmt->pb);
+    avio_flush(s->fmt->pb);
+    int r = s->fmt->pb->error;
+    av_freep(&s->fmt->pb->buffer);
+    avio_context_free(&s->fmt->pb);
+    return r;
 }
 
 static int open_file(UpzSink *s, UprezError *err)
@@ -86,8 +132,8 @@ static int open_file(UpzSink *s, UprezError *err)
     st->sample_aspect_ratio = p->sar;
     s->fmt->flags |= AVFMT_FLAG_BITEXACT;
     s->fmt->strict_std_compliance = FF_COMPLIANCE_UNOFFICIAL; /* more than 8 bits in y4m */
-    char *name = s->pipe ? av_strdup("pipe:1") : av_asprintf("file:%s", s->path);
-    r = name ? avio_open(&s->fmt->pb, name, AVIO_FLAG_WRITE) : AVERROR(ENOMEM);
+    char *name = av_asprintf("file:%s", s->path);
+    r = !name ? AVERROR(ENOMEM) : s->pipe ? open_pipe(s) : avio_open(&s->fmt->pb, name, AVIO_FLAG_WRITE);
     av_free(name);
     if (r >= 0) r = avformat_write_header(s->fmt, NULL);
     if (r < 0) return failed(s, r, err);
@@ -95,7 +141,8 @@ static int open_file(UpzSink *s, UprezError *err)
     return 0;
 }
 
-int upz_sink_open(UpzSink **out, const UpzEncoderPlan *plan, const char *path, UprezError *err)
+int upz_sink_open(UpzSink **out, const UpzEncoderPlan *plan, const char *path, UpzWatch *watch,
+                  UprezError *err)
 {
     *out = NULL;
     UpzSink *s = upz_calloc(1, sizeof(*s));
@@ -103,6 +150,8 @@ int upz_sink_open(UpzSink **out, const UpzEncoderPlan *plan, const char *path, U
     if (plan->palette) s->spool = upz_palette_spool(plan);
     s->plan = plan = plan->palette ? &s->spool : plan;
     s->pipe = !strcmp(path, "-");
+    s->fd = s->pipe ? upz_unblocked(STDOUT_FILENO, true) : -1;
+    s->watch = s->pipe ? watch : NULL;
     s->path = upz_strdup(path);
     s->packet = av_packet_alloc();
     s->first_codec_pts = s->last_codec_pts = s->last_dts = AV_NOPTS_VALUE;
@@ -229,7 +278,7 @@ int upz_sink_finish(UpzSink *s, UpzSinkResult *result, UprezError *err)
     if (r >= 0) {
         int w = av_write_trailer(s->fmt);
         s->header = false;
-        int c = avio_closep(&s->fmt->pb);
+        int c = close_file(s);
         if (w < 0 || c < 0) r = failed(s, w < 0 ? w : c, err);
     }
     release_sigpipe(&m);
@@ -251,9 +300,10 @@ void upz_sink_close(UpzSink **ps)
     hold_sigpipe(&m);
     if (s->fmt) {
         if (s->header) av_write_trailer(s->fmt);
-        avio_closep(&s->fmt->pb);
+        close_file(s);
     }
     release_sigpipe(&m);
+    if (s->fd >= 0) close(s->fd);
     avformat_free_context(s->fmt);
     avcodec_free_context(&s->enc);
     av_packet_free(&s->packet);

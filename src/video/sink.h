@@ -5,6 +5,7 @@
 #define UPZ_SINK_H
 
 #include "base/context.h"
+#include "base/watch.h"
 #include "encoder.h"
 #include "frame.h"
 
@@ -16,8 +17,10 @@ typedef struct UpzSinkResult {
 } UpzSinkResult;
 
 /* A segment file, or for plan->y4m a y4m file (path "-": standard output; a reader that goes away
- * is an error, never a signal). Overwrites. OUTPUT or MEMORY. */
-int upz_sink_open(UpzSink **out, const UpzEncoderPlan *plan, const char *path, UprezError *err);
+ * is an error, never a signal). Overwrites. watch (may be NULL) ends writing to a reader that does not
+ * read: INTERRUPTED, here and below. OUTPUT or MEMORY. */
+int upz_sink_open(UpzSink **out, const UpzEncoderPlan *plan, const char *path, UpzWatch *watch,
+                  UprezError *err);
 /* Encodes; pts in the plan's time base, strictly increasing. The frame stays the caller's; its
  * coding hints are cleared. */
 int upz_sink_write(UpzSink *s, AVFrame *frame, UprezError *err);

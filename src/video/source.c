@@ -31,7 +31,7 @@ struct UpzSource {
     bool turn;
     UpzInterlaced interlaced;
     int threads;
-    volatile int *cancel;
+    UpzWatch *watch;
 
     AVFormatContext *fmt; /* as opened; what callers see */
     AVFormatContext *in;  /* what is read from: fmt until a restart */
@@ -312,15 +312,17 @@ static int broke_off(UpzSource *s, int r, UprezError *err)
 static int read_packet(UpzSource *s, UprezError *err)
 {
     for (int waited_ms = 0;;) {
-        if (s->cancel && *s->cancel) return interrupted(err);
+        if (upz_watch_ended(s->watch)) return interrupted(err);
+        upz_watch_enter(s->watch, UPZ_STAGE_SOURCE);
         int r = av_read_frame(s->in, s->packet);
+        upz_watch_leave(s->watch, UPZ_STAGE_SOURCE);
         if (r == AVERROR(EAGAIN) && waited_ms < 5000) {
             av_usleep(2000);
             waited_ms += 2;
             continue;
         }
         if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "reading the input");
-        if (r == AVERROR_EXIT && s->cancel && *s->cancel) return interrupted(err);
+        if (r == AVERROR_EXIT && upz_watch_ended(s->watch)) return interrupted(err);
         if (r < 0) {
             if (s->aiming) return UPREZ_EOF;
             if (ends_early(s)) return broke_off(s, r, err);
@@ -443,7 +445,7 @@ static int decode(UpzSource *s, UprezError *err)
     size_t had = s->queue_n;
     while (s->queue_n == had) {
         if (s->decode_end) return UPREZ_EOF;
-        if (s->cancel && *s->cancel) return interrupted(err);
+        if (upz_watch_ended(s->watch)) return interrupted(err);
         int r = avcodec_receive_frame(s->dec, s->scratch);
         if (r >= 0) {
             s->stuck = 0;
@@ -624,7 +626,7 @@ static int deliver(UpzSource *s, AVFrame *av, UpzFrame **out, UprezError *err)
 int upz_source_read(UpzSource *s, UpzFrame **out, UprezError *err)
 {
     *out = NULL;
-    if (s->cancel && *s->cancel) return interrupted(err);
+    if (upz_watch_ended(s->watch)) return interrupted(err);
     int64_t t0 = upz_thread_cpu_ns();
     AVFrame *av = s->first;
     s->first = NULL;
@@ -657,7 +659,7 @@ static bool is_linear(const UpzSource *s)
 static int open_input(UpzSource *s, UprezError *err)
 {
     AVFormatContext *in = NULL;
-    int r = upz_input_open(&in, s->url, s->demuxer, s->cancel, err);
+    int r = upz_input_open(&in, s->url, s->demuxer, s->watch, err);
     if (r < 0) return r;
     r = upz_input_video(in, s->url, err);
     if (r >= 0 && s->fmt && (r != s->stream || in->nb_streams < s->fmt->nb_streams))
@@ -841,7 +843,7 @@ int upz_source_open(UpzSource **out, UprezContext *ctx, const char *url,
     s->interlaced = params->interlaced;
     s->turn = params->turn;
     s->threads = params->threads;
-    s->cancel = params->cancel;
+    s->watch = params->watch;
     s->name = copy(params->name, &failed);
     s->info.url = s->name ? s->name : s->url;
     int r = failed ? no_memory(err)
@@ -964,7 +966,7 @@ static bool land(UpzSource *s, int64_t t)
 
 int upz_source_seek(UpzSource *s, int64_t t, UprezError *err)
 {
-    if (s->cancel && *s->cancel) return interrupted(err);
+    if (upz_watch_ended(s->watch)) return interrupted(err);
     int64_t t0 = upz_thread_cpu_ns();
     int r = 0;
     s->target = AV_NOPTS_VALUE;

@@ -36,7 +36,7 @@ typedef struct UpzSourceParams {
     const char *format;       /* demuxer, NULL = probe ("yuv4mpegpipe" for '-') */
     const char *name;         /* what messages call it; NULL = its url */
     bool turn;                /* turn the pixels as the display would; the info then says no rotation */
-    volatile int *cancel;     /* non-zero: blocking reads end; may be NULL */
+    UpzWatch *watch;          /* ends blocking reads; may be NULL */
 } UpzSourceParams;
 
 typedef struct UpzSourceInfo {

@@ -122,15 +122,17 @@ static void note_hole(Look *l, const AVPacket *p, const AVStream *st)
     if (before != AV_NOPTS_VALUE) l->hole |= t - before > (sound ? tenth : UPZ_MAX(frame / 2, 1));
 }
 
-static int read_all(Look *l, UpzSurveyEach each, void *cookie, volatile int *cancel)
+static int read_all(Look *l, UpzSurveyEach each, void *cookie, UpzWatch *watch)
 {
     UpzSurvey *s = l->s;
     AVPacket *p = av_packet_alloc();
     int r = p ? 0 : AVERROR(ENOMEM);
+    upz_watch_enter(watch, UPZ_STAGE_SOURCE);
     while (r >= 0) {
-        if (cancel && *cancel) r = AVERROR_EXIT;
+        if (upz_watch_ended(watch)) r = AVERROR_EXIT;
         else r = av_read_frame(s->fmt, p);
         if (r < 0) break;
+        upz_watch_beat(watch);
         const AVStream *st = s->fmt->streams[p->stream_index];
         if (!add_streams(l, (int)s->fmt->nb_streams)) r = AVERROR(ENOMEM);
         int64_t dts = p->dts, pts = p->pts, raw;
@@ -148,6 +150,7 @@ static int read_all(Look *l, UpzSurveyEach each, void *cookie, volatile int *can
         av_packet_unref(p);
     }
     av_packet_free(&p);
+    upz_watch_leave(watch, UPZ_STAGE_SOURCE);
     s->end = r;
     return r == AVERROR(ENOMEM) || r == AVERROR_EXIT ? r : 0;
 }
@@ -273,14 +276,14 @@ static int take_parameters(AVStream *st, AVFormatContext *there)
 
 /* Streams found behind what an opening reads have no parameters: the file is opened once more where
  * each of them begins. */
-static int learn_late(UpzSurvey *s, const char *demuxer, volatile int *cancel)
+static int learn_late(UpzSurvey *s, const char *demuxer, UpzWatch *watch)
 {
     int r = 0;
     for (int i = 0; i < s->n && r >= 0; i++) {
         AVStream *st = s->fmt->streams[i];
         if (s->streams[i].place < 0 || !lacks_parameters(st)) continue;
         AVFormatContext *there = NULL;
-        if (upz_input_open_at(&there, s->url, demuxer, s->streams[i].place, cancel, NULL) < 0)
+        if (upz_input_open_at(&there, s->url, demuxer, s->streams[i].place, watch, NULL) < 0)
             continue;
         r = take_parameters(st, there);
         avformat_close_input(&there);
@@ -340,18 +343,18 @@ static void settle_digest(const Look *l)
 }
 
 static int look(Look *l, const char *demuxer, UpzSurveyEach each, void *cookie,
-                volatile int *cancel, UprezError *err)
+                UpzWatch *watch, UprezError *err)
 {
     UpzSurvey *s = l->s;
     char why[UPZ_AV_ERROR];
     upz_clock_start(&l->clock, &s->timeline, true, s->fmt->iformat->flags & AVFMT_TS_DISCONT);
-    int r = read_all(l, each, cookie, cancel);
+    int r = read_all(l, each, cookie, watch);
     if (r >= 0 && !add_streams(l, (int)s->fmt->nb_streams)) r = AVERROR(ENOMEM);
     if (r >= 0 && s->end != AVERROR_EOF && s->fmt->pb && s->fmt->pb->error < 0 &&
         s->fmt->pb->error != AVERROR_EOF)
         return upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be read: %s", s->url,
                         upz_av_error(s->fmt->pb->error, why));
-    if (r >= 0) r = learn_late(s, demuxer, cancel);
+    if (r >= 0) r = learn_late(s, demuxer, watch);
     if (r == AVERROR_EXIT)
         return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while reading %s", s->url);
     if (r < 0) return upz_fail_memory(err, 0, "a look at the input");
@@ -371,7 +374,7 @@ static int look(Look *l, const char *demuxer, UpzSurveyEach each, void *cookie,
 }
 
 int upz_survey_create(UpzSurvey **out, const char *url, const char *demuxer, int leader,
-                      UpzSurveyEach each, void *cookie, volatile int *cancel, UprezError *err)
+                      UpzSurveyEach each, void *cookie, UpzWatch *watch, UprezError *err)
 {
     *out = NULL;
     UpzSurvey *s = upz_calloc(1, sizeof(*s));
@@ -380,14 +383,14 @@ int upz_survey_create(UpzSurvey **out, const char *url, const char *demuxer, int
     s->url = upz_strdup(url);
     s->last_byte = s->broken_byte = -1;
     if (l.hash) av_murmur3_init(l.hash);
-    int r = s->url && l.hash ? upz_input_open(&s->fmt, url, demuxer, cancel, err)
+    int r = s->url && l.hash ? upz_input_open(&s->fmt, url, demuxer, watch, err)
                    : upz_fail_memory(err, 0, "a look at the input");
     if (r >= 0 && (leader >= (int)s->fmt->nb_streams || !s->fmt->nb_streams))
         r = upz_fail(err, UPREZ_ERR_INPUT, "%s changed while it was being read", url);
     if (r >= 0 && (!upz_timeline_init(&s->timeline, leader < 0 ? choose_leader(s->fmt) : leader) ||
                    !add_streams(&l, (int)s->fmt->nb_streams)))
         r = upz_fail_memory(err, 0, "a look at the input");
-    if (r >= 0) r = look(&l, demuxer, each, cookie, cancel, err);
+    if (r >= 0) r = look(&l, demuxer, each, cookie, watch, err);
     for (int i = 0; l.ranges && i < s->n; i++) upz_free(l.ranges[i].items);
     upz_free(l.ranges);
     upz_clock_free(&l.clock);

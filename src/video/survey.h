@@ -42,7 +42,7 @@ typedef int (*UpzSurveyEach)(void *cookie, const AVPacket *packet, int epoch);
 /* Reads `url` through; leader -1: its picture, or else its sound. each may be NULL. INPUT when it
  * does not open or the storage fails, MEMORY, INTERRUPTED. */
 int upz_survey_create(UpzSurvey **out, const char *url, const char *demuxer, int leader,
-                      UpzSurveyEach each, void *cookie, volatile int *cancel, UprezError *err);
+                      UpzSurveyEach each, void *cookie, UpzWatch *watch, UprezError *err);
 /* Is the file cut off, or could it not be read to its end? Then the sentence says how. */
 bool upz_survey_damaged(const UpzSurvey *survey, char *how, size_t size);
 void upz_survey_free(UpzSurvey **survey);

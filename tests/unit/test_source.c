@@ -725,10 +725,10 @@ static void odds(void **state)
     upz_source_close(&s);
     free(d);
     /* cancelled */
-    volatile int cancel = 0;
-    p.cancel = &cancel;
+    UpzWatch watch = {0};
+    p.watch = &watch;
     OK(upz_source_open(&s, ctx, shared(clips[0].file), &p, &err));
-    cancel = 1;
+    watch.cancel = 1;
     UpzFrame *f;
     assert_int_equal(upz_source_read(s, &f, &err), UPREZ_ERR_INTERRUPTED);
     assert_int_equal(upz_source_seek(s, 0, &err), UPREZ_ERR_INTERRUPTED);
