@@ -19,12 +19,16 @@ typedef enum UpzStage {
 } UpzStage;
 
 typedef struct UpzWatch {
-    volatile int cancel; /* non-zero: end as soon as possible */
+    volatile int *asked; /* the caller's: non-zero there, or */
+    volatile int cancel; /* here: end as soon as possible; asked may be NULL */
     _Atomic unsigned beats;
     _Atomic int inside[UPZ_STAGES]; /* how many threads */
 } UpzWatch;
 
-static inline bool upz_watch_ended(const UpzWatch *w) { return w && w->cancel; }
+static inline bool upz_watch_ended(const UpzWatch *w)
+{
+    return w && (w->cancel || (w->asked && *w->asked));
+}
 
 static inline void upz_watch_beat(UpzWatch *w)
 {

@@ -300,13 +300,9 @@ static int run_all(UpzSession *s, const UpzJobParams *p, const UpzFiles *names, 
     }
     for (size_t i = 0; i < names->n; i++) whole.bytes += bytes_of(names->items[i]);
     for (size_t i = 0; i < names->n; i++) {
-<<<<<<< HEAD
         whole.number = (int)i + 1;
         whole.at_hand = bytes_of(names->items[i]);
-        if (p->cancel && *p->cancel)
-=======
-        if ((p->cancel && *p->cancel) || upz_watch_ended(upz_watchdog_run(s->dog)))
->>>>>>> 792466e (job: a watchdog; Ctrl-C ends the join, the check, and runs whose source or reader stalls)
+        if (upz_watch_ended(upz_watchdog_run(s->dog)))
             return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted after %d files; the same command "
                             "goes on from there", result->files);
         UprezError e = {0};

@@ -44,7 +44,7 @@ typedef struct Pipeline {
 
 static bool cancelled(const Pipeline *l)
 {
-    return (l->p->job->cancel && *l->p->job->cancel) || upz_watch_ended(l->p->watch);
+    return upz_watch_ended(l->p->watch);
 }
 
 /* Keeps the first error and wakes everybody. */

@@ -107,7 +107,7 @@ static void look(UpzWatchdog *d)
         return;
     }
     char what[400];
-    bool ended = d->run.cancel;
+    bool ended = upz_watch_ended(&d->run);
     double limit = d->params->stall_timeout;
     if (limit > 0 && d->waited >= limit && !ended) {
         atomic_store(&d->stalled, 1 + (int)stage);
@@ -126,10 +126,10 @@ static void look(UpzWatchdog *d)
 static void *watch(void *arg)
 {
     UpzWatchdog *d = arg;
+    bool said = false;
     for (int n = 0; !atomic_load(&d->stop); n++) {
-        volatile int *cancel = d->params->cancel;
-        if (cancel && *cancel && !d->run.cancel) {
-            d->run.cancel = *cancel;
+        if (!said && d->run.asked && *d->run.asked) {
+            said = true;
             d->waited = 0;
             say_end(d);
         }
@@ -147,6 +147,7 @@ int upz_watchdog_start(UpzWatchdog **out, UprezContext *ctx, const UpzJobParams 
     if (!d) return upz_fail_memory(err, sizeof(*d), "the job");
     d->ctx = ctx;
     d->params = params;
+    d->run.asked = params->cancel;
     d->looked = upz_now_ns();
     d->cpu = cpu_time();
     pthread_mutex_init(&d->lock, NULL);

@@ -1,5 +1,5 @@
-/* The thread that looks after a run: it passes the caller's wish to end on, says at once what comes of
- * it, names what is waited for when nothing moves, and ends the run for that where it was told to.
+/* The thread that looks after a run: it says at once what comes of the caller's wish to end, names what is
+ * waited for when nothing moves, and ends the run for that where it was told to.
  *
  * Threads: start and stop on the thread that runs the job; the rest from anywhere. */
 #ifndef UPZ_WATCHDOG_H

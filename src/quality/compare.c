@@ -37,6 +37,7 @@ typedef struct Side {
 typedef struct Compare {
     UprezContext *ctx;
     const UpzCompareParams *params;
+    UpzWatch watch;
     Side side[2];
     UprezFormat format; /* the common one */
     UprezColor color[2];
@@ -70,7 +71,7 @@ static int advance(Side *s, UprezError *err)
 static int open_side(Compare *c, int i, UprezError *err)
 {
     Side *s = &c->side[i];
-    UpzSourceParams p = {.cancel = c->params->cancel, .interlaced = UPZ_INTERLACED_KEEP};
+    UpzSourceParams p = {.watch = &c->watch, .interlaced = UPZ_INTERLACED_KEEP};
     int r = upz_source_open(&s->source, c->ctx, c->params->input[i], &p, err);
     if (r < 0) return r;
     s->info = upz_source_info(s->source);
@@ -288,7 +289,7 @@ static int all_frames(Compare *c, UprezError *err)
     Side *s = c->side;
     int64_t total = s[0].info->still ? 1 : s[0].info->frames;
     while (s[0].now.frame || s[1].now.frame) {
-        if (c->params->cancel && *c->params->cancel)
+        if (upz_watch_ended(&c->watch))
             return upz_fail(err, UPREZ_ERR_INTERRUPTED, "the comparison was interrupted");
         int r = 0;
         bool take[2] = {true, true};
@@ -337,7 +338,7 @@ static void sum_up(UpzComparison *o)
 int upz_compare(UpzComparison *out, UprezContext *ctx, const UpzCompareParams *params, UprezError *err)
 {
     *out = (UpzComparison){0};
-    Compare c = {.ctx = ctx, .params = params, .out = out};
+    Compare c = {.ctx = ctx, .params = params, .out = out, .watch.asked = params->cancel};
     int r = open_side(&c, 0, err);
     if (r >= 0) r = open_side(&c, 1, err);
     if (r >= 0) r = agree(&c);
