@@ -23,6 +23,7 @@ enum {
 typedef struct Look {
     UpzInspection *o;
     const UpzInspectParams *params;
+    UpzWatch watch;
     AVFormatContext *fmt;
     AVCodecContext *dec[UPZ_INSPECT_STREAMS];
     AVFrame *frame;
@@ -313,7 +314,7 @@ static int read_all(Look *l, UprezError *err)
     int r = p ? 0 : upz_fail_memory(err, sizeof(*p), "a packet"), got = 0;
     while (r >= 0 && (got = av_read_frame(l->fmt, p)) >= 0) {
         const int i = p->stream_index;
-        if (l->params->cancel && *l->params->cancel)
+        if (upz_watch_ended(&l->watch))
             r = upz_fail(err, UPREZ_ERR_INTERRUPTED, "the check was interrupted");
         if (r >= 0 && i < o->n_streams) {
             UpzInspectStream *s = &o->stream[i];
@@ -341,7 +342,7 @@ static int read_all(Look *l, UprezError *err)
 static int open_all(Look *l, const char *url, UprezError *err)
 {
     UpzInspection *o = l->o;
-    int r = upz_input_open(&l->fmt, url, NULL, l->params->cancel, err);
+    int r = upz_input_open(&l->fmt, url, NULL, &l->watch, err);
     if (r < 0) return r;
     snprintf(o->container, sizeof(o->container), "%s", l->fmt->iformat->name);
     if (l->fmt->duration > 0) o->stated = (double)l->fmt->duration / AV_TIME_BASE;
@@ -380,10 +381,11 @@ int upz_inspect(UpzInspection *out, UprezContext *ctx, const char *url, const Up
 {
     (void)ctx;
     *out = (UpzInspection){.video = -1};
-    Look l = {.o = out, .params = params, .frame = av_frame_alloc()};
+    Look l = {.o = out, .params = params, .watch.asked = params->cancel,
+              .frame = av_frame_alloc()};
     if (!l.frame) return upz_fail_memory(err, sizeof(*l.frame), "a frame");
     UpzSurvey *survey = NULL;
-    int r = upz_survey_create(&survey, url, NULL, -1, NULL, NULL, params->cancel, err);
+    int r = upz_survey_create(&survey, url, NULL, -1, NULL, NULL, &l.watch, err);
     if (r >= 0) upz_survey_damaged(survey, out->damage, sizeof(out->damage));
     upz_survey_free(&survey);
     if (r >= 0) r = open_all(&l, url, err);
