@@ -27,6 +27,29 @@ static const struct {
     {"devices", upz_cmd_devices},
 };
 
+/* Words that are kept for commands: never taken for a file's name, so that scripts mean the same when
+ * the command has come. Those in the list above are found before these. */
+static const struct {
+    const char *name, *instead;
+} reserved[] = {
+    {"check", "every result is checked before it gets its name"},
+    {"compare", "'ffmpeg -i A -i B -lavfi psnr -f null -' compares two files"},
+    {"estimate", "'--frames 100' of a film tells how fast it goes, 'uprez bench' how fast a model is"},
+    {"sample", "'uprez IN OUT.png --start 12 --frames 1' makes one frame, '-m' chooses its model"},
+    {"job", "the same command again goes on where a run was interrupted"},
+};
+
+static int refuse_reserved(const char *word)
+{
+    for (int i = 0; i < UPZ_COUNT(reserved); i++) {
+        if (strcmp(word, reserved[i].name)) continue;
+        fprintf(stderr, "uprez: there is no 'uprez %s' yet: %s; a file of that name is written ./%s\n", word,
+                reserved[i].instead, word);
+        return 2;
+    }
+    return 0;
+}
+
 int upz_cli_exit_code(int code)
 {
     if (code >= 0) return 0;
@@ -104,6 +127,7 @@ static int run(int argc, char **argv)
             printf("uprez %s\n", uprez_version());
             return 0;
         }
+        if (refuse_reserved(argv[1])) return 2;
         if (!upz_exists(argv[1])) {
             if (!strcmp(argv[1], "help")) { /* as of other programs: uprez help [COMMAND] */
                 static char option[] = "--help";

@@ -251,9 +251,7 @@ static int collect(UpzSession *s, const UpzJobParams *p, UpzFiles *names, UprezE
         else if (upz_is_dir(input)) {
             r = upz_files_list(names, &inner, input, err);
             if (r >= 0) tell_inner(s, p, input, &inner);
-        } else if (!upz_exists(input) && !strstr(input, "://"))
-            r = upz_fail(err, UPREZ_ERR_INPUT, "there is no file %s; nothing was done", input);
-        else
+        } else
             r = upz_files_add(names, input, err);
         upz_files_free(&inner);
     }

@@ -203,6 +203,9 @@ int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *res
     r = upz_watchdog_start(&s.dog, ctx, &p, err);
     if (r < 0) return r;
     if (p.n_inputs > 1) {
+        for (int i = 0; i < p.n_inputs; i++)
+            if (strcmp(p.inputs[i], "-") && !strstr(p.inputs[i], "://") && !upz_exists(p.inputs[i]))
+                return upz_fail(err, UPREZ_ERR_INPUT, "there is no file %s; nothing was done", p.inputs[i]);
         if (!p.output || !upz_files_folder(p.output))
             return upz_fail(err, UPREZ_ERR_USAGE, "of %d names the last is the folder for the results, "
                             "and there is no folder %s; end it with a slash to have it made (nothing was "

@@ -47,6 +47,17 @@ expect 2 "$UPREZ" "${plain[@]}" -y --suffix _x p.png p_x.png .; said "would repl
 echo broken >broken.png
 expect 3 "$UPREZ" "${plain[@]}" broken.png a.mkv out5/; whole out5/a.mkv 5; said "1 of 2 files failed"
 
+# words that are commands, or will be: never a file's name, also where there is such a file
+for word in check compare estimate sample job; do
+    for there in no yes; do
+        [ $there = no ] || cp a.mkv $word
+        expect 2 "$UPREZ" $word; [ "$(grep -c . "$tmp/err")" -ge 1 ] || bad "$word: nothing is said"
+        if "$UPREZ" $word --help >"$tmp/help" 2>&1; then grep -q "uprez $word" "$tmp/help" || bad "$word --help: $(head -1 "$tmp/help")"
+        else grep -q "there is no 'uprez $word' yet" "$tmp/help" && grep -q "./$word" "$tmp/help" || bad "$word: $(cat "$tmp/help")"; fi
+    done
+    expect 0 "$UPREZ" "${plain[@]}" ./$word ./$word.mkv; whole $word.mkv 5
+done
+
 # a terminal is asked, everything else is not
 if command -v script >/dev/null; then
     answer() { (sleep 0.2; echo "$1") | script -qec "$UPREZ ${plain[*]} a.mkv one.mp4" /dev/null >asked; }
