@@ -1,11 +1,12 @@
 #!/bin/sh
 # From a bare Debian to a bigger video: installs what is missing, builds, upscales.
 #
-# usage: ./quickstart.sh [--cuda pypi|debian|no] [INPUT [OUTPUT]]
+# usage: ./quickstart.sh [--cuda pypi|debian|yes|no] [INPUT [OUTPUT]]
 #   INPUT   a video or a picture; without one a short clip is made
 #   OUTPUT  default: beside INPUT, NAME.upscaled.mp4 (a picture: NAME.upscaled.png)
 #   --cuda  where an NVIDIA driver is and no nvcc: from where to get it (also $UPREZ_CUDA); without this
-#           it is asked on a terminal, and left out elsewhere
+#           it is asked on a terminal, and left out elsewhere. yes: compile its kernels (minutes) although
+#           no driver is here, as for another machine
 set -eu
 
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '/^set/d'; }
@@ -13,7 +14,7 @@ cuda=${UPREZ_CUDA-}
 case ${1-} in
 --cuda)
     cuda=${2-}
-    case $cuda in pypi | debian | no) shift 2 ;; *) usage >&2; exit 2 ;; esac ;;
+    case $cuda in pypi | debian | yes | no) shift 2 ;; *) usage >&2; exit 2 ;; esac ;;
 esac
 case ${1-} in -h | --help) usage; exit 0 ;; -*) usage >&2; exit 2 ;; esac
 [ $# -le 2 ] || { usage >&2; exit 2; }
@@ -38,10 +39,17 @@ demo=
 packages_need $packages_build $demo
 nvcc=$(cuda_nvcc && echo there) || nvcc=
 cuda_offer "$cuda"
-[ -x build/cli/uprez ] || echo "Building (a minute or two) …"
 # a folder that was set up without it looks again
 if [ -z "$nvcc" ] && cuda_nvcc && [ -f build/build.ninja ]; then meson setup --reconfigure build >/dev/null || :; fi
-targets=cli/uprez build_into build
+options=
+if [ ! -f build/build.ninja ] && cuda_nvcc && ! cuda_driver >/dev/null && [ -z "$cuda" ]; then
+    echo "nvcc is here, NVIDIA's driver is not: built without the CUDA engine ('--cuda yes' builds it, too)."
+    options=-Dcuda=disabled
+elif [ "$cuda" = no ]; then options=-Dcuda=disabled
+elif [ -n "$cuda" ]; then options=-Dcuda=auto; fi
+[ -x build/cli/uprez ] || echo "Building (a minute or two) …"
+# shellcheck disable=SC2086
+targets=cli/uprez build_into build $options
 uprez=$PWD/build/cli/uprez
 
 if [ -z "$input" ]; then

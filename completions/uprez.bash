@@ -1,4 +1,4 @@
-# Completion of uprez for bash (and zsh, after: autoload -U +X bashcompinit && bashcompinit).
+# Completion of uprez for bash.
 # Options and their choices are read from the program's own --help, so they cannot be out of date.
 
 _uprez_help() { "${COMP_WORDS[0]}" "$@" --help 2>/dev/null; }

@@ -1,3 +1,20 @@
+# build_progress: of ninja's lines "[STEP/STEPS] …" one that changes on a terminal, elsewhere each tenth
+build_progress() {
+    tenth=0
+    while IFS= read -r line; do
+        case $line in "["[0-9]*/[0-9]*"]"*) ;; *) continue ;; esac
+        line=${line#"["} line=${line%%"]"*}
+        step=${line%%/*} steps=${line#*/}
+        if [ -t 1 ]; then
+            printf '\r  %d of %d \033[K' "$step" "$steps"
+        elif [ "$steps" -ge 20 ] && [ $((step * 10 / steps)) -gt $tenth ]; then
+            tenth=$((step * 10 / steps))
+            echo "  $((tenth * 10)) % of $steps steps"
+        fi
+    done
+    [ ! -t 1 ] || printf '\r\033[K'
+}
+
 # build_into DIR [MESON OPTION…]: configures where that is needed, and builds. Sourced, in the root
 # of the sources. $targets: what to build, default everything.
 build_into() {
@@ -19,7 +36,12 @@ build_into() {
     fi
     [ $# = 0 ] || : >"$dir/with$(echo "$*" | tr -c 'a-zA-Z0-9\n' _)"
     # shellcheck disable=SC2086
-    ninja -C "$dir" ${targets-} >"$log" 2>&1 || { grep -v '^\[' "$log" | tail -60 >&2; rm -f "$log"; return 1; }
+    { NINJA_STATUS='[%f/%t] ' ninja -C "$dir" ${targets-} 2>&1 || echo failed >"$log.status"; } | tee "$log" | build_progress
+    if [ -e "$log.status" ]; then
+        grep -v '^\[' "$log" | tail -60 >&2
+        rm -f "$log" "$log.status"
+        return 1
+    fi
     grep -i 'warning:' "$log" >&2 || :
     rm -f "$log"
 }

@@ -1,6 +1,6 @@
 # NVIDIA's compiler for the CUDA engine, where there is a driver and no nvcc. Sourced, in the root of
 # the sources, after tools/packages.sh.
-#   cuda_offer WISH   WISH: pypi, debian, no; empty: asked on a terminal, otherwise only said
+#   cuda_offer WISH   WISH: pypi, debian, yes (if it is here), no; empty: asked on a terminal, otherwise only said
 cuda_home=build/cuda/nvidia/cu13 # where the wheels put it; src/engine/cuda/kernels/meson.build looks here
 cuda_wheels='nvidia-cuda-nvcc nvidia-cuda-crt nvidia-cuda-runtime nvidia-nvvm'
 

@@ -13,6 +13,15 @@ packages_missing() {
     done
 }
 
+# packages_size PACKAGE…: says what apt would fetch and what it takes on disk; its lists are there
+packages_size() {
+    LC_ALL=C apt-get install --no-install-recommends --assume-no "$@" 2>/dev/null | awk '
+        / newly installed/ { n = $3 }
+        /^Need to get/ { sub(/^Need to get /, ""); sub(/ of archives.*/, ""); get = $0 }
+        /additional disk space/ { sub(/^After this operation, /, ""); sub(/ of additional.*/, ""); disk = $0 }
+        END { if (n) printf "  with what they need %d packages: %s to fetch, %s on disk\n", n, get, disk }'
+}
+
 # packages_need PACKAGE…: installs those that are missing, as root or through sudo
 packages_need() {
     if ! command -v apt-get >/dev/null; then
@@ -33,9 +42,9 @@ packages_need() {
     echo "Installing $# packages: $*"
     log=$(mktemp)
     # the lists may be absent (a bare machine) or older than the mirror
-    if $as_root env DEBIAN_FRONTEND=noninteractive sh -c \
-        'apt-get update -q && apt-get install -q -y --no-install-recommends "$@"' apt "$@" \
-        >"$log" 2>&1; then
+    if $as_root apt-get update -q >"$log" 2>&1 && packages_size "$@" &&
+        $as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -q -y --no-install-recommends "$@" >"$log" 2>&1; then
         rm -f "$log"
     else
         tail -20 "$log" >&2

@@ -91,6 +91,39 @@ else
     echo "fish is not installed: its completion is not tried"
 fi
 
+# ---- and the one for zsh, with what zsh itself would call ----
+zsh_for() { # WORDS…: what is offered for the last of them
+    PATH=$(dirname "$UPREZ"):$PATH zsh -f -c '
+        compadd() {
+            local -a offered
+            while (( $# )); do
+                case $1 in -l) ;; -d) shift ;; -a) shift; offered+=(${(P)1}) ;; --) ;; *) offered+=($1) ;; esac
+                shift
+            done
+            print -rl -- $offered
+        }
+        _files() { print -r -- FILES }
+        words=(uprez "$@") CURRENT=$(( $# + 1 )) PREFIX=${@[-1]}
+        source completions/_uprez' zsh "$@" | sort -u
+}
+if command -v zsh >/dev/null; then
+    for command in "" "model list" "model pull" "model convert" bench check compare devices; do
+        # shellcheck disable=SC2086
+        "$UPREZ" $command --help | sed -nE 's/^  (-[^ ]+).*/\1/p' | tr ',' '\n' >"$tmp/want"
+        { cat "$tmp/want"; echo --help; [ -n "$command" ] || echo --version; } | sort -u >"$tmp/want2"
+        # shellcheck disable=SC2086
+        zsh_for $command - >"$tmp/have"
+        diff "$tmp/want2" "$tmp/have" >"$tmp/diff" || bad "zsh: 'uprez $command': $(tr '\n' ' ' <"$tmp/diff")"
+    done
+    [ "$(zsh_for --audio '' | tr '\n' ' ')" = "aac copy none " ] || bad "zsh: --audio: $(zsh_for --audio '')"
+    [ "$(zsh_for --fit '' | tr '\n' ' ')" = "contain cover pad stretch " ] || bad "zsh: --fit: $(zsh_for --fit '')"
+    zsh_for -m r | grep -qx realesr-general-x4v3 || bad "zsh: -m lacks models"
+    zsh_for mod | grep -qx model && zsh_for mod | grep -qx FILES || bad "zsh: commands: $(zsh_for mod)"
+    zsh_for model pull R | grep -qx RealESRGAN_x4plus_anime_6B || bad "zsh: model pull"
+else
+    echo "zsh is not installed: its completion is not tried"
+fi
+
 # ---- every test named in known-failures.md exists ----
 python3 - docs/known-failures.md <<'P' || bad "docs/known-failures.md names what is not there"
 import os
