@@ -96,9 +96,9 @@ def onnx_seeds():
          outputs=[info('out'), info('v0')])
     onnx('five_channels', '5 channels', *chain(CONV, w=W(5, 5, 3, 3)), inputs=[info('in', (1, 5, 'h', 'w'))])
     onnx('batch_of_four', 'ok', *chain(CONV, w=w), inputs=[info('in', (4, 3, 'h', 'w'))])
-    onnx('three_dims', '3 dimensions', *chain(CONV, w=w), inputs=[info('in', (3, 'h', 'w'))])
-    onnx('bytes_in', 'not floating point', *chain(CONV, w=w),
-         inputs=[info('in', kind=TensorProto.UINT8)])
+    onnx('two_dims', '2 dimensions', *chain(CONV, w=w), inputs=[info('in', ('h', 'w'))])
+    onnx('text_in', 'neither floating point nor bytes', *chain(CONV, w=w),
+         inputs=[info('in', kind=TensorProto.STRING)])
     onnx('no_shape_said', 'ok', *chain(CONV, ('Relu', [], {}), w=w),
          inputs=[info('in', ('n', 'c', 'h', 'w'))])
     onnx('wrong_channels', 'the layer gets 3 channels', *chain(CONV, w=W(3, 4, 3, 3)))
@@ -238,6 +238,102 @@ def form(name, nodes, inits, size=(12, 24), want='ok', **more):
     save('onnx/form_%s.ref' % name, head.encode() + x[-1].tobytes() + y[-1].tobytes(), None)
 
 
+def picture(name, nodes, inits, kind='nchw', types=(TensorProto.UINT8, TensorProto.UINT8), top=(255, 255),
+            want='ok', dims=(None, None), **more):
+    """As form, of a network that takes and gives pictures of another kind: dimensions in the order of `kind`, numbers
+    0..top[0] in, 0..top[1] out. The reference is in channels, rows, columns and 0..1."""
+    import onnxruntime
+    onnxruntime.set_default_logger_severity(3)
+    def ends(c, h, w):
+        return [dict(n=1, c=c, h=h, w=w)[k] for k in kind]
+    a = info('in', dims[0] or ends(3, 'h', 'w'), types[0])
+    b = info('out', dims[1] or ends(3, 'H', 'W'), types[1])
+    m = onnx('form_' + name, want, nodes, inits, inputs=[a], outputs=[b], **more)
+    if want != 'ok': return
+    s = onnxruntime.InferenceSession(m.SerializeToString(), providers=['CPUExecutionProvider'])
+    w, h = 14, 10
+    codes = rng.integers(0, 256, (1, 3, h, w))
+    turn = [('nchw').index(k) for k in kind]
+    x = codes if len(kind) == 4 else codes[0]
+    x = np.transpose(codes, turn) if len(kind) == 4 else np.transpose(codes[0], [t - 1 for t in turn])
+    numpy_type = helper.tensor_dtype_to_np_dtype(types[0])
+    y = s.run(None, {'in': (x / 255 * top[0]).round().astype(numpy_type) if top[0] > 255 else
+                     (x.astype(numpy_type) / (1 if top[0] == 255 else 255)).astype(numpy_type)})[0].astype(np.float64)
+    if len(kind) == 3: y, turn = y[None], [0] + turn
+    y = np.transpose(y, np.argsort(turn)) / top[1]
+    head = '%d %d %d %d\n' % (w, h, y.shape[3], y.shape[2])
+    whole = types[1] in (TensorProto.UINT8, TensorProto.UINT16, TensorProto.INT32)
+    if whole: head = head[:-1] + ' codes\n'
+    save('onnx/form_%s.ref' % name, head.encode() + (codes / 255).astype(np.float32).tobytes() +
+         (np.clip(y, 0, 1) if whole else y).astype(np.float32).tobytes(), None)
+
+
+def pictures():
+    global rng
+    rng = np.random.default_rng(9)
+    U8, F = TensorProto.UINT8, TensorProto.FLOAT
+    w12, back = W(12, 3, 3, 3), W(3, 3, 3, 3)
+    eye = np.zeros((12, 3, 3, 3), np.float32)
+    for i in range(12): eye[i, i // 4, 1, 1] = 1
+    w12 = (eye + w12 / 4).astype(np.float32)
+    c = dict(top=np.float32(255), per=np.float32(1 / 255), lo=np.float32(0), hi=np.float32(255), w=w12, half=np.float32(.5),
+             mid=np.float32(127.5), one=np.float32(1), zero=np.float32(0))
+    first, last = ('Transpose', [], dict(perm=[0, 3, 1, 2])), ('Transpose', [], dict(perm=[0, 2, 3, 1]))
+    to_f, to_b = ('Cast', [], dict(to=F)), ('Cast', [], dict(to=U8))
+    conv, up = ('Conv', ['w'], SAME), ('DepthToSpace', [], dict(blocksize=2, mode='CRD'))
+    div, mul = ('Div', ['top'], {}), ('Mul', ['top'], {})
+    clip, rnd = ('Clip', ['lo', 'hi'], {}), ('Round', [], {})
+    def p(name, layers, **more):
+        picture(name, *chain(*layers, **{k: v for k, v in c.items() if any(k in l[1] for l in layers)}), **more)
+    p('bytes', [to_f, div, conv, up, mul, clip, rnd, to_b])
+    p('bytes_by_factor', [to_f, ('Mul', ['per'], {}), conv, up, mul, clip, rnd, to_b])
+    p('bytes_cut', [to_f, div, conv, up, mul, clip, to_b])
+    p('bytes_floor', [to_f, div, conv, up, mul, ('Add', ['half'], {}), ('Floor', [], {}), clip, to_b])
+    p('bytes_undivided', [to_f, conv, up, clip, rnd, to_b])
+    p('bytes_limits', [to_f, div, conv, up, mul, ('Max', ['lo'], {}), ('Min', ['hi'], {}), rnd, to_b])
+    p('bytes_last', [to_f, first, div, conv, up, mul, clip, rnd, last, to_b], kind='nhwc')
+    p('bytes_last_late', [first, to_f, div, conv, up, last, mul, clip, rnd, to_b], kind='nhwc')
+    p('bytes_last_early', [to_f, div, first, conv, up, last, mul, clip, rnd, to_b], kind='nhwc')
+    p('bytes_last_fixed', [to_f, first, div, conv, up, mul, clip, rnd, last, to_b], kind='nhwc',
+      dims=((1, 10, 14, 3), (1, 20, 28, 3)))
+    p('bytes_last_unsaid', [to_f, first, div, conv, up, mul, clip, rnd, last, to_b], kind='nhwc',
+      dims=((1, None, None, None), (1, None, None, None)))
+    p('bytes_to_floats', [to_f, div, conv, up], types=(U8, F), top=(255, 1))
+    p('bytes_to_codes', [to_f, div, conv, up, mul], types=(U8, F))
+    p('bytes_as_they_are', [to_f, conv, up], types=(U8, F))
+    p('floats_to_bytes', [conv, up, mul, clip, rnd, to_b], types=(F, U8), top=(1, 255))
+    p('codes', [div, conv, up, mul], types=(F, F))
+    p('codes_clipped', [conv, up, clip], types=(F, F))
+    p('codes_last', [div, first, conv, up, last, mul, clip], kind='nhwc', types=(F, F))
+    p('codes_signed', [('Sub', ['mid'], {}), ('Div', ['mid'], {}), conv, up, ('Mul', ['mid'], {}), ('Add', ['mid'], {})],
+      types=(F, F))
+    p('codes_to_floats', [div, conv, up, ('Clip', ['zero', 'one'], {})], types=(F, F), top=(255, 1))
+    p('floats_last', [first, conv, up, last], kind='nhwc', types=(F, F), top=(1, 1))
+    p('words', [to_f, ('Div', ['words'], {}), conv, up, ('Mul', ['words'], {}), ('Clip', ['lo', 'words'], {}), rnd,
+      ('Cast', [], dict(to=TensorProto.UINT16))], types=(TensorProto.UINT16,) * 2, top=(65535, 65535)) if c.update(
+      words=np.float32(65535)) is None else None
+    p('ints', [to_f, div, conv, up, mul, clip, rnd, ('Cast', [], dict(to=TensorProto.INT32))], types=(TensorProto.INT32,) * 2)
+    means = dict(mean=np.array([123.7, 116.3, 103.5], np.float32), dev=np.array([58.4, 57.1, 57.4], np.float32))
+    picture('codes_last_means', *chain(('Sub', ['mean'], {}), ('Div', ['dev'], {}), first, conv, up, last, ('Mul', ['dev'], {}),
+            ('Add', ['mean'], {}), w=w12, **means), kind='nhwc', types=(F, F))
+    shift = np.zeros((3, 3, 1, 1), np.float32)
+    for i in range(3): shift[i, i] = 1
+    picture('codes_shifted', *chain(('Conv', ['s', 'minus'], {}), conv, up, ('Conv', ['s', 'plus'], {}), w=w12, s=shift,
+            minus=-means['mean'], plus=means['mean']), types=(F, F))
+    picture('bytes_nearest_beside', [N('Cast', ['in'], ['f'], to=F), N('Div', ['f', 'top'], ['x']), N('Conv', ['x', 'w'], ['a'], **SAME),
+            N('DepthToSpace', ['a'], ['b'], blocksize=2, mode='CRD'), N('Resize', ['x', '', 's'], ['n'], mode='nearest',
+            coordinate_transformation_mode='asymmetric', nearest_mode='floor'), N('Add', ['b', 'n'], ['c']),
+            N('Mul', ['c', 'mid'], ['d']), N('Clip', ['d', 'lo', 'hi'], ['e']), N('Round', ['e'], ['r']),
+            N('Cast', ['r'], ['out'], to=U8)], dict(s=np.array([1, 1, 2, 2], np.float32), **{k: c[k] for k in ('top', 'w', 'mid', 'lo', 'hi')}))
+    unsq, sq = ('Unsqueeze', ['axis'], {}), ('Squeeze', ['axis'], {})
+    c.update(axis=i64(0))
+    p('no_batch', [to_f, unsq, div, conv, up, mul, clip, rnd, sq, to_b], kind='chw')
+    p('no_batch_last', [to_f, unsq, first, div, conv, up, mul, clip, rnd, last, sq, to_b], kind='hwc')
+    p('sizes_last', [to_f, div, first, conv, up, last, mul, clip, rnd, to_b], kind='nhwc', dims=(('n', 'h', 'w', 3), None))
+    picture('rounded_within', *chain(to_f, div, ('Round', [], {}), conv, up, mul, clip, rnd, to_b,
+            **{k: c[k] for k in ('top', 'w', 'lo', 'hi')}), want='rounds what its layers work with')
+
+
 def shape_of(value):
     """Height and width of a value, as exporters ask for them."""
     return [N('Shape', [value], ['shape']), N('Gather', ['shape', 'two'], ['h']), N('Gather', ['shape', 'three'], ['w'])]
@@ -276,7 +372,7 @@ def onnx_forms():
          N('Resize', ['a', '', 's'], ['b'], mode='nearest', coordinate_transformation_mode='asymmetric',
            nearest_mode='floor'), N('Add', ['in', 'b'], ['out'])], dict(w=w, s=np.array([1, 1, 2, 2], np.float32)))
     form('flattened', *chain(CONV, ('Reshape', ['s'], {}), ('Relu', [], {}), w=w, s=i64(1, 3, -1)),
-         want='reshaped map')
+         want='not a pixel shuffle')
     half, one, root = np.float32(.5), np.float32(1), np.float32(2 ** .5)
     consts = dict(w=W(3, 3, 1, 1), v=W(3, 3, 1, 1), half=half, one=one, root=root, back=np.float32(2 ** -.5))
     first, last = [N('Conv', ['in', 'w'], ['x'])], [N('Conv', ['g', 'v'], ['out'])]
@@ -319,6 +415,7 @@ def onnx_forms():
 onnx_seeds()
 ncnn_seeds()
 onnx_forms()
+pictures()
 with open(os.path.join(SEEDS, 'expect_graphs.txt'), 'w') as f:
     f.write('# made by tools/make_graph_seeds.py: file, then "ok" or a part of the sentence\n')
     f.write('\n'.join(sorted(set(EXPECT))) + '\n')

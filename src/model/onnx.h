@@ -16,7 +16,7 @@ typedef struct UpzSlice {
 } UpzSlice;
 
 enum { /* TensorProto.DataType */
-    UPZ_ONNX_FLOAT = 1, UPZ_ONNX_UINT8 = 2, UPZ_ONNX_INT8 = 3, UPZ_ONNX_INT32 = 6,
+    UPZ_ONNX_FLOAT = 1, UPZ_ONNX_UINT8 = 2, UPZ_ONNX_INT8 = 3, UPZ_ONNX_UINT16 = 4, UPZ_ONNX_INT32 = 6,
     UPZ_ONNX_INT64 = 7, UPZ_ONNX_BOOL = 9, UPZ_ONNX_HALF = 10, UPZ_ONNX_DOUBLE = 11,
     UPZ_ONNX_BFLOAT = 16
 };

@@ -146,14 +146,6 @@ static int add_act(UpzOnnxState *s, const UpzOnnxNode *n, const UpzNode *act)
     return upz_onnx_set_map(s, n, 0, upz_graph_add(s->g, &a, s->err), v);
 }
 
-static int scaled(UpzOnnxState *s, int src, double scale, double offset)
-{
-    UpzNode a = upz_node(UPZ_OP_AFFINE);
-    a.src[0] = src;
-    a.alpha[0] = (float)scale, a.alpha[1] = (float)offset;
-    return src < 0 ? src : upz_graph_add(s->g, &a, s->err);
-}
-
 static int activated(UpzOnnxState *s, int src, UpzAct act, float lo, float hi)
 {
     UpzNode a = upz_node(UPZ_OP_ACT);
@@ -169,8 +161,8 @@ static int gelu_by_tanh(UpzOnnxState *s, const UpzOnnxNode *n)
     int x = v->node, k = upz_graph_binary(s->g, UPZ_OP_MUL, x, x, 1, 1, s->err);
     k = k < 0 ? k : upz_graph_binary(s->g, UPZ_OP_MUL, k, x, 1, 1, s->err);
     k = k < 0 ? k : upz_graph_binary(s->g, UPZ_OP_ADD, x, k, 1, 0.044715f, s->err);
-    k = activated(s, scaled(s, k, 0.7978845608028654, 0), UPZ_ACT_TANH, 0, 0);
-    k = scaled(s, k, 0.5, 0.5);
+    k = activated(s, upz_onnx_affine(s, k, 0.7978845608028654, 0), UPZ_ACT_TANH, 0, 0);
+    k = upz_onnx_affine(s, k, 0.5, 0.5);
     k = k < 0 ? k : upz_graph_binary(s->g, UPZ_OP_MUL, x, k, 1, 1, s->err);
     return upz_onnx_set_map(s, n, 0, k, v);
 }
@@ -185,7 +177,7 @@ static int layer_hard_sigmoid(UpzOnnxState *s, const UpzOnnxNode *n)
     double offset = swish ? 0.5 : (double)upz_onnx_float(n, "beta", 0.5f);
     if (!isfinite(slope) || !isfinite(offset))
         return upz_onnx_refuse(s, n, "its slope is not a number");
-    int k = activated(s, scaled(s, v->node, slope, offset), UPZ_ACT_CLIP, 0, 1);
+    int k = activated(s, upz_onnx_affine(s, v->node, slope, offset), UPZ_ACT_CLIP, 0, 1);
     if (swish && k >= 0) k = upz_graph_binary(s->g, UPZ_OP_MUL, v->node, k, 1, 1, s->err);
     return upz_onnx_set_map(s, n, 0, k, v);
 }
@@ -257,7 +249,7 @@ static int erf_with_map(UpzOnnxState *s, const UpzOnnxNode *n, size_t erf_at)
         fabs(e->factor - e->offset) > 1e-6 * fabs(e->factor))
         return upz_onnx_refuse(s, n, "it reads an Erf in a way that is no GELU");
     x = activated(s, x, UPZ_ACT_GELU, 0, 0);
-    return upz_onnx_set_map(s, n, 0, fabs(scale - 1) < 1e-6 ? x : scaled(s, x, scale, 0), v);
+    return upz_onnx_set_map(s, n, 0, fabs(scale - 1) < 1e-6 ? x : upz_onnx_affine(s, x, scale, 0), v);
 }
 
 /* The half of a GELU that comes last. Returns 1 when this is not that. */
@@ -326,6 +318,7 @@ static int layer_pass(UpzOnnxState *s, const UpzOnnxNode *n)
 {
     if (upz_slice_is(n->op, "Cast")) {
         int64_t to = upz_onnx_int(n, "to", 0);
+        if (upz_onnx_type_range((int)to) > 0) return upz_onnx_cast_whole(s, n);
         if (to != UPZ_ONNX_FLOAT && to != UPZ_ONNX_HALF && to != UPZ_ONNX_DOUBLE &&
             to != UPZ_ONNX_BFLOAT)
             return upz_onnx_refuse(s, n, "the picture is cast to something not floating point");
@@ -351,7 +344,11 @@ static int with_constant(UpzOnnxState *s, const UpzOnnxNode *n, size_t map_at)
     } else if (c->kind == UPZ_VAL_TENSOR) {
         const UpzOnnxTensor *t = &s->tensors[c->tensor].t;
         int d = t->n_dims - 3;
-        bool shaped = c->reshaped || (d >= 0 && t->dims[d] == t->count);
+        if (s->view) { /* channels last: the last dimension */
+            const int at_end = s->view->n - 1;
+            d = s->view->count[s->view->n_dims - 1] == 1 && s->view->part[at_end].of == 1 ? t->n_dims - 1 : -1;
+        }
+        bool shaped = (c->reshaped && !s->view) || (d >= 0 && t->dims[d] == t->count);
         if (t->count != channels || !shaped || t->external)
             return upz_onnx_refuse(s, n, "the constant '%.*s' has %lld values; one, or one for "
                                    "each of %d channels, is supported", UPZ_SLICE(c->name),
@@ -762,7 +759,7 @@ static int pad_to_multiple(UpzOnnxState *s, const UpzOnnxNode *n, UpzOnnxVal *v,
                                                            : UPZ_PAD_ZERO;
     if (s->pad_align != 1 && (s->pad_align != k || s->pad_mode != mode))
         return upz_onnx_refuse(s, n, "a second padding unlike the first");
-    if (mode == UPZ_PAD_ZERO && s->g->nodes[v->node].op != UPZ_OP_INPUT)
+    if (mode == UPZ_PAD_ZERO && s->g->nodes[v->node].op != UPZ_OP_INPUT && v->node != s->range_node)
         return upz_onnx_refuse(s, n, "it pads a map that is not the picture");
     s->pad_align = k, s->pad_mode = mode;
     if (fixed) s->pad_right = (int)right[0], s->pad_bottom = (int)bottom[0];
@@ -860,6 +857,8 @@ static const struct {
     {"BatchNormalization", layer_norm}, {"Concat", layer_concat}, {"Split", layer_split},
     {"Slice", layer_slice}, {"DepthToSpace", layer_shuffle}, {"SpaceToDepth", layer_shuffle},
     {"Resize", layer_resize}, {"Upsample", layer_resize}, {"Pad", layer_pad},
+    {"Round", upz_onnx_round}, {"Floor", upz_onnx_round},
+    {"Max", upz_onnx_limit}, {"Min", upz_onnx_limit},
     {"Reshape", upz_onnx_reshape}, {"Transpose", upz_onnx_transpose},
     {"Unsqueeze", upz_onnx_squeeze}, {"Squeeze", upz_onnx_squeeze},
 };
@@ -867,7 +866,8 @@ static const struct {
 int upz_onnx_layer(UpzOnnxState *s, const UpzOnnxNode *n)
 {
     for (int i = 0; i < UPZ_COUNT(layers); i++)
-        if (upz_slice_is(n->op, layers[i].op)) return layers[i].fn(s, n);
+        if (upz_slice_is(n->op, layers[i].op))
+            return upz_onnx_sees_one(n) ? upz_onnx_on_views(s, n, layers[i].fn) : layers[i].fn(s, n);
     return upz_onnx_refuse(s, n, "the operator is not supported; try another engine or export the "
                            "network without it");
 }

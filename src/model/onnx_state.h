@@ -70,6 +70,12 @@ typedef struct UpzOnnxState {
     int pad_right, pad_bottom; /* the amounts, when the file has a fixed size */
     UpzPadMode pad_mode;
     bool edges_unpadded; /* a layer that sees borders read a map that was not padded */
+    double range;      /* the picture's numbers are 0..range: 1, 255, 65535 */
+    bool bytes_in;     /* and whole */
+    int input_node;    /* the picture in the graph */
+    int range_node;    /* it in 0..range, -1: that is the same */
+    int whole[4], n_whole; /* nodes whose numbers the file rounds */
+    const UpzView *view; /* in whose order the numbers of the present layer's maps lie, or NULL */
     size_t made;       /* floats made up for the graph, limited by the file's size */
     size_t made_max;
     size_t n_nums;
@@ -117,5 +123,37 @@ int upz_onnx_layer(UpzOnnxState *s, const UpzOnnxNode *n);
 int upz_onnx_reshape(UpzOnnxState *s, const UpzOnnxNode *n);
 int upz_onnx_transpose(UpzOnnxState *s, const UpzOnnxNode *n);
 int upz_onnx_squeeze(UpzOnnxState *s, const UpzOnnxNode *n);
+/* A map becomes a view with these axes (N C H W) as dimensions; is a view that? Size of a view's
+ * dimension for a probe. */
+int upz_onnx_view_axes(UpzOnnxState *s, UpzOnnxVal *v, const int *axes, int n);
+bool upz_onnx_view_is(const UpzOnnxState *s, const UpzOnnxVal *v, const int *axes, int n);
+double upz_onnx_view_dim(const UpzView *view, int dim, int probe);
+
+/* ---- onnx_picture.c ---- */
+
+/* How a picture's dimensions lie: 0 is ours, any other a number for the functions below. */
+int upz_onnx_layout(const UpzOnnxState *s, const UpzOnnxValue *info);
+const char *upz_onnx_layout_name(int layout); /* ", channels last", or "" */
+/* The dimension of an axis (N C H W); 0: any. */
+int64_t upz_onnx_dim(const UpzOnnxValue *info, int layout, int axis);
+/* A map gets that layout. */
+int upz_onnx_as_layout(UpzOnnxState *s, UpzOnnxVal *v, int layout);
+/* True, and then it is a map, when a value is a picture in any layout. */
+bool upz_onnx_is_picture(UpzOnnxState *s, UpzOnnxVal *v);
+/* The largest number of a type of whole numbers, as pictures use it; 0 for other types. */
+double upz_onnx_type_range(int type);
+/* src * scale + offset; passes an error on. */
+int upz_onnx_affine(UpzOnnxState *s, int src, double scale, double offset);
+/* An operator that sees each number alone; it is done on a view as on the map. */
+bool upz_onnx_sees_one(const UpzOnnxNode *n);
+int upz_onnx_on_views(UpzOnnxState *s, const UpzOnnxNode *n,
+                      int (*layer)(UpzOnnxState *s, const UpzOnnxNode *n));
+/* Round, Floor and a Cast to whole numbers; Max and Min with a number. */
+int upz_onnx_round(UpzOnnxState *s, const UpzOnnxNode *n);
+int upz_onnx_cast_whole(UpzOnnxState *s, const UpzOnnxNode *n);
+int upz_onnx_limit(UpzOnnxState *s, const UpzOnnxNode *n);
+/* The graph's value that is the result v in 0..1. *again: the file takes 0..255, as its arithmetic
+ * shows; it has to be read once more with that range. */
+int upz_onnx_output(UpzOnnxState *s, const UpzOnnxVal *v, const UpzOnnxValue *info, bool *again);
 
 #endif

@@ -31,7 +31,7 @@ static void view_of_map(const UpzOnnxState *s, const UpzOnnxVal *v, UpzView *vie
     }
 }
 
-static double dim_size(const UpzView *v, int dim, int probe)
+double upz_onnx_view_dim(const UpzView *v, int dim, int probe)
 {
     double size = 1;
     int at = 0;
@@ -139,6 +139,41 @@ static bool recognise(const UpzOnnxState *s, const UpzOnnxVal *from, UpzView vie
     return ok && f >= 2 && f <= 16;
 }
 
+/* A map's view with its axes in another order; a batch may be left out. */
+static void turned(const UpzOnnxState *s, const UpzOnnxVal *v, const int *axes, int n, UpzView *view)
+{
+    UpzView whole;
+    view_of_map(s, v, &whole);
+    *view = (UpzView){.n_dims = n};
+    for (int d = 0; d < n; d++) {
+        int at = 0;
+        for (int k = 0; k < axes[d]; k++) at += whole.count[k];
+        view->count[d] = whole.count[axes[d]];
+        if (view->count[d]) view->part[view->n++] = whole.part[at];
+    }
+}
+
+int upz_onnx_view_axes(UpzOnnxState *s, UpzOnnxVal *v, const int *axes, int n)
+{
+    UpzView *view = upz_calloc(1, sizeof(*view));
+    if (!view) return upz_fail_memory(s->err, sizeof(*view), "a view");
+    turned(s, v, axes, n, view);
+    v->view = view;
+    v->kind = UPZ_VAL_VIEW;
+    return 0;
+}
+
+bool upz_onnx_view_is(const UpzOnnxState *s, const UpzOnnxVal *v, const int *axes, int n)
+{
+    UpzView want, is = *v->view;
+    join_parts(&is);
+    turned(s, v, axes, n, &want);
+    bool same = is.n == want.n && is.n_dims == want.n_dims;
+    for (int d = 0; d < n && same; d++) same = is.count[d] == want.count[d];
+    for (int i = 0; i < want.n && same; i++) same = is.part[i].of == want.part[i].of;
+    return same;
+}
+
 /* Output 0 is this view of `from`, or the map it amounts to. */
 static int settle(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *from,
                   const UpzView *view)
@@ -164,6 +199,7 @@ static int settle(UpzOnnxState *s, const UpzOnnxNode *n, const UpzOnnxVal *from,
     memcpy(out->h, from->h, sizeof(out->h));
     memcpy(out->w, from->w, sizeof(out->w));
     out->cropped = from->cropped;
+    memcpy(out->pad, from->pad, sizeof(out->pad));
     return 0;
 }
 
@@ -187,7 +223,7 @@ static bool resolve_shape(UpzOnnxState *s, const UpzView *view, const UpzNum *sh
         for (int i = 0; i < view->n; i++) total *= view->part[i].size[p];
         for (int i = 0; i < shape->count; i++) {
             double d = shape->v[i][p];
-            if (d == 0 && !zeros) d = i < view->n_dims ? dim_size(view, i, p) : 1;
+            if (d == 0 && !zeros) d = i < view->n_dims ? upz_onnx_view_dim(view, i, p) : 1;
             if (d == -1 && open < 0) {
                 open = i;
                 continue;

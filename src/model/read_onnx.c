@@ -13,6 +13,7 @@
 
 #define MAX_VALUES 65536
 #define MAX_NUMS 4096 /* small number tensors computed or widened */
+#define READ_AGAIN 1  /* of walk: with another range */
 
 /* Sizes tried: multiples of everything up to 16 and of 64, and odd ones above them; the first of
  * these is exactly one pixel larger. For a network that takes only multiples of something, the
@@ -296,32 +297,38 @@ static int channels_from_conv(const UpzOnnxState *s, UpzSlice input)
 
 static int start_input(UpzOnnxState *s, UpzOnnxVal *v, const UpzOnnxValue *info)
 {
-    if (info->n_dims >= 0 && info->n_dims != 4)
+    if (info->n_dims >= 0 && info->n_dims != 4 && info->n_dims != 3)
         return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: the input '%.*s' has %d dimensions; batch, "
                         "channels, height and width are expected", s->path, UPZ_SLICE(info->name),
                         info->n_dims);
     if (info->type && info->type != UPZ_ONNX_FLOAT && info->type != UPZ_ONNX_HALF &&
-        info->type != UPZ_ONNX_DOUBLE && info->type != UPZ_ONNX_BFLOAT)
-        return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: the input '%.*s' is not floating point",
+        info->type != UPZ_ONNX_DOUBLE && info->type != UPZ_ONNX_BFLOAT &&
+        !upz_onnx_type_range(info->type))
+        return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: the input '%.*s' is neither floating point nor bytes",
                         s->path, UPZ_SLICE(info->name));
-    const int64_t *dims = info->dims;
-    s->batch = info->n_dims == 4 && dims[0] > 1 ? (int)dims[0] : 1;
-    int channels = info->n_dims == 4 && dims[1] > 0 && dims[1] <= UPZ_MAX_CHANNELS
-                       ? (int)dims[1]
-                       : channels_from_conv(s, v->name);
+    const int layout = upz_onnx_layout(s, info);
+    const int64_t dims[4] = {upz_onnx_dim(info, layout, 0), upz_onnx_dim(info, layout, 1),
+                             upz_onnx_dim(info, layout, 2), upz_onnx_dim(info, layout, 3)};
+    s->batch = dims[0] > 1 && dims[0] < 65536 ? (int)dims[0] : 1;
+    s->bytes_in = upz_onnx_type_range(info->type) > 0;
+    if (s->bytes_in) s->range = upz_onnx_type_range(info->type);
+    int channels = dims[1] > 0 && dims[1] <= UPZ_MAX_CHANNELS ? (int)dims[1]
+                                                             : channels_from_conv(s, v->name);
+    if (!channels && layout) channels = 3;
     if (channels != 3 && channels != 1)
         return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: the input '%.*s' has %d channels; 3 (RGB) or "
                         "1 (luma) are supported", s->path, UPZ_SLICE(info->name), channels);
     for (int p = 0; p < UPZ_PROBES; p++) {
-        bool fixed_h = info->n_dims == 4 && dims[2] > 0, fixed_w = info->n_dims == 4 && dims[3] > 0;
+        bool fixed_h = dims[2] > 0, fixed_w = dims[3] > 0;
         s->in_h[p] = fixed_h ? (double)dims[2] : PROBE_BASE + s->step * probe_h[p];
         s->in_w[p] = fixed_w ? (double)dims[3] : 2 * PROBE_BASE + s->step * probe_w[p];
     }
     v->kind = UPZ_VAL_MAP;
     memcpy(v->h, s->in_h, sizeof(v->h));
     memcpy(v->w, s->in_w, sizeof(v->w));
-    v->node = upz_graph_input(s->g, channels, s->err);
-    return v->node < 0 ? v->node : 0;
+    v->node = s->input_node = upz_graph_input(s->g, channels, s->err);
+    if (v->node >= 0 && s->range > 1) v->node = s->range_node = upz_onnx_affine(s, v->node, s->range, 0);
+    return v->node < 0 ? v->node : upz_onnx_as_layout(s, v, layout);
 }
 
 /* need[i]: the output depends on node i. */
@@ -399,17 +406,21 @@ static int do_shape(UpzOnnxState *s, const UpzOnnxNode *n, UpzOnnxVal *out)
 {
     const UpzOnnxVal *v = upz_onnx_in(s, n, 0);
     int64_t start = upz_onnx_int(n, "start", 0), end = upz_onnx_int(n, "end", 4);
-    if (!v || v->kind != UPZ_VAL_MAP) return upz_onnx_map(s, n, 0) ? 0 : UPREZ_ERR_MODEL;
-    if (start < 0) start += 4;
-    if (end < 0) end += 4;
-    start = UPZ_CLAMP(start, 0, 4), end = UPZ_CLAMP(end, start, 4);
+    const bool view = v && v->kind == UPZ_VAL_VIEW;
+    if (!view && (!v || v->kind != UPZ_VAL_MAP)) return upz_onnx_map(s, n, 0) ? 0 : UPREZ_ERR_MODEL;
+    const int rank = view ? v->view->n_dims : 4;
+    if (end == 4 && !upz_onnx_attr(n, "end")) end = rank;
+    if (start < 0) start += rank;
+    if (end < 0) end += rank;
+    start = UPZ_CLAMP(start, 0, rank), end = UPZ_CLAMP(end, start, rank);
     int count = (int)(end - start);
     UpzNum num;
     int r = upz_num_init(&num, 1, &count, true, s->err);
     for (int i = 0; i < num.count && !r; i++)
         for (int p = 0; p < UPZ_PROBES; p++) {
             int64_t d = start + i;
-            num.v[i][p] = d == 0   ? s->batch
+            num.v[i][p] = view     ? upz_onnx_view_dim(v->view, (int)d, p)
+                          : d == 0 ? s->batch
                           : d == 1 ? s->g->nodes[v->node].channels
                           : d == 2 ? v->h[p] + v->pad[1] + v->pad[3]
                                    : v->w[p] + v->pad[0] + v->pad[2];
@@ -504,7 +515,8 @@ static int walk(UpzOnnxState *s, UprezModelFacts *facts, char **detail)
         if (need[i]) r = do_node(s, &m->nodes[i]);
     upz_free(need);
     if (r < 0) return r;
-    const UpzOnnxVal *v = find(s, m->outputs[0].name);
+    UpzOnnxVal *v = find(s, m->outputs[0].name);
+    if (v) upz_onnx_is_picture(s, v);
     if (v && (v->kind == UPZ_VAL_VIEW || v->kind == UPZ_VAL_ERF) && v->producer >= 0)
         return upz_onnx_refuse(s, &m->nodes[v->producer], "this reshaping is not a pixel shuffle");
     if (!v || v->kind != UPZ_VAL_MAP || v->pad[0] || v->pad[1] || v->pad[2] || v->pad[3])
@@ -514,14 +526,20 @@ static int walk(UpzOnnxState *s, UprezModelFacts *facts, char **detail)
         return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: some layers see the padded picture and some "
                         "the unpadded one", s->path);
     s->g->pad_mode = s->pad_mode;
-    r = upz_graph_finish(s->g, v->node, facts, s->err);
+    bool again;
+    int output = upz_onnx_output(s, v, &m->outputs[0], &again);
+    if (again) return READ_AGAIN;
+    if (output < 0) return output;
+    r = upz_graph_finish(s->g, output, facts, s->err);
     if (r < 0) {
         UprezError why = s->err ? *s->err : (UprezError){0};
         return r == UPREZ_ERR_MEMORY ? r : upz_fail(s->err, r, "%s: %s", s->path, why.text);
     }
     facts->align = common_multiple(facts->align, s->step);
     facts->align = common_multiple(facts->align, s->pad_align);
-    bool fixed = info->n_dims == 4 && info->dims[2] > 0 && info->dims[3] > 0;
+    const int layout = upz_onnx_layout(s, info);
+    const int64_t fixed_h = upz_onnx_dim(info, layout, 2), fixed_w = upz_onnx_dim(info, layout, 3);
+    bool fixed = fixed_h > 0 && fixed_w > 0;
     if (fixed && s->pad_align > 1 && !fits_padding(s, facts->align))
         return upz_fail(s->err, UPREZ_ERR_MODEL, "%s: its padding by %d and %d pixels does not go "
                         "with layers that take multiples of %d", s->path, s->pad_right,
@@ -539,10 +557,12 @@ static int walk(UpzOnnxState *s, UprezModelFacts *facts, char **detail)
     if (s->batch > 1) snprintf(batch, sizeof(batch), ", %d at once", s->batch);
     if (fixed)
         snprintf(size, sizeof(size), " (stored for %lldx%lld%s, runs at any size)",
-                 (long long)info->dims[3], (long long)info->dims[2], batch);
-    *detail = upz_asprintf("operator set %lld, input '%.*s'%s, %d convolutions in %zu layers",
-                           (long long)m->opset, UPZ_SLICE(info->name), size, convs,
-                           s->g->n_nodes);
+                 (long long)fixed_w, (long long)fixed_h, batch);
+    char range[64] = "";
+    if (s->range > 1) snprintf(range, sizeof(range), ", 0..%g", s->range);
+    *detail = upz_asprintf("operator set %lld, input '%.*s'%s%s%s, %d convolutions in %zu layers",
+                           (long long)m->opset, UPZ_SLICE(info->name), size, range,
+                           upz_onnx_layout_name(layout), convs, s->g->n_nodes);
     return *detail ? 0 : upz_fail_memory(s->err, 256, "a description");
 }
 
@@ -561,22 +581,30 @@ static void forget(UpzOnnxState *s)
 static int read_graph(const UpzModelFile *f, UpzGraph *g, UprezModelFacts *facts, char **detail,
                       UprezError *err)
 {
-    const UpzOnnxState fresh = {.path = f->path, .g = g, .err = err, .pad_align = 1, .batch = 1,
+    const UpzOnnxState fresh = {.path = f->path, .g = g, .err = err, .pad_align = 1, .batch = 1, .range = 1,
+                                .range_node = -1,
                                 .made_max = f->size / 2 + 65536};
     UpzOnnxState s = fresh;
+    double range = 1;
     UprezError first;
     int r = upz_onnx_parse(&s.model, f->path, f->data, f->size, err);
     for (int i = 0; !r && i < UPZ_COUNT(steps); i++) {
-        if (i) { /* again; what stays is the file */
+        if (i || range > 1) { /* again; what stays is the file */
             UpzOnnxState again = fresh;
             again.model = s.model;
             again.external = s.external, again.external_name = s.external_name;
+            again.range = range;
             forget(&s);
             upz_graph_free(g);
             s = again;
         }
         s.step = steps[i];
         r = walk(&s, facts, detail);
+        if (r == READ_AGAIN) { /* from the start, with the range that it takes */
+            range = 255;
+            i = -1, r = 0;
+            continue;
+        }
         bool fixed = s.in_h[0] == s.in_h[1] && s.in_w[0] == s.in_w[1];
         if (r != UPREZ_ERR_MODEL || !s.only_multiples || fixed || !err) break;
         if (!i) first = *err;
