@@ -226,6 +226,7 @@ static void summary_json(const Args *a, const UpzJobResult *r, int exit_code, co
         UPZ_JSON_GIVEN("input", a->job.inputs[0]), UPZ_JSON_GIVEN("output", r->output),
         UPZ_JSON_INT("files", r->files), UPZ_JSON_INT("failed", r->failed),
         UPZ_JSON_INT("frames_in", r->frames_in), UPZ_JSON_INT("frames_out", r->frames_out),
+        UPZ_JSON_INT("frames_resumed", r->frames_resumed),
         UPZ_JSON_INT("damaged", r->damaged), UPZ_JSON_INT("held", r->held),
         UPZ_JSON_DOUBLE("reused", r->reused),
         UPZ_JSON_INT("width", r->width), UPZ_JSON_INT("height", r->height),

@@ -6,12 +6,14 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/queue.h"
 #include "base/thread.h"
 #include "frames.h"
 #include "look.h"
 #include "picture/place.h"
 #include "progress.h"
+#include "spool.h"
 #include "video/inventory.h"
 #include "video/still.h"
 
@@ -19,6 +21,8 @@
 #define ENCODED 2 /* upscaled frames waiting for the encoder: the big ones */
 #define FLYING UPZ_TEAM_FLYING
 #define POLL_NS 5000000
+#define SPOOL_NS 7e9 /* computing that may be lost without a spool */
+#define SPARE_BYTES ((int64_t)128 << 20) /* of the disk, beside what the join needs */
 
 /* A frame on its way. */
 typedef struct Item {
@@ -26,6 +30,7 @@ typedef struct Item {
     size_t unit;
     UpzLook look;
     UprezPicture *result;
+    bool spooled; /* result was there before */
 } Item;
 
 typedef struct Pipeline {
@@ -35,7 +40,8 @@ typedef struct Pipeline {
     int code;             /* the first error of any stage */
     UprezError error;
     bool stop;            /* interrupted: end with what is there */
-    int64_t frames_in, frames_out;
+    int64_t frames_in, frames_out, replayed;
+    int64_t segment_bytes; /* on the disk so far; the encoder's thread has it */
     _Atomic int64_t decode_ns, upscale_ns, encode_ns; /* read by who shows progress */
     UpzSinkResult stream;
     double reused, reused_before;
@@ -92,8 +98,17 @@ typedef struct Reader {
     Pipeline *l;
     size_t unit;
     int64_t seen; /* frames of the selection so far, those of finished units included */
-    bool skipping; /* the unit at hand is done: its frames are passed over */
+    UpzSpool *spool; /* of the unit `spool_unit`; NULL: none is there */
+    size_t spool_unit;
+    bool spool_known;
 } Reader;
+
+/* The pictures of a spool: as the engine gives them. */
+static UprezPicture spool_shape(const UpzPipelineParams *p)
+{
+    const UpzEncoderPlan *e = p->encoder;
+    return (UprezPicture){.format = e->format, .width = e->inner_width, .height = e->inner_height};
+}
 
 static UpzUnit unit_at(Pipeline *l, size_t i)
 {
@@ -154,6 +169,27 @@ static int place(Reader *r, UpzFrame **f, UprezError *err)
     return 0;
 }
 
+/* What an earlier run has computed need not be computed again. */
+static int take_spooled(Reader *r, Item *item, UprezError *err)
+{
+    const UpzPipelineParams *p = r->l->p;
+    int e = 0;
+    if (!p->store || !unit_at(r->l, item->unit).replay) return 0;
+    if (!r->spool_known || r->spool_unit != item->unit) {
+        upz_spool_close(&r->spool);
+        UprezPicture like = spool_shape(p);
+        char *path = upz_store_spool(p->store, item->unit);
+        e = path ? upz_spool_open(&r->spool, path, p->store->plan_id, &like, false, err)
+                 : upz_fail_memory(err, 0, "a file name");
+        upz_free(path);
+        r->spool_unit = item->unit;
+        r->spool_known = true;
+    }
+    if (e >= 0 && r->spool) e = upz_spool_read(r->spool, item->frame->av->pts, &item->result, err);
+    item->spooled = e >= 0 && item->result;
+    return e;
+}
+
 static int read_frames(Reader *r, UprezError *err)
 {
     Pipeline *l = r->l;
@@ -185,6 +221,9 @@ static int read_frames(Reader *r, UprezError *err)
         if (e >= 0) {
             upz_look(&item->look, item->frame->picture);
             l->frames_in++;
+            e = take_spooled(r, item, err);
+        }
+        if (e >= 0) {
             e = upz_queue_push(l->decoded, item);
             if (e >= 0) continue;
             e = UPREZ_EOF; /* another stage has ended the run */
@@ -202,6 +241,7 @@ static void *decode_thread(void *arg)
     int64_t t = upz_now_ns();
     Reader r = {.l = l};
     int e = read_frames(&r, &err);
+    upz_spool_close(&r.spool);
     if (e < 0) fail(l, e, &err);
     upz_queue_close(l->decoded);
     l->decode_ns = upz_now_ns() - t;
@@ -216,7 +256,48 @@ typedef struct Writer {
     size_t unit;
     int64_t damaged, held, pictures;
     uint32_t side;
+    UpzSpool *spool;    /* of the unit at hand; NULL: it has none yet */
+    bool no_room;       /* said once */
+    int64_t begun_ns;   /* the run */
+    int64_t safe_ns;    /* what was computed behind this moment would be lost */
+    int64_t at_risk;    /* frames since then */
 } Writer;
+
+/* Makes the spool of the unit at hand, or opens the one that is there. */
+static void open_spool(Writer *w, bool make, UprezError *err)
+{
+    const UpzPipelineParams *p = w->l->p;
+    UprezPicture like = spool_shape(p);
+    char *path = upz_store_spool(p->store, w->unit);
+    if (path) upz_spool_open(&w->spool, path, p->store->plan_id, &like, make, err);
+    upz_free(path);
+}
+
+/* Of a segment that takes long, frames are kept as they come. */
+static void keep_frame(Writer *w, const Item *item)
+{
+    const UpzPipelineParams *p = w->l->p;
+    int64_t now = upz_now_ns();
+    UprezError why = {0};
+    if (item->spooled || item->result->memory != UPREZ_MEM_HOST || upz_is_pipe(p->job->input)) {
+        w->safe_ns = item->spooled ? now : w->safe_ns;
+        return;
+    }
+    w->at_risk++;
+    /* two more are on their way through the engine */
+    double lost = (double)(now - w->safe_ns) * (1 + 2.0 / (double)w->at_risk);
+    if (w->no_room || (!w->spool && lost < SPOOL_NS)) return;
+    if (!w->spool) open_spool(w, true, &why);
+    if (w->spool && upz_spool_add(w->spool, item->result, SPARE_BYTES + w->l->segment_bytes, &why) >= 0) {
+        pthread_mutex_lock(&w->l->lock);
+        p->units->items[w->unit].spooled = upz_spool_count(w->spool);
+        pthread_mutex_unlock(&w->l->lock);
+        return;
+    }
+    w->no_room = true;
+    upz_info(p->ctx, "frames of segments that take long are not kept (%s): where this run is ended, up to %d "
+             "of them are computed again", why.text, UPZ_UNIT_MAX);
+}
 
 static int open_unit(Writer *w, size_t unit, UprezError *err)
 {
@@ -224,6 +305,9 @@ static int open_unit(Writer *w, size_t unit, UprezError *err)
     w->unit = unit;
     w->damaged = w->held = 0;
     w->side = 0;
+    w->at_risk = 0;
+    w->safe_ns = w->safe_ns ? upz_now_ns() : w->begun_ns;
+    if (p->store && unit_at(w->l, unit).replay) open_spool(w, false, NULL);
     if (!p->store) return upz_sink_open(&w->sink, p->encoder, p->path, p->watch, err);
     char *tmp = upz_store_temporary(p->store, unit);
     int r = tmp ? upz_sink_open(&w->sink, p->encoder, tmp, NULL, err)
@@ -253,7 +337,11 @@ static int close_unit(Writer *w, bool whole, UprezError *err)
     u.side = w->side;
     u.done = whole;
     u.partial = !whole;
-    if (whole) r = upz_store_finish(l->p->store, w->unit, &u, err);
+    upz_spool_close(&w->spool);
+    if (whole) {
+        r = upz_store_finish(l->p->store, w->unit, &u, err);
+        l->segment_bytes += upz_store_bytes(l->p->store, w->unit);
+    }
     pthread_mutex_lock(&l->lock);
     l->p->units->items[w->unit] = u;
     pthread_mutex_unlock(&l->lock);
@@ -299,6 +387,7 @@ static int write_item(Writer *w, Item *item, UprezError *err)
     if (w->sink && l->p->store && item->unit != w->unit) r = close_unit(w, true, err);
     if (r >= 0 && !w->sink && !e->pictures) r = open_unit(w, item->unit, err);
     if (r >= 0) r = check_picture(l, item, err);
+    if (r >= 0 && l->p->store) keep_frame(w, item);
     if (r >= 0 && (item->result->width != e->width || item->result->height != e->height))
         r = upz_picture_set(&item->result, e->width, e->height, err);
     if (e->pictures) return r < 0 ? r : write_picture(w, item, err);
@@ -312,6 +401,7 @@ static int write_item(Writer *w, Item *item, UprezError *err)
         r = upz_sink_write(w->sink, av, err);
         pthread_mutex_lock(&l->lock);
         l->frames_out += r >= 0;
+        l->replayed += r >= 0 && item->spooled;
         pthread_mutex_unlock(&l->lock);
     }
     av_frame_free(&av);
@@ -321,9 +411,9 @@ static int write_item(Writer *w, Item *item, UprezError *err)
 static void *encode_thread(void *arg)
 {
     Pipeline *l = arg;
-    Writer w = {.l = l};
-    UprezError err = {0};
     int64_t t = upz_now_ns();
+    Writer w = {.l = l, .begun_ns = t};
+    UprezError err = {0};
     void *item;
     int r = 0;
     while (r >= 0 && upz_queue_pop(l->upscaled, &item, -1) == 0) {
@@ -339,6 +429,7 @@ static void *encode_thread(void *arg)
         if (w.sink) r = close_unit(&w, whole, &err);
         upz_watch_leave(l->p->watch, UPZ_STAGE_RESULT);
     }
+    upz_spool_close(&w.spool);
     if (w.sink) {
         upz_sink_close(&w.sink);
         char *tmp = l->p->store ? upz_store_temporary(l->p->store, w.unit) : NULL;
@@ -424,7 +515,13 @@ static int upscale_all(Pipeline *l, UpzMeter *meter, int64_t before, UprezError 
         }
         if (end && !item && !fly.n) break;
         bool sent = false;
-        if (item && fly.n < FLYING) {
+        if (item && item->spooled) {
+            if (!fly.n) { /* it is the next one */
+                if (upz_queue_push(l->upscaled, item) < 0) r = UPREZ_ERR_INTERRUPTED;
+                else item = NULL;
+                sent = true;
+            }
+        } else if (item && fly.n < FLYING) {
             r = upz_team_send(&l->p->session->team, item->frame->picture, err);
             if (r >= 0) {
                 fly.items[(fly.head + fly.n++) % FLYING] = item;
@@ -519,9 +616,9 @@ int upz_pipeline_run(const UpzPipelineParams *params, UpzPipelineResult *result,
     }
     result->interrupted = r >= 0 && (l->stop || cancelled(l));
     if (r < 0 || result->interrupted) upz_session_drop_team(params->session);
-    result->frames_in = l->frames_in;
-    result->frames_out = l->frames_out;
-    result->resumed = before;
+    result->frames_in = l->frames_in - l->replayed;
+    result->frames_out = l->frames_out - l->replayed;
+    result->resumed = before + l->replayed;
     result->stream = l->stream;
     for (size_t i = 0; i < params->units->n; i++) {
         UpzUnit *u = &params->units->items[i];

@@ -24,6 +24,8 @@ typedef struct UpzSelection {
 typedef struct UpzUnit {
     int64_t t0, t1;
     bool done, partial;
+    int64_t spooled; /* frames of it that are computed and wait for its encoder: see spool.h */
+    bool replay;     /* some of them are an earlier run's */
     int64_t frames, first, end; /* when done: as written; source time base */
     int64_t damaged, held;
     uint32_t side; /* upz_side_of_frame() of all its frames' sources */

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "json.h"
+#include "spool.h"
 
 #define MAX_PLAN ((size_t)64 << 20)
 #define PLAN "plan.json"
@@ -34,7 +35,7 @@ static void clear_folder(const char *dir)
     while (d && (e = readdir(d))) {
         const char *ext = upz_extension(e->d_name);
         if (strcmp(ext, "nut") && strcmp(ext, "mkv") && strcmp(ext, "mov") && strcmp(ext, "json") &&
-            strcmp(ext, "tmp"))
+            strcmp(ext, "tmp") && strcmp(ext, "spool"))
             continue;
         if (!strcmp(e->d_name, PLAN) || !strcmp(e->d_name, FINISHED)) continue;
         char *p = upz_asprintf("%s/%s", dir, e->d_name);
@@ -64,13 +65,13 @@ static int make_folder(const char *dir, UprezError *err)
     return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be created: %s", dir, strerror(errno));
 }
 
-/* Finished segments: their notes. */
-static int finished(const char *seg)
+/* Finished segments: their notes, "json". */
+static int files(const char *seg, const char *ext)
 {
     DIR *d = opendir(seg);
     const struct dirent *e;
     int n = 0;
-    while (d && (e = readdir(d))) n += !strcmp(upz_extension(e->d_name), "json");
+    while (d && (e = readdir(d))) n += !strcmp(upz_extension(e->d_name), ext);
     if (d) closedir(d);
     return n;
 }
@@ -83,16 +84,16 @@ static int compare_plan(UpzStore *s, const char *file, const char *seg, const ch
     *same = false;
     if (upz_map_open(&m, file, MAX_PLAN, UPREZ_ERR_OUTPUT, NULL) >= 0)
         *same = m.size == strlen(plan) && !memcmp(m.data, plan, m.size);
-    int n = *same || discard ? 0 : finished(seg), r = 0;
-    if (n) {
-        char what[400];
+    int n = *same || discard ? 0 : files(seg, "json"), r = 0;
+    if (n || (!*same && !discard && files(seg, "spool"))) {
+        char what[400], work[64] = "the begun segment";
+        if (n) snprintf(work, sizeof(work), "%d finished segment%s", n, n == 1 ? "" : "s");
         char *was = upz_calloc(m.size + 1, 1);
         if (was && m.size) memcpy(was, m.data, m.size);
         upz_plan_difference(what, sizeof(what), was ? was : "", plan);
         upz_free(was);
-        r = upz_fail(err, UPREZ_ERR_USAGE, "%s has %d finished segment%s of another run (%s): repeat "
-                     "that run to go on with it, or give -y to throw its work away", s->dir, n,
-                     n == 1 ? "" : "s", what);
+        r = upz_fail(err, UPREZ_ERR_USAGE, "%s has %s of another run (%s): repeat that run to go on "
+                     "with it, or give -y to throw its work away", s->dir, work, what);
     }
     upz_map_close(&m);
     return r;
@@ -153,6 +154,20 @@ char *upz_store_segment(const UpzStore *s, size_t i)
     return upz_asprintf("%s/seg/%zu.%s", s->dir, i, s->ext);
 }
 
+char *upz_store_spool(const UpzStore *s, size_t i)
+{
+    return upz_asprintf("%s/seg/%zu.spool", s->dir, i);
+}
+
+int64_t upz_store_bytes(const UpzStore *s, size_t i)
+{
+    struct stat st;
+    char *seg = upz_store_segment(s, i);
+    int64_t n = seg && stat(seg, &st) == 0 ? (int64_t)st.st_size : 0;
+    upz_free(seg);
+    return n;
+}
+
 static int64_t number(const cJSON *o, const char *key)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
@@ -197,14 +212,30 @@ static int load_note(const UpzStore *s, size_t i, UpzUnit *unit, UprezError *err
     return r;
 }
 
-int upz_store_load(UpzStore *s, UpzUnits *units)
+/* Pictures that wait in a unit's spool; that of a finished one goes. */
+static int64_t load_spool(const UpzStore *s, size_t i, const UprezPicture *like, bool done)
+{
+    char *path = upz_store_spool(s, i);
+    UpzSpool *spool = NULL;
+    int64_t n = 0;
+    if (path && done) unlink(path);
+    else if (path && upz_spool_open(&spool, path, s->plan_id, like, false, NULL) >= 0 && spool)
+        n = upz_spool_count(spool);
+    upz_spool_close(&spool);
+    upz_free(path);
+    return n;
+}
+
+int upz_store_load(UpzStore *s, UpzUnits *units, const UprezPicture *like)
 {
     int n = 0;
     if (!s->resumed) return 0;
     for (size_t i = 0;; i++) {
         UpzUnit u = {0};
         if (i >= units->n) {
-            if (!units->by_count || load_note(s, i, &u, NULL) <= 0 || upz_units_add(units, NULL) < 0) break;
+            if (!units->by_count) break;
+            bool more = load_note(s, i, &u, NULL) > 0 || load_spool(s, i, like, false);
+            if (!more || upz_units_add(units, NULL) < 0) break;
         }
         UpzUnit *unit = &units->items[i];
         u = *unit;
@@ -213,6 +244,8 @@ int upz_store_load(UpzStore *s, UpzUnits *units)
             *unit = u;
             n++;
         }
+        unit->spooled = load_spool(s, i, like, unit->done);
+        unit->replay = unit->spooled > 0;
     }
     return n;
 }
@@ -254,6 +287,9 @@ int upz_store_finish(const UpzStore *s, size_t i, const UpzUnit *unit, UprezErro
                          hex);
         r = upz_write_atomic(note, text, (size_t)n, err);
     }
+    char *spool = r >= 0 ? upz_store_spool(s, i) : NULL;
+    if (spool) unlink(spool);
+    upz_free(spool);
     upz_free(tmp);
     upz_free(seg);
     upz_free(note);

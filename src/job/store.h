@@ -3,6 +3,7 @@
  *   plan.json            the plan as text, written before the first frame
  *   seg/N.nut (.mov, .mkv) a finished segment, video only
  *   seg/N.json           what is in it; written last, so a segment without it does not exist
+ *   seg/N.spool          pictures of a segment that is not finished yet (spool.h)
  *   finished.json        which file the output is and of which plan, once it is verified
  */
 #ifndef UPZ_STORE_H
@@ -36,11 +37,15 @@ int upz_store_open(UpzStore *s, const char *output, const char *plan, const char
                    UprezError *err);
 /* True when OUTPUT.uprez/ is there at all, and (plan not NULL) when it holds this very plan. */
 bool upz_store_there(const char *output, const char *plan);
-/* Marks the units that are there and fills what is known of them; returns their number. */
-int upz_store_load(UpzStore *s, UpzUnits *units);
+/* Marks the units that are there and fills what is known of them; returns their number. like: the shape of
+ * spooled pictures. */
+int upz_store_load(UpzStore *s, UpzUnits *units, const UprezPicture *like);
 /* Where unit i is written, and where it lies when finished. The caller's. */
 char *upz_store_temporary(const UpzStore *s, size_t i);
 char *upz_store_segment(const UpzStore *s, size_t i);
+char *upz_store_spool(const UpzStore *s, size_t i);
+/* How long the finished segment is. */
+int64_t upz_store_bytes(const UpzStore *s, size_t i);
 /* OUTPUT when the bytes of the finished unit i are not those that were written; its note is removed, so
  * that the same command makes it again. */
 int upz_store_intact(const UpzStore *s, size_t i, UprezError *err);

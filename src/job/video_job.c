@@ -374,7 +374,7 @@ static int64_t kept(const VideoJob *j)
 {
     int64_t n = 0;
     for (size_t i = 0; i < j->units.n; i++)
-        if (j->units.items[i].done) n += j->units.items[i].frames;
+        n += j->units.items[i].done ? j->units.items[i].frames : j->units.items[i].spooled;
     return upz_is_pipe(j->params->input) ? 0 : n;
 }
 
@@ -566,7 +566,9 @@ static int run_segments(VideoJob *j, UprezError *err)
                                (p->overwrite || p->no_resume ? UPZ_STORE_DISCARD : 0), err);
     upz_free(text);
     if (r < 0) return r;
-    int done = upz_store_load(&j->store, &j->units);
+    const UpzEncoderPlan *e = &j->encoder;
+    UprezPicture like = {.format = e->format, .width = e->inner_width, .height = e->inner_height};
+    int done = upz_store_load(&j->store, &j->units, &like);
     if (done) upz_info(j->ctx, "%d finished segment%s of an earlier run %s used", done,
                        done == 1 ? "" : "s", done == 1 ? "is" : "are");
     unlink(j->part);
