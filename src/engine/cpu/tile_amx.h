@@ -19,6 +19,9 @@ typedef struct TileBank {
 #define TILE_STORE(bank, t, p, step) \
     __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" ::"r"(p), "r"((ptrdiff_t)(step)) : "memory")
 
+/* Keeps a pointer in a register of its own: compilers would compute all from one, and spill the differences. */
+#define KEEP(p) __asm__("" : "+r"(p))
+
 static void tiles_begin(void)
 {
     struct {

@@ -51,5 +51,7 @@ static void tile_store(const TileBank *bank, int t, void *p, ptrdiff_t step)
 #define TILE_MULTIPLY(bank, c, a, b) tile_multiply(bank, c, a, b)
 #define TILE_STORE(bank, t, p, step) tile_store(bank, t, p, step)
 
+#define KEEP(p) (void)0
+
 static void tiles_begin(void) {}
 static void tiles_end(void) {}

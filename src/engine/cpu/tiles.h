@@ -27,13 +27,16 @@ typedef struct UpzTileRun {
     int blocks;
 } UpzTileRun;
 
+#define UPZ_TILE_GROUPS 16 /* of four pixels: all of a block */
+
 /* Sums that are complete and wait for what is done to them while the next ones are computed. */
 typedef struct UpzTileRest {
     float *sums;        /* UPZ_TILE_SUMS, 64-byte aligned: the caller's, for all calls */
-    const float *slope; /* of its outputs, or NULL */
-    char *out[UPZ_TILE_ROWS];
-    ptrdiff_t step;     /* bytes */
-    int at, end;        /* of groups of pixels: the next one, and behind the last one */
+    const float *slope; /* of its outputs */
+    char *const *out;   /* of each group of pixels, without */
+    ptrdiff_t shift, step; /* bytes: to the first output, and from pixel to pixel */
+    char *places[2][UPZ_TILE_GROUPS];
+    int at, end;        /* of groups: the next one, and behind the last one */
     int count;          /* pixels of a row */
     bool narrow;        /* to bf16 */
 } UpzTileRest;
