@@ -33,7 +33,7 @@ typedef struct Args {
     const char *output, *size, *cpu, *progress, *gpu, *jobs;
     char cards[48];
     int threads, progress_fd;
-    bool tta, fp32, no_reuse, resume, json, verbose, quiet, help_version;
+    bool tta, fp32, no_audio, no_reuse, resume, json, verbose, quiet, help_version;
 } Args;
 
 #define DEVICES "auto|cpu|cuda[:N[,N…]]"
@@ -64,11 +64,11 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
          NULL},
         {"-s --scale | --outscale", UPZ_OPT_FACTOR, "F", &u->scale, 0.01, 64,
          "output size / input size (2, 1.5, 4x); default: the model's own", NULL},
-        {"--width", UPZ_OPT_INT, "N", &u->width, 1, 65536, "output width; height follows if not given",
+        {"--width | -w", UPZ_OPT_INT, "N", &u->width, 1, 65536, "output width; height follows if not given",
          NULL},
         {"--height", UPZ_OPT_INT, "N", &u->height, 1, 65536,
          "output height; width follows if not given", NULL},
-        {"--size", UPZ_OPT_STRING, "WxH|NAME", &a->size, 0, 0,
+        {"--size | -r --resize", UPZ_OPT_STRING, "WxH|NAME", &a->size, 0, 0,
          "both, or a screen: 8k, 4k, 1440p, 1080p, 720p, …, turned for a portrait picture", NULL},
         {"--fit", UPZ_OPT_CHOICE, "contain|cover|stretch|pad", &j->fit, 0, 0,
          "where both are given and the shape is another: within them (the default), all of them with the "
@@ -95,29 +95,29 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
          NULL},
         {"--cpu", UPZ_OPT_CHOICE, upz_cpu_levels, &a->cpu, 0, 0,
          "highest processor level to use; default: the best here", NULL},
-        {"-c --encoder", UPZ_OPT_STRING, "NAME", &j->encoder, 0, 0,
+        {"-c --encoder | -c:v -vcodec", UPZ_OPT_STRING, "NAME", &j->encoder, 0, 0,
          "video encoder as FFmpeg names it; default: libx264, libx265 for more than 8 bits", "Output"},
         {"-e --encoder-option", UPZ_OPT_LIST, "KEY=VALUE", &a->encoder_options, 0, 0,
          "an option of the encoder; may be repeated", NULL},
-        {"--crf", UPZ_OPT_INT, "N", &j->crf, 0, 63, "constant quality; default 17", NULL},
-        {"--preset", UPZ_OPT_STRING, "NAME", &j->preset, 0, 0, "the encoder's preset", NULL},
-        {"--pix-fmt", UPZ_OPT_STRING, "NAME", &j->pix_fmt, 0, 0,
+        {"--crf | -crf", UPZ_OPT_INT, "N", &j->crf, 0, 63, "constant quality; default 17", NULL},
+        {"--preset | -preset", UPZ_OPT_STRING, "NAME", &j->preset, 0, 0, "the encoder's preset", NULL},
+        {"--pix-fmt | -pix_fmt", UPZ_OPT_STRING, "NAME", &j->pix_fmt, 0, 0,
          "pixel format of the output as FFmpeg names it", NULL},
-        {"--audio", UPZ_OPT_CHOICE, "copy|aac|none", &j->audio, 0, 0, "default: copy", NULL},
+        {"--audio | -c:a -acodec", UPZ_OPT_CHOICE, "copy|aac|none", &j->audio, 0, 0, "default: copy", NULL},
         {"--streams-from", UPZ_OPT_STRING, "FILE", &j->streams_from, 0, 0,
          "take audio, subtitles and chapters from another file", NULL},
         {"--strict-streams", UPZ_OPT_FLAG, NULL, &j->strict_streams, 0, 0,
          "refuse when a stream cannot be kept as it is", NULL},
-        {"--vf", UPZ_OPT_STRING, "FILTERS", &j->vf, 0, 0, "FFmpeg filters before the network", "Input"},
+        {"--vf | -vf", UPZ_OPT_STRING, "FILTERS", &j->vf, 0, 0, "FFmpeg filters before the network", "Input"},
         {"--fps | --framerate | -framerate", UPZ_OPT_STRING, "F", &j->fps, 0, 0,
          "numbered pictures (f%04d.png) or a folder of frames: frames a second; default: 25", NULL},
         {"--interlaced", UPZ_OPT_CHOICE, "deint|keep|error", &j->interlaced, 0, 0,
          "interlaced video; default: deint", NULL},
-        {"--hwaccel", UPZ_OPT_STRING, "NAME", &j->hwaccel, 0, 0, "hardware decoder (cuda, vaapi, …)",
+        {"--hwaccel | -hwaccel", UPZ_OPT_STRING, "NAME", &j->hwaccel, 0, 0, "hardware decoder (cuda, vaapi, …)",
          NULL},
-        {"--start", UPZ_OPT_TIME, "TIME", &j->start, 0, 0, "begin here (seconds or HH:MM:SS.mmm)", NULL},
+        {"--start | -ss", UPZ_OPT_TIME, "TIME", &j->start, 0, 0, "begin here (seconds or HH:MM:SS.mmm)", NULL},
         {"--duration", UPZ_OPT_TIME, "TIME", &j->duration, 0, 0, "take this much", NULL},
-        {"--frames", UPZ_OPT_INT64, "N", &j->frames, 1, 1e12, "take this many frames", NULL},
+        {"--frames | -vframes -frames:v", UPZ_OPT_INT64, "N", &j->frames, 1, 1e12, "take this many frames", NULL},
         {"--tolerate-damage", UPZ_OPT_FLAG, NULL, &j->tolerate_damage, 0, 0,
          "exit 0 although the input was damaged", NULL},
         {"--resume", UPZ_OPT_FLAG, NULL, &a->resume, 0, 0,
@@ -136,6 +136,7 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"-g --gpu", UPZ_OPT_STRING, "ID", &a->gpu, 0, 0, NULL, NULL},
         {"-j --jobs", UPZ_OPT_STRING, "LOAD:PROC:SAVE", &a->jobs, 0, 0, NULL, NULL},
         {"--fp32", UPZ_OPT_FLAG, NULL, &a->fp32, 0, 0, NULL, NULL},
+        {"-an", UPZ_OPT_FLAG, NULL, &a->no_audio, 0, 0, NULL, NULL},
     };
     a->inputs = upz_calloc((size_t)argc + UPZ_COUNT(a->named.items), sizeof(*a->inputs));
     if (!a->inputs) return upz_fail_memory(err, (size_t)argc, "the arguments");
@@ -196,6 +197,8 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
     if (j->family && a->models.n)
         return upz_fail(err, UPREZ_ERR_USAGE, "--for %s and -m %s both choose the model; give one of them",
                         j->family, a->models.items[0]);
+    if (j->ext && !strcmp(j->ext, "auto")) j->ext = NULL; /* Real-ESRGAN's default */
+    if (a->no_audio) j->audio = "none";
     if (a->fp32) u->precision = "fp32";
     u->tta = a->tta;
     u->no_reuse = a->no_reuse;

@@ -157,8 +157,8 @@ static int store(const UpzOption *o, const char *name, const char *v, UprezError
         return 0;
     case UPZ_OPT_FACTOR:
         if (factor(v, o->lo, o->hi, o->value) < 0)
-            return upz_fail(err, UPREZ_ERR_USAGE, "%s %s: give a factor from %.15g to %.15g, as 2, 1.5 or 4x",
-                            name, v, o->lo, o->hi);
+            return upz_fail(err, UPREZ_ERR_USAGE, "%s %s: give a factor from %.15g to %.15g, as 2, 1.5 or 4x%s",
+                            name, v, o->lo, o->hi, strpbrk(v, "xX:pPkK") ? "; --size takes sizes" : "");
         return 0;
     case UPZ_OPT_TIME:
         if (time_of(v, o->value) < 0)

@@ -142,6 +142,12 @@ int upz_registry_locate(const char *name, char **path, const UpzRegistryEntry **
         r = upz_fail(err, UPREZ_ERR_MODEL,
                      "the model %s is not installed; get it with 'uprez model pull %s' (looked in %s)",
                      known->name, known->name, dirs);
+    else if (!*path && upz_registry_family(name, true))
+        r = upz_fail(err, UPREZ_ERR_MODEL, "there is no model '%s'; '--for %s' takes the best installed one for "
+                     "such material", name, name);
+    else if (!*path && strspn(name, "-0123") == strlen(name)) /* waifu2x's -n is a level of noise */
+        r = upz_fail(err, UPREZ_ERR_MODEL, "there is no model '%s'; -n and -m name the model, and noise is removed "
+                     "with --denoise 0..1", name);
     else if (!*path && (strchr(name, '/') || *upz_extension(name)))
         r = upz_fail(err, UPREZ_ERR_MODEL, "there is no model file %s", name);
     else if (!*path)

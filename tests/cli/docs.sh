@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 uprez, path = sys.argv[1:]
-OPTION = r"(?<![\w=/.-])--?[a-z][a-z0-9-]*"
+OPTION = r"(?<![\w=/.-])--?[a-z](?:[a-z0-9_:-]*[a-z0-9])?"
 
 
 def helped(*command):
