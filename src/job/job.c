@@ -203,13 +203,17 @@ int upz_job_run(UprezContext *ctx, const UpzJobParams *params, UpzJobResult *res
     r = upz_watchdog_start(&s.dog, ctx, &p, err);
     if (r < 0) return r;
     if (p.n_inputs > 1) {
-        for (int i = 0; i < p.n_inputs; i++)
+        const char *missing = NULL;
+        for (int i = p.n_inputs - 1; i >= 0; i--)
             if (strcmp(p.inputs[i], "-") && !strstr(p.inputs[i], "://") && !upz_exists(p.inputs[i]))
-                return upz_fail(err, UPREZ_ERR_INPUT, "there is no file %s; nothing was done", p.inputs[i]);
+                missing = p.inputs[i];
         if (!p.output || !upz_files_folder(p.output))
-            return upz_fail(err, UPREZ_ERR_USAGE, "of %d names the last is the folder for the results, "
-                            "and there is no folder %s; end it with a slash to have it made (nothing was "
-                            "done)", p.n_inputs + 1, p.output ? p.output : "");
+            return upz_fail(err, UPREZ_ERR_USAGE, "of %d names the last is the folder for the results, and "
+                            "there is no folder %s; end it with a slash to have it made (%s%s%snothing was "
+                            "done)", p.n_inputs + 1, p.output ? p.output : "",
+                            missing ? "there is no file " : "", missing ? missing : "", missing ? " either; " : "");
+        if (missing)
+            return upz_fail(err, UPREZ_ERR_INPUT, "there is no file %s; nothing was done", missing);
         r = upz_folder_job(&s, &p, result, err);
     } else if (strcmp(p.input, "-") && upz_is_dir(p.input)) {
         r = run_folder(&s, &p, result, err);
