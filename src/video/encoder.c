@@ -268,7 +268,17 @@ static int user_option(AVDictionary **d, const char *option, UprezError *err)
     return r < 0 ? upz_fail_memory(err, strlen(option), "the encoder's options") : 0;
 }
 
-static int build_options(UpzEncoderPlan *p, const UpzEncoderParams *params, UprezError *err)
+/* ProRes stays what it was (Proxy, LT, 422, HQ; 4444, XQ) where the planes allow it. */
+static int keep_profile(AVDictionary **d, const UpzEncoderPlan *p, const UpzSourceInfo *info)
+{
+    bool prores = !strncmp(p->encoder, "prores", 6) && info->codec && !strcmp(info->codec, "prores");
+    bool full = p->format.sub_x == 0, was = info->codec_profile >= 4;
+    if (!prores || info->codec_profile < 0 || info->codec_profile > 5 || full != was) return 0;
+    return av_dict_set_int(d, "profile", info->codec_profile, 0);
+}
+
+static int build_options(UpzEncoderPlan *p, const UpzEncoderParams *params, const UpzSourceInfo *info,
+                         UprezError *err)
 {
     AVDictionary *d = NULL;
     int row = tuned_row(p->encoder), r = 0;
@@ -290,6 +300,7 @@ static int build_options(UpzEncoderPlan *p, const UpzEncoderParams *params, Upre
         r = av_dict_set(&d, "svtav1-params", s, 0);
     }
     if (r >= 0) r = hdr_params(&d, p);
+    if (r >= 0) r = keep_profile(&d, p, info);
     if (r < 0) {
         av_dict_free(&d);
         return upz_fail_memory(err, 0, "the encoder's options");
@@ -742,7 +753,7 @@ int upz_encoder_plan(UpzEncoderPlan *plan, UprezContext *ctx, const UpzEncoderPa
     find_hdr(p, first);
     if (codec->id == AV_CODEC_ID_HEVC && is_mov(p->container))
         p->codec_tag = MKTAG('h', 'v', 'c', '1');
-    r = build_options(p, params, err);
+    r = build_options(p, params, info, err);
     if (r >= 0 && !p->y4m) r = check_encoder(p, params, err);
     if (r < 0) return r;
     tell(p, ctx, info, params, first, width, height);

@@ -1,5 +1,6 @@
 #include "frame.h"
 
+#include <libavutil/hdr_dynamic_metadata.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
@@ -215,6 +216,34 @@ static void release_picture(void *opaque, uint8_t *data)
     uprez_picture_unref(&p);
 }
 
+/* HDR10+ may speak of parts of the picture, in its pixels. */
+static int scale_windows(AVFrame *f, const AVFrame *like, const UprezPicture *picture)
+{
+    const AVFrameSideData *sd = av_frame_get_side_data(like, AV_FRAME_DATA_DYNAMIC_HDR_PLUS);
+    const AVDynamicHDRPlus *old = sd && sd->size >= sizeof(*old) ? (const void *)sd->data : NULL;
+    if (!old || old->num_windows < 2 || like->width <= 0 || like->height <= 0) return 0;
+    av_frame_remove_side_data(f, AV_FRAME_DATA_DYNAMIC_HDR_PLUS);
+    AVDynamicHDRPlus *h = av_dynamic_hdr_plus_create_side_data(f);
+    if (!h) return AVERROR(ENOMEM);
+    *h = *old;
+    for (int i = 1; i < UPZ_MIN(h->num_windows, 3); i++) {
+        AVHDRPlusColorTransformParams *w = &h->params[i];
+        AVRational *x[] = {&w->window_upper_left_corner_x, &w->window_lower_right_corner_x};
+        AVRational *y[] = {&w->window_upper_left_corner_y, &w->window_lower_right_corner_y};
+        uint16_t *axes[] = {&w->semimajor_axis_internal_ellipse, &w->semimajor_axis_external_ellipse,
+                            &w->semiminor_axis_external_ellipse};
+        for (int k = 0; k < 2; k++) {
+            x[k]->num = (int)av_rescale(x[k]->num, picture->width, like->width);
+            y[k]->num = (int)av_rescale(y[k]->num, picture->height, like->height);
+        }
+        w->center_of_ellipse_x = (uint16_t)av_rescale(w->center_of_ellipse_x, picture->width, like->width);
+        w->center_of_ellipse_y = (uint16_t)av_rescale(w->center_of_ellipse_y, picture->height, like->height);
+        for (int k = 0; k < 3; k++)
+            *axes[k] = (uint16_t)av_clip64(av_rescale(*axes[k], picture->width, like->width), 0, 65535);
+    }
+    return 0;
+}
+
 int upz_frame_from_picture(AVFrame **out, const UprezPicture *picture, const AVFrame *like,
                            UprezError *err)
 {
@@ -234,7 +263,7 @@ int upz_frame_from_picture(AVFrame **out, const UprezPicture *picture, const AVF
         return upz_fail_memory(err, sizeof(*f), "a frame");
     }
     f->buf[0] = buf;
-    if (like && av_frame_copy_props(f, like) < 0) {
+    if (like && (av_frame_copy_props(f, like) < 0 || scale_windows(f, like, picture) < 0)) {
         av_frame_free(&f);
         return upz_fail_memory(err, sizeof(*f), "a frame's side data");
     }

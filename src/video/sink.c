@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "compat.h"
 #include "input.h"
+#include "messages.h"
 #include "mux.h"
 #include "palette.h"
 #include "theora.h"
@@ -34,6 +35,7 @@ struct UpzSink {
     AVCodecContext *enc;
     AVFormatContext *fmt;
     AVPacket *packet;
+    UpzMessages *messages; /* NULL: the encoder's stream holds none */
     UpzSinkResult result;
     int64_t first_codec_pts, last_codec_pts; /* sent */
     int64_t last_dts;                        /* come out */
@@ -158,6 +160,7 @@ int upz_sink_open(UpzSink **out, const UpzEncoderPlan *plan, const char *path, U
     s->result.first = s->result.last = s->result.end = AV_NOPTS_VALUE;
     int r = s->path && s->packet ? upz_encoder_open(&s->enc, plan, err)
                                  : upz_fail_memory(err, strlen(path), "the output");
+    if (r >= 0) r = upz_messages_open(&s->messages, s->enc, err);
     Mask m;
     hold_sigpipe(&m);
     if (r >= 0) r = open_file(s, err);
@@ -199,7 +202,8 @@ static int drain(UpzSink *s, UprezError *err)
             return upz_fail(err, UPREZ_ERR_OUTPUT, "%s failed: %s", s->plan->encoder,
                             upz_av_error(r, why));
         }
-        if (upz_theora_fill(s->packet, s->enc) < 0) return upz_fail_memory(err, 0, "the encoder");
+        if (upz_theora_fill(s->packet, s->enc) < 0 || upz_messages_packet(s->messages, s->packet) < 0)
+            return upz_fail_memory(err, 0, "the encoder");
         s->packet->stream_index = 0;
         settle_dts(s, s->packet);
         av_packet_rescale_ts(s->packet, s->enc->time_base, st->time_base);
@@ -253,9 +257,10 @@ int upz_sink_write(UpzSink *s, AVFrame *frame, UprezError *err)
     if (s->first_codec_pts == AV_NOPTS_VALUE) s->first_codec_pts = frame->pts;
     frame->time_base = p->codec_base;
     frame->sample_aspect_ratio = p->sar;
+    int r = upz_messages_frame(s->messages, frame, err);
     Mask m;
     hold_sigpipe(&m);
-    int r = encode(s, frame, err);
+    if (r >= 0) r = encode(s, frame, err);
     release_sigpipe(&m);
     frame->pts = keep;
     return r;
@@ -306,6 +311,7 @@ void upz_sink_close(UpzSink **ps)
     if (s->fd >= 0) close(s->fd);
     avformat_free_context(s->fmt);
     avcodec_free_context(&s->enc);
+    upz_messages_close(&s->messages);
     av_packet_free(&s->packet);
     upz_free(s->path);
     upz_free(s);

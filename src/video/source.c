@@ -788,6 +788,7 @@ static int open_all(UpzSource *s, UprezError *err)
     UpzSourceInfo *i = &s->info;
     i->container = s->in->iformat->name;
     i->codec = avcodec_get_name(s->st->codecpar->codec_id);
+    i->codec_profile = s->st->codecpar->profile;
     i->still = upz_input_is_still(s->in, s->stream);
     i->y4m = upz_input_is_y4m(s->in);
     i->video_stream = s->stream;

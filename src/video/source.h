@@ -59,6 +59,7 @@ typedef struct UpzSourceInfo {
     int dolby_vision;         /* profile, 0 = none */
     int video_stream;         /* index of the stream being enlarged */
     uint32_t side;            /* upz_side_of_frame() of the first frames */
+    int codec_profile;        /* libav's number; below 0 = unknown */
 } UpzSourceInfo;
 
 typedef struct UpzSourceStats {

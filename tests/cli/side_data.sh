@@ -143,10 +143,18 @@ expect 0 up -c mpeg4 late.mkv late2.mp4; said "captions"
 if encoder libx265; then
     ff -f lavfi -i testsrc2=size=64x48:rate=25:duration=0.4 -pix_fmt yuv420p10le -c:v libx265 -x265-params log-level=none:bframes=0:repeat-headers=1 \
         -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -f hevc plain.hevc
-    python3 messages.py hevc plain.hevc plus.hevc hdr10+
+    python3 messages.py hevc plain.hevc plus.hevc hdr10+ captions
     ff -framerate 25 -i plus.hevc -c copy plus.mkv
     [ "$(count plus.mkv 2094-40)" = 10 ] || bad "the input has no HDR10+: the check is void"
-    for c in libx265:p.mp4 libx265:p.mkv ffv1:q.mkv; do
+    said_plus() { ffprobe -v error -select_streams v -show_frames "$1" | sed -n '/2094-40/,/SIDE_DATA\]/p'; }
+    said_plus plus.mkv >want
+    for out in p.mp4 p.mkv p.ts; do # with pictures out of order, and captions beside it
+        expect 0 up --strict-streams -c libx265 plus.mkv $out
+        said_plus $out | cmp -s - want || bad "$out: HDR10+ is not what it was"
+        [ "$(count $out A53)" = 10 ] || bad "$out: captions beside HDR10+ are lost"
+    done
+    for c in libx264:r.mp4 ffv1:q.mkv libvpx-vp9:s.webm; do
+        encoder "${c%:*}" || continue
         expect 0 up -c "${c%:*}" plus.mkv "${c#*:}"
         n=$(count "${c#*:}" 2094-40); m=$(grep -c 'HDR10+ .*lost' err)
         [ "$n:$m" = 10:0 ] || [ "$n:$m" = 0:1 ] || bad "${c}: HDR10+ on $n of 10 frames, said $m times"
@@ -176,4 +184,14 @@ for out in c.mp4 c.mkv c.avi c.ts; do
     [ "$(grep -cE 'timecode is lost|tmcd.*dropped' err)" = "$(tags $out format_tags:stream_tags | grep -q 01:02:03 && echo 0 || echo 1)" ] ||
         bad "$out: the timecode: $(grep -iE 'timecode|tmcd' err | head -2)"
 done
+
+# ---- ProRes stays the kind it was
+if encoder prores_ks; then
+    for k in 0:apco 1:apcs 2:apcn 3:apch 4:ap4h 5:ap4x; do
+        f=yuv422p10le; [ "${k%:*}" -ge 4 ] && f=yuv444p10le
+        ff -f lavfi -i "testsrc2=size=64x48:rate=25:duration=0.12,format=$f" -c:v prores_ks -profile:v "${k%:*}" pro.mov
+        expect 0 up -c prores_ks pro.mov pro2.mov
+        [ "$(probe pro2.mov codec_tag_string | tr -d ,)" = "${k#*:}" ] || bad "ProRes ${k#*:} becomes $(probe pro2.mov codec_tag_string)"
+    done
+fi
 finish
