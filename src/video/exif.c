@@ -160,8 +160,7 @@ void upz_tiff_entry(uint8_t *list, unsigned *count, unsigned tag, unsigned type,
 
 /* ---- copying ---- */
 
-#define DEPTH 3   /* directories in directories: EXIF, interoperability */
-#define MOST 2000 /* entries of a directory that are looked at: cameras write some dozens */
+#define MOST 500 /* entries of a directory that are looked at: cameras write some dozens */
 #define EXIF_IFD 0x8769
 #define GPS_IFD 0x8825
 #define INTEROP_IFD 0xA005
@@ -226,7 +225,8 @@ static bool copy_entry(UpzBytes *b, const Ifd *f, size_t e, uint8_t *list, unsig
     if (tag == EXIF_IFD || tag == GPS_IFD || tag == INTEROP_IFD) {
         Ifd sub = *f;
         unsigned bit = tag == EXIF_IFD ? 1 : tag == GPS_IFD ? 2 : 4;
-        if (*followed & bit || depth >= DEPTH || !ifd_at(&sub, get(f, e + 8, 4))) return true;
+        if (*followed & bit || depth != (tag == INTEROP_IFD) || !ifd_at(&sub, get(f, e + 8, 4)))
+            return true; /* these lie in the first directory, that one in EXIF's */
         *followed |= bit;
         if (!put_directory(b, &sub, limit, depth + 1, &at)) return false;
         if (at) upz_tiff_entry(list, count, tag, 4, 1, (uint32_t)at);
