@@ -12,13 +12,13 @@
 #include "base/thread.h"
 #include "compat.h"
 #include "filter.h"
+#include "frame_queue.h"
 #include "input.h"
 #include "inventory.h"
 #include "source_facts.h"
 #include "survey.h"
 
 #define MAX_EXPECTED 512  /* packets a decoder may hold back before their time is forgotten */
-#define MAX_QUEUE 1024    /* frames */
 #define MAX_STUCK 1024    /* errors in a row without a packet going in or a frame coming out */
 #define LOOK_AHEAD 8      /* frames decoded at open to learn whether they are interlaced */
 #define MAX_REORDER 16    /* frames between decoding and showing, in any codec */
@@ -48,8 +48,7 @@ struct UpzSource {
     bool input_end, draining, decode_end, key_seen, read_any;
     AVFrame *scratch;
 
-    AVFrame **queue; /* decoded frames before filters: items head … head+n-1 */
-    size_t queue_head, queue_n, queue_cap;
+    UpzFrameQueue queue; /* decoded frames before filters */
 
     UpzDeint deint;
     UpzFilter *filter;
@@ -134,38 +133,6 @@ static void reset_time(UpzSource *s)
     s->skip_before = INT64_MIN;
 }
 
-/* ---- the queue of decoded frames ---- */
-
-static int queue_push(UpzSource *s, AVFrame *f, UprezError *err)
-{
-    if (s->queue_head && s->queue_n + s->queue_head == s->queue_cap) {
-        memmove(s->queue, s->queue + s->queue_head, s->queue_n * sizeof(*s->queue));
-        s->queue_head = 0;
-    }
-    if (!upz_grow(&s->queue, &s->queue_cap, s->queue_head + s->queue_n + 1, sizeof(*s->queue),
-                  2 * MAX_QUEUE)) {
-        av_frame_free(&f);
-        return no_memory(err);
-    }
-    s->queue[s->queue_head + s->queue_n++] = f;
-    return 0;
-}
-
-static AVFrame *queue_pop(UpzSource *s)
-{
-    AVFrame *f = s->queue[s->queue_head++];
-    if (!--s->queue_n) s->queue_head = 0;
-    return f;
-}
-
-static void queue_clear(UpzSource *s)
-{
-    while (s->queue_n) {
-        AVFrame *f = queue_pop(s);
-        av_frame_free(&f);
-    }
-}
-
 /* ---- damage ---- */
 
 static void expect(UpzSource *s, int64_t pts)
@@ -197,7 +164,7 @@ static int hold(UpzSource *s, int64_t pts, int64_t duration, UprezError *err)
     upz_av_set_duration(f, duration);
     s->last = s->anchor = pts;
     s->since_anchor = 0;
-    return queue_push(s, f, err);
+    return upz_frame_queue_push(&s->queue, f, err);
 }
 
 /* Packets whose time has passed without a frame: lost if they leave a hole and the decoder refused
@@ -216,7 +183,7 @@ static int settle_expected(UpzSource *s, int64_t before, UprezError *err)
         if (before != INT64_MAX && before - p < hole) continue;
         if (s->refused > 0) s->refused--;
         if (counts(s, p)) atomic_fetch_add(&s->lost_packets, 1);
-        if (s->good && s->queue_n < MAX_QUEUE) r = hold(s, p, frame, err);
+        if (s->good && s->queue.n < UPZ_FRAME_QUEUE_MAX) r = hold(s, p, frame, err);
     }
     if (before != INT64_MAX)
         while (n < s->n_expected && s->expected[n] == before) n++;
@@ -436,14 +403,14 @@ static int take_frame(UpzSource *s, UprezError *err)
         av_frame_free(&f);
         return r;
     }
-    return queue_push(s, f, err);
+    return upz_frame_queue_push(&s->queue, f, err);
 }
 
 /* At least one more frame in the queue, or UPREZ_EOF. */
 static int decode(UpzSource *s, UprezError *err)
 {
-    size_t had = s->queue_n;
-    while (s->queue_n == had) {
+    size_t had = s->queue.n;
+    while (s->queue.n == had) {
         if (s->decode_end) return UPREZ_EOF;
         if (upz_watch_ended(s->watch)) return interrupted(err);
         int r = avcodec_receive_frame(s->dec, s->scratch);
@@ -471,11 +438,11 @@ static int decode(UpzSource *s, UprezError *err)
 
 static int next_decoded(UpzSource *s, AVFrame **out, UprezError *err)
 {
-    if (!s->queue_n) {
+    if (!s->queue.n) {
         int r = decode(s, err);
         if (r < 0) return r;
     }
-    *out = queue_pop(s);
+    *out = upz_frame_queue_pop(&s->queue);
     return 0;
 }
 
@@ -696,7 +663,7 @@ static int reset_decoder(UpzSource *s, bool fresh, UprezError *err)
     av_frame_free(&s->previous);
     av_frame_free(&s->good);
     upz_filter_destroy(&s->filter);
-    queue_clear(s);
+    upz_frame_queue_clear(&s->queue);
     s->input_end = s->draining = s->decode_end = s->filter_end = false;
     reset_time(s);
     if (!fresh) {
@@ -717,15 +684,15 @@ static int find_interlaced(UpzSource *s, UprezError *err)
     enum AVFieldOrder order = s->st->codecpar->field_order;
     enum AVCodecID id = s->st->codecpar->codec_id;
     size_t look = upz_codec_interlaces(id) && !s->info.still ? LOOK_AHEAD : 1;
-    while (s->queue_n < look) {
+    while (s->queue.n < look) {
         int r = decode(s, err);
         if (r == UPREZ_EOF) break;
         if (r < 0) return r;
     }
     bool flagged = false;
-    for (size_t i = 0; i < s->queue_n; i++) {
-        flagged |= upz_av_interlaced(s->queue[s->queue_head + i]);
-        s->info.side |= upz_side_of_frame(s->queue[s->queue_head + i]);
+    for (size_t i = 0; i < s->queue.n; i++) {
+        flagged |= upz_av_interlaced(upz_frame_queue_at(&s->queue, i));
+        s->info.side |= upz_side_of_frame(upz_frame_queue_at(&s->queue, i));
     }
     bool container = order == AV_FIELD_TT || order == AV_FIELD_BB || order == AV_FIELD_TB ||
                      order == AV_FIELD_BT;
@@ -797,9 +764,10 @@ static int open_all(UpzSource *s, UprezError *err)
     if (r >= 0) r = reset_decoder(s, true, err);
     if (r >= 0) r = find_interlaced(s, err);
     if (r >= 0 && s->turn)
-        r = upz_turn_by_filter(&s->vf, i, s->queue_n ? s->queue[s->queue_head] : NULL, err);
+        r = upz_turn_by_filter(&s->vf, i, upz_frame_queue_at(&s->queue, 0), err);
     if (r < 0) return r;
-    if (s->queue_n && s->queue[s->queue_head]->best_effort_timestamp == AV_NOPTS_VALUE)
+    const AVFrame *began = upz_frame_queue_at(&s->queue, 0);
+    if (began && began->best_effort_timestamp == AV_NOPTS_VALUE)
         s->linear = true;
     s->filter_on = s->vf || s->deint != UPZ_DEINT_NONE;
     r = next_output(s, &s->first, err);
@@ -868,8 +836,7 @@ void upz_source_close(UpzSource **source)
     av_frame_free(&s->good);
     av_frame_free(&s->scratch);
     upz_filter_destroy(&s->filter);
-    queue_clear(s);
-    upz_free(s->queue);
+    upz_frame_queue_clear(&s->queue);
     avcodec_free_context(&s->dec);
     av_packet_free(&s->packet);
     upz_clock_free(&s->clock);
