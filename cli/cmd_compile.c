@@ -58,7 +58,7 @@ static int check_twin(const char *name, UprezError *err)
     upz_free(path);
     if (r < 0 || (entry && entry->twin)) return r;
     return upz_fail(err, UPREZ_ERR_USAGE, "--denoise needs a model with a twin, such as "
-                    "realesr-general-x4v3; %s has none", name);
+                    "realesr-general-x4v3, or one to mix with (--denoise 0.5:FILE); %s has none", name);
 }
 
 /* "cuda", "cuda:1" */
@@ -79,7 +79,7 @@ int upz_cli_compile(int argc, char **argv, UprezError *err)
 {
     bool half = false, full = false, overwrite = false, verbose = false, quiet = false;
     int size[UPZ_TRT_SIZES][2] = {{0}}, device = 0, threads = 0, batch = 1;
-    double denoise = -1;
+    UpzMix denoise = {.share = -1};
     const char *out = NULL, *device_name = NULL, *runtime_path = NULL;
     const UpzOption options[] = {
         {"-o --output", UPZ_OPT_STRING, "FILE", &out, 0, 0,
@@ -94,8 +94,8 @@ int upz_cli_compile(int argc, char **argv, UprezError *err)
          NULL},
         {"--batch", UPZ_OPT_INT, "N", &batch, 1, MOST,
          "up to this many pictures or tiles at a time (default 1)", NULL},
-        {"-dn --denoise", UPZ_OPT_DOUBLE, "0..1", &denoise, 0, 1,
-         "mix with the model's twin: 1 is the model itself", NULL},
+        {"-dn --denoise", UPZ_OPT_MIX, "F[:FILE]", &denoise, 0, 1,
+         "mix with the model's twin, or with FILE: 1 is the model itself", NULL},
         {"-d --device", UPZ_OPT_STRING, "cuda:N", &device_name, 0, 0, "GPU to build for", NULL},
         {"--runtime-path", UPZ_OPT_STRING, "DIR", &runtime_path, 0, 0,
          "where ONNX Runtime and TensorRT are looked for first", NULL},
@@ -111,7 +111,7 @@ int upz_cli_compile(int argc, char **argv, UprezError *err)
     if (half && full) return upz_fail(err, UPREZ_ERR_USAGE, "--fp16 and --fp32 exclude each other");
     int r = take_device(device_name, &device, err);
     if (r >= 0 && out) r = upz_check_output(name, out, overwrite, err);
-    if (r >= 0 && denoise >= 0) r = check_twin(name, err);
+    if (r >= 0 && denoise.share >= 0 && !denoise.twin) r = check_twin(name, err);
     if (r < 0) return r;
 
     int verbosity = quiet ? -1 : verbose;
@@ -122,8 +122,9 @@ int upz_cli_compile(int argc, char **argv, UprezError *err)
     UprezContextParams cp = {
         .size = sizeof(cp), .threads = threads, .log = upz_cli_log, .log_cookie = &verbosity};
     UprezModelParams mp = {.size = sizeof(mp),
-                           .denoise = denoise,
-                           .mix = denoise >= 0,
+                           .denoise = denoise.share,
+                           .twin = denoise.twin,
+                           .mix = denoise.share >= 0,
                            .engine = "tensorrt",
                            .device = device_name,
                            .runtime_path = runtime_path};

@@ -299,19 +299,19 @@ static int write_torchscript(UprezModel *model, const char *out, const UpzWriteP
     return upz_libtorch_write(model, out, p->half, NULL, err);
 }
 
-/* With denoise >= 0 mixed with its twin. */
-static int load_for_convert(UprezContext *ctx, const char *name, double denoise, UprezModel **model,
+/* With a share >= 0 mixed with its twin. */
+static int load_for_convert(UprezContext *ctx, const char *name, const UpzMix *mix, UprezModel **model,
                             UprezError *err)
 {
     char *path = NULL, *twin = NULL;
     const UpzRegistryEntry *entry = NULL;
-    UprezModelParams mp = {.size = sizeof(mp), .denoise = denoise};
-    int r = upz_registry_locate(name, &path, &entry, err);
-    if (r >= 0 && denoise >= 0) {
-        r = entry && entry->twin
-                ? upz_registry_locate(entry->twin, &twin, NULL, err)
+    UprezModelParams mp = {.size = sizeof(mp), .denoise = mix->share};
+    int r = upz_registry_use(name, &path, &entry, err);
+    if (r >= 0 && mix->share >= 0) {
+        r = mix->twin || (entry && entry->twin)
+                ? upz_registry_use(mix->twin ? mix->twin : entry->twin, &twin, NULL, err)
                 : upz_fail(err, UPREZ_ERR_USAGE, "--denoise needs a model with a twin, such as "
-                           "realesr-general-x4v3; %s has none", name);
+                           "realesr-general-x4v3, or one to mix with (--denoise 0.5:FILE); %s has none", name);
         mp.twin = twin;
     }
     if (r >= 0) r = upz_model_load(model, ctx, path, &mp, err);
@@ -340,9 +340,12 @@ static void convert_notes(const UprezModel *m, const char *out)
     const char *ext = upz_extension(out);
     bool checkpoint = !strcasecmp(ext, "safetensors"), onnx = !strcasecmp(ext, "onnx");
     bool ncnn = !strcasecmp(ext, "param") || !strcasecmp(ext, "bin");
-    if (f->input == UPREZ_INPUT_Y_STUDIO && !checkpoint)
+    if (f->input == UPREZ_INPUT_Y_STUDIO && ncnn)
+        fprintf(stderr, "uprez: note: the network takes luma in studio range, which ncnn files cannot say; "
+                "the written one takes full range\n");
+    else if (f->input == UPREZ_INPUT_Y_STUDIO && !checkpoint)
         fprintf(stderr, "uprez: note: the network takes luma in studio range (16/255 is black), "
-                "which %s\n", ncnn ? "ncnn files cannot say" : "only the file's metadata says");
+                "which only the file's metadata says\n");
     if (checkpoint && m->graph.nodes[m->graph.output].act == UPZ_ACT_CLIP &&
         strcmp(f->architecture, "espcn") != 0)
         fprintf(stderr, "uprez: note: the cut-off at 0 and 1 at the network's end is no part of a "
@@ -356,7 +359,7 @@ static int cmd_convert(UprezContext *ctx, int argc, char **argv, UprezError *err
 {
     bool half = false, full = false, half_io = false, overwrite = false, quiet = false;
     int opset = 0, batch = 0, size[2] = {0, 0};
-    double denoise = -1;
+    UpzMix denoise = {.share = -1};
     const UpzOption options[] = {
         {"--fp16", UPZ_OPT_FLAG, NULL, &half, 0, 0, "weights in 16 bits; for .onnx also the arithmetic",
          "Options"},
@@ -367,8 +370,8 @@ static int cmd_convert(UprezContext *ctx, int argc, char **argv, UprezError *err
          NULL},
         {"--size", UPZ_OPT_SIZE, "WxH", size, 0, 0, ".onnx: for pictures of this size only", NULL},
         {"--batch", UPZ_OPT_INT, "N", &batch, 1, 4096, ".onnx: for this many at a time only", NULL},
-        {"-dn --denoise", UPZ_OPT_DOUBLE, "0..1", &denoise, 0, 1,
-         "mix with the model's twin: 1 is the model itself", NULL},
+        {"-dn --denoise", UPZ_OPT_MIX, "F[:FILE]", &denoise, 0, 1,
+         "mix with the model's twin, or with FILE: 1 is the model itself", NULL},
         {"-y --overwrite", UPZ_OPT_FLAG, NULL, &overwrite, 0, 0, "replace an existing OUT", NULL},
         {"-q --quiet", UPZ_OPT_FLAG, NULL, &quiet, 0, 0, "say errors only", NULL},
     };
@@ -388,7 +391,7 @@ static int cmd_convert(UprezContext *ctx, int argc, char **argv, UprezError *err
     int r = script ? 0 : upz_write_check_params(out, &p, err);
     if (r >= 0) r = check_convert_output(names[0], out, overwrite, err);
     UprezModel *m = NULL;
-    if (r >= 0) r = load_for_convert(ctx, names[0], denoise, &m, err);
+    if (r >= 0) r = load_for_convert(ctx, names[0], &denoise, &m, err);
     if (r >= 0) r = script ? write_torchscript(m, out, &p, err) : upz_write_file(m, out, &p, err);
     if (r >= 0 && !quiet) {
         const UprezModelFacts *f = uprez_model_facts(m);

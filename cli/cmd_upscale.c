@@ -32,6 +32,7 @@ typedef struct Args {
     const char **inputs;
     const char *output, *size, *cpu, *progress, *gpu, *jobs;
     char cards[48];
+    UpzMix denoise;
     int threads, progress_fd;
     bool tta, fp32, no_audio, no_reuse, resume, json, verbose, quiet, help_version;
 } Args;
@@ -73,8 +74,9 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"--fit", UPZ_OPT_CHOICE, "contain|cover|stretch|pad", &j->fit, 0, 0,
          "where both are given and the shape is another: within them (the default), all of them with the "
          "rest cut off, distorted, or with black bars", NULL},
-        {"-dn --denoise", UPZ_OPT_DOUBLE, "0..1", &j->denoise, 0, 1,
-         "mix the model with its weak-denoising twin (realesr-general-x4v3); 1 = full strength", NULL},
+        {"-dn --denoise", UPZ_OPT_MIX, "F[:FILE]", &a->denoise, 0, 1,
+         "mix the model with its weak-denoising twin (realesr-general-x4v3), or with another of its kind: "
+         "0.5:FILE; 1 = the model alone", NULL},
         {"--blend", UPZ_OPT_DOUBLE, "0..1", &u->blend, 0, 1,
          "share of the plainly resized source in the result", NULL},
         {"-x --tta", UPZ_OPT_FLAG, NULL, &a->tta, 0, 0,
@@ -201,6 +203,8 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
     if (a->no_audio) j->audio = "none";
     if (a->fp32) u->precision = "fp32";
     u->tta = a->tta;
+    j->denoise = a->denoise.share;
+    j->twin = a->denoise.twin;
     u->no_reuse = a->no_reuse;
     j->output = a->output;
     j->models = a->models.items;
@@ -340,6 +344,7 @@ int upz_cmd_upscale(int argc, char **argv)
     UprezError err = {0};
     Args a = {.progress_fd = -1};
     upz_job_params_init(&a.job);
+    a.denoise.share = -1;
     if (argc < 2) {
         fprintf(stderr, "%s\nSee 'uprez --help' for the options.\n", usage);
         return 2;

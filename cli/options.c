@@ -132,11 +132,28 @@ int upz_options_size(const char *name, const char *v, int *size, UprezError *err
     return 0;
 }
 
+static int mix(const UpzOption *o, const char *name, const char *v, UprezError *err)
+{
+    UpzMix *m = o->value;
+    const char *colon = strchr(v, ':');
+    char share[32];
+    const int n = colon ? (int)(colon - v) : (int)strlen(v);
+    snprintf(share, sizeof(share), "%.*s", n, v);
+    if (n >= (int)sizeof(share) || number(share, o->lo, o->hi, false, &m->share) < 0 ||
+        (colon && !colon[1]))
+        return upz_fail(err, UPREZ_ERR_USAGE, "%s %s: give a number from %.15g to %.15g, and a model to mix "
+                        "with behind a colon if it is not the model's own twin (0.5:FILE)", name, v, o->lo,
+                        o->hi);
+    m->twin = colon ? colon + 1 : NULL;
+    return 0;
+}
+
 static int store(const UpzOption *o, const char *name, const char *v, UprezError *err)
 {
     double d;
     switch (o->kind) {
     case UPZ_OPT_FLAG: *(bool *)o->value = true; return 0;
+    case UPZ_OPT_MIX: return mix(o, name, v, err);
     case UPZ_OPT_STRING: *(const char **)o->value = v; return 0;
     case UPZ_OPT_LIST: {
         UpzStringList *l = o->value;

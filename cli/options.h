@@ -17,6 +17,7 @@ typedef enum UpzOptionKind {
     UPZ_OPT_FACTOR, /* double *, lo..hi; "4", "4x" or "x4" */
     UPZ_OPT_TIME,   /* double *, seconds or [HH:]MM:SS[.mmm] */
     UPZ_OPT_SIZE,   /* int[2], WxH */
+    UPZ_OPT_MIX,    /* UpzMix *, "0.5" or "0.5:FILE", lo..hi */
     UPZ_OPT_CHOICE  /* const char **, one of `arg` split at '|' */
 } UpzOptionKind;
 
@@ -24,6 +25,11 @@ typedef struct UpzStringList {
     const char *items[64];
     int n;
 } UpzStringList;
+
+typedef struct UpzMix {
+    double share;     /* < 0: not given */
+    const char *twin; /* the second model, or NULL */
+} UpzMix;
 
 typedef struct UpzOption {
     const char *names; /* "-m --model", first those shown in help; then aliases behind " | " */

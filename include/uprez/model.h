@@ -42,14 +42,14 @@ typedef struct UprezModelFacts {
 typedef struct UprezModelParams {
     size_t size;    /* sizeof(UprezModelParams) */
     double denoise; /* with mix, 0..1: 1 = all of the model, 0 = all of the twin */
-    const char *twin; /* with mix: path of the twin's file; NULL = the registry's twin */
+    const char *twin; /* with mix: the twin's file or name; NULL = the registry's twin */
     const char *engine, *device, *runtime_path; /* for files that only a runtime understands
                                                   (TorchScript, TensorRT): as in UprezParams */
     int mix;        /* nonzero: deep network interpolation of the model and its twin */
 } UprezModelParams;
 
 /* Loads a file, or an embedded network by its name ("uprez-video-2x"), or a model of the registry by
- * its name when its file is in the search path, or makes a kernel when `name` is "bicubic",
+ * its name when its file is in the search path and has the published SHA-256, or makes a kernel when `name` is "bicubic",
  * "lanczos" or "spline36". params may be NULL. Fails with MODEL (the sentence names the file, what
  * was found and what was expected), USAGE or MEMORY. */
 UPREZ_API int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,

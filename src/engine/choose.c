@@ -188,9 +188,9 @@ int uprez_model_load(UprezModel **out, UprezContext *ctx, const char *name,
     char *path = NULL, *twin = NULL;
     const UpzRegistryEntry *entry = NULL;
     *out = NULL;
-    int r = upz_registry_locate(name, &path, &entry, err);
-    if (r >= 0 && own.denoise >= 0 && !own.twin && entry && entry->twin) {
-        r = upz_registry_locate(entry->twin, &twin, NULL, err);
+    int r = upz_registry_use(name, &path, &entry, err);
+    if (r >= 0 && own.denoise >= 0 && (own.twin || (entry && entry->twin))) {
+        r = upz_registry_use(own.twin ? own.twin : entry->twin, &twin, NULL, err);
         own.twin = twin;
     }
     if (r >= 0) r = upz_model_load(out, ctx, path, &own, err);

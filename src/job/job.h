@@ -35,6 +35,7 @@ typedef struct UpzJobParams {
     const char *family;         /* instead: the best installed model for "anime", "film" or "photo" */
     bool browser;               /* what is left open is chosen so that browsers play the result */
     double denoise;             /* < 0 = off */
+    const char *twin;           /* with denoise: name or file to mix with; NULL = the model's own twin */
     UprezParams upscale;        /* models and format are filled by the job; width and height: displayed */
     const char *fit;            /* of width and height together: contain (NULL), cover, stretch, pad */
     bool turn;                  /* width and height change places for a picture that lies the other way */

@@ -197,7 +197,10 @@ static bool upscale_part(cJSON *root, const UpzJobParams *params, const UpzSessi
     for (int i = 0; i < session->n_models && ok; i++) {
         const UprezModelFacts *f = uprez_model_facts(session->models[i]);
         const char *id = *f->sha256 ? f->sha256 : f->path ? f->path : "";
-        ok = cJSON_AddItemToArray(models, cJSON_CreateString(id));
+        /* what it was mixed with stands in its description */
+        char *mixed = params->denoise >= 0 ? upz_asprintf("%s %s", id, f->detail) : upz_strdup(id);
+        ok = mixed && cJSON_AddItemToArray(models, cJSON_CreateString(mixed));
+        upz_free(mixed);
     }
     const UpzJsonRow rows[] = {
         UPZ_JSON_DOUBLE("denoise", params->denoise), UPZ_JSON_DOUBLE("blend", params->upscale.blend),

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -112,17 +113,21 @@ static int load_one(UpzSession *s, int i, UprezError *err)
                            .device = device,
                            .runtime_path = p->upscale.runtime_path};
     int r = upz_team_first(p->upscale.device, device, err);
-    if (r >= 0) r = upz_registry_locate(name, &path, &entry, err);
+    if (r >= 0) r = upz_registry_use(name, &path, &entry, err);
     if (r >= 0 && p->denoise >= 0 && !is_kernel(name)) {
-        if (entry && entry->twin)
-            mp.mix = 1, mp.denoise = p->denoise; /* the loader finds the twin */
+        if (p->twin || (entry && entry->twin))
+            mp.mix = 1, mp.denoise = p->denoise, mp.twin = p->twin; /* else the loader finds it */
         else if (s->n_names <= 1)
             r = upz_fail(err, UPREZ_ERR_USAGE, "--denoise needs a model with a twin, such as "
-                         "realesr-general-x4v3; %s has none", name);
+                         "realesr-general-x4v3, or one to mix with (--denoise 0.5:FILE); %s has none", name);
     }
+    if (r >= 0 && !entry && !is_kernel(name)) entry = upz_registry_find(upz_basename(path)); /* a file anywhere */
     if (r >= 0 && !upz_registry_genuine(entry, path))
         upz_warn(s->ctx, "%s is not the published %s: its SHA-256 is another one; it is used as it is, "
                  "'uprez model pull %s' fetches the published one", path, entry->name, entry->name);
+    if (r >= 0 && entry && !entry->embedded && !upz_exists(name) && strcasecmp(upz_basename(path), entry->file))
+        upz_warn(s->ctx, "%s stands in for %s, whose published file is %s: nothing tells whether it is the same",
+                 path, entry->name, entry->file);
     if (r >= 0) r = uprez_model_load(&s->models[i], s->ctx, name, &mp, err);
     if (r >= 0) s->n_models = i + 1;
     upz_free(path);

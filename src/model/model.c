@@ -303,15 +303,17 @@ static int load(UprezModel **out, UprezContext *ctx, Loading *l, const UprezMode
     if (r >= 0 && mixing) {
         Loading twin = {0};
         twin.name = upz_basename(params->twin);
-        r = upz_map_open(&twin.map, params->twin, UPZ_MODEL_MAX_BYTES, UPREZ_ERR_MODEL, err);
+        const UpzRegistryEntry *own = upz_exists(params->twin) ? NULL : upz_registry_embedded(params->twin);
+        if (!own) r = upz_map_open(&twin.map, params->twin, UPZ_MODEL_MAX_BYTES, UPREZ_ERR_MODEL, err);
         if (r >= 0) {
-            twin.file = (UpzModelFile){params->twin, twin.map.data, twin.map.size};
+            twin.file = own ? (UpzModelFile){params->twin, own->embedded, (size_t)own->bytes}
+                            : (UpzModelFile){params->twin, twin.map.data, twin.map.size};
             r = name_file(&twin, read_model(&twin, NULL, &m->facts, NULL, err), err);
         }
         if (r >= 0) r = mix(l, &twin, params->denoise, err);
         if (r >= 0) {
             char hex[UPZ_SHA256_HEX];
-            upz_sha256(twin.map.data, twin.map.size, hex);
+            upz_sha256(twin.file.data, twin.file.size, hex);
             snprintf(extra, sizeof(extra), ", denoise %.3g against %.60s (SHA-256 %.12s…)",
                      params->denoise, twin.name, hex);
         }

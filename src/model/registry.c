@@ -158,6 +158,22 @@ int upz_registry_locate(const char *name, char **path, const UpzRegistryEntry **
     return r;
 }
 
+int upz_registry_use(const char *name, char **path, const UpzRegistryEntry **entry, UprezError *err)
+{
+    const UpzRegistryEntry *known = NULL;
+    int r = upz_registry_locate(name, path, &known, err);
+    if (entry) *entry = known;
+    if (r < 0 || !known || (upz_exists(name) && !upz_is_dir(name)) || upz_registry_genuine(known, *path))
+        return r;
+    r = upz_fail(err, UPREZ_ERR_MODEL,
+                 "%s is not the published %s, its SHA-256 is another one: 'uprez model pull %s' gets that, and "
+                 "-m %s uses this one all the same",
+                 *path, known->name, known->name, *path);
+    upz_free(*path);
+    *path = NULL;
+    return r;
+}
+
 static int make_dirs(char *path)
 {
     for (char *p = path + 1; *p; p++) {

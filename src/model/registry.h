@@ -27,6 +27,9 @@ const UpzRegistryEntry *upz_registry_find(const char *name);
  * and embedded networks give *path = their name. */
 int upz_registry_locate(const char *name, char **path, const UpzRegistryEntry **entry,
                         UprezError *err);
+/* The same for a file that is to be used: MODEL, too, when it was found by a known model's name and its
+ * content is not the published one. A file that the user gave as a file is his own affair. */
+int upz_registry_use(const char *name, char **path, const UpzRegistryEntry **entry, UprezError *err);
 /* Where pulled models go; created if missing. The caller's. */
 int upz_registry_dir(char **path, UprezError *err);
 /* The models for a kind of source ("anime", "film", "photo"), best first, NULL-terminated; an embedded

@@ -28,13 +28,14 @@ int upz_write_onnx_memory(const UprezModel *model, const UpzOnnxParams *params, 
                           size_t *size, UprezError *err);
 
 /* ncnn's two files. The input blob is "data", the output blob "output"; sizes must be multiples of
- * facts.align. half: kernels in fp16 (biases, slopes and per-channel factors stay fp32). */
+ * facts.align. A network that takes luma in studio range is written with the change of range in it: it takes
+ * full range, as everybody gives it. half: kernels in fp16 (biases, slopes and per-channel factors stay fp32). */
 int upz_write_ncnn_memory(const UprezModel *model, bool half, uint8_t **param, size_t *param_size,
                           uint8_t **bin, size_t *bin_size, UprezError *err);
 
 /* A state dict as safetensors, all fp32 or all fp16, under the names that PyTorch's own definition
  * of the network gives them. A graph from ONNX or ncnn has such names only when it is recognised
- * as SRVGGNetCompact, RRDBNet or SPAN; a cut-off at 0 and 1 as its last step is left out then. */
+ * as SRVGGNetCompact, RRDBNet, SPAN or (ours on luma) what tools/train makes; a cut-off at 0 and 1 as its last step is left out then. */
 int upz_write_safetensors_memory(const UprezModel *model, bool half, uint8_t **data, size_t *size,
                                  UprezError *err);
 

@@ -194,6 +194,54 @@ static bool find_srvgg(Walk *w)
     return true;
 }
 
+/* ---- the program's own networks ---- */
+
+/* A convolution with slopes, in a chain that keeps its width. */
+static bool is_link(const Walk *w, int value)
+{
+    const UpzNode *n = at(w, value);
+    return n->op == UPZ_OP_CONV && n->act == UPZ_ACT_PRELU && n->stride == 1 && n->groups == 1 &&
+           2 * n->pad_x + 1 == n->kernel_w && 2 * n->pad_y + 1 == n->kernel_h;
+}
+
+static void add_link(Walk *w, int value, const char *name)
+{
+    add_conv(w, value, name);
+    add_tensor(w, at(w, value)->slopes, "%s.slope", name);
+}
+
+static bool find_uprez(Walk *w)
+{
+    enum { MOST = 1024 };
+    int chain[MOST], n = 0, tail = -1, head = -1;
+    for (int pick = 0; pick < 2 && tail < 0; pick++) {
+        int body, base;
+        if (!residual(w, w->g->output, 1, pick, &body, &base)) continue;
+        const UpzNode *b = at(w, body);
+        const bool same = base == 0 && b->op == UPZ_OP_CONV;
+        const bool shuffled = enlarges(w, base) > 1 && at(w, base)->src[0] == 0 && b->op == UPZ_OP_SHUFFLE &&
+                              b->factor == enlarges(w, base) && !b->dcr;
+        if (same || shuffled) tail = same ? body : b->src[0];
+    }
+    if (tail < 0 || at(w, tail)->op != UPZ_OP_CONV || !is_linear(w, tail)) return false;
+    for (int pick = 0, v = at(w, tail)->src[0]; pick < 2 && head < 0; pick++) {
+        int end = v, features = v;
+        if (at(w, v)->op == UPZ_OP_ADD && !residual(w, v, 1, pick, &end, &features)) return false;
+        for (n = 0; n < MOST && end != features && is_link(w, end); end = at(w, end)->src[0]) chain[n++] = end;
+        if (end == features && is_link(w, end) && at(w, end)->src[0] == 0) head = end;
+    }
+    if (head < 0) return false;
+    add_link(w, head, "head");
+    for (int i = 0; i < n; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "trunk.%d", i);
+        add_link(w, chain[n - 1 - i], name);
+    }
+    add_conv(w, tail, "tail");
+    w->names->architecture = "uprez";
+    return true;
+}
+
 /* ---- RRDBNet ---- */
 
 typedef struct Dense {
@@ -428,7 +476,7 @@ static int by_name(const void *a, const void *b)
 /* Weights made from others (a SPAN's collapsed layers) have no names. */
 static bool keep_names(Walk *w, const UprezModel *m)
 {
-    static const char *const kept[] = {"srvgg", "rrdbnet", "espcn", "fsrcnn"};
+    static const char *const kept[] = {"srvgg", "rrdbnet", "espcn", "fsrcnn", "uprez"};
     bool known = false;
     for (int i = 0; i < UPZ_COUNT(kept); i++) known |= !strcmp(m->facts.architecture, kept[i]);
     for (size_t i = 0; known && i < w->g->n_tensors; i++) {
@@ -455,7 +503,8 @@ int upz_names_find(UpzNames *names, const UprezModel *model, UprezError *err)
     upz_names_free(names);
     Dense *dense = upz_calloc(1, sizeof(*dense));
     if (!dense) return upz_fail_memory(err, sizeof(*dense), "a list of layers");
-    bool found = find_srvgg(&w) || find_rrdbnet(&w, dense) || find_span(&w);
+    bool found = find_srvgg(&w) || find_rrdbnet(&w, dense) || find_span(&w) ||
+                 (model->facts.input == UPREZ_INPUT_Y_STUDIO && find_uprez(&w));
     upz_free(dense);
     return w.r < 0 ? w.r : found;
 }

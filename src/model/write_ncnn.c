@@ -384,17 +384,52 @@ static void layer(State *s, int i)
     split(s, i);
 }
 
+/* ncnn's files cannot say that luma is to be in studio range (black is 16 of 255), and whoever runs them gives
+ * full range: the change of range becomes a layer at each end. g: the model's graph, whose nodes are
+ * replaced (upz_free); its tensors stay the model's. */
+static int in_full_range(UpzGraph *g, UprezError *err)
+{
+    const double black = 16.0 / 255, white = 235.0 / 255;
+    const size_t n = g->n_nodes;
+    UpzNode *nodes = upz_calloc(n + 2, sizeof(*nodes));
+    if (!nodes) return upz_fail_memory(err, (n + 2) * sizeof(*nodes), "the layer list");
+    nodes[0] = g->nodes[0];
+    for (size_t i = 1; i < n; i++) {
+        nodes[i + 1] = g->nodes[i];
+        for (int k = 0; k < nodes[i + 1].n_src; k++) nodes[i + 1].src[k]++;
+    }
+    UpzNode ends[2] = {upz_node(UPZ_OP_AFFINE), upz_node(UPZ_OP_AFFINE)};
+    ends[0].n_src = ends[1].n_src = 1;
+    ends[0].channels = ends[1].channels = 1;
+    ends[0].src[0] = 0, ends[1].src[0] = g->output + 1;
+    ends[0].num = ends[0].den = 1;
+    ends[1].num = g->nodes[g->output].num, ends[1].den = g->nodes[g->output].den;
+    ends[0].alpha[0] = (float)(white - black), ends[0].alpha[1] = (float)black;
+    ends[1].alpha[0] = (float)(1 / (white - black)), ends[1].alpha[1] = (float)(-black / (white - black));
+    nodes[1] = ends[0], nodes[n + 1] = ends[1];
+    g->nodes = nodes;
+    g->n_nodes = n + 2;
+    g->output = (int)n + 1;
+    return 0;
+}
+
 int upz_write_ncnn_memory(const UprezModel *model, bool half, uint8_t **param, size_t *param_size,
                           uint8_t **bin, size_t *bin_size, UprezError *err)
 {
     *param = *bin = NULL;
     *param_size = *bin_size = 0;
-    State s = {.model = model, .g = &model->graph, .half = half, .err = err};
+    const bool studio = model->facts.input == UPREZ_INPUT_Y_STUDIO;
+    UpzGraph graph = model->graph;
+    State s = {.model = model, .g = &graph, .half = half, .err = err};
     int r = upz_write_check(model, half ? 2 : 4, err);
+    if (r >= 0 && studio) r = in_full_range(&graph, err);
     if (r < 0) return r;
     size_t n = s.g->n_nodes;
     s.uses = upz_calloc(2 * n, sizeof(*s.uses));
-    if (!s.uses) return upz_fail_memory(err, 2 * n * sizeof(*s.uses), "the layer list");
+    if (!s.uses) {
+        if (studio) upz_free(graph.nodes);
+        return upz_fail_memory(err, 2 * n * sizeof(*s.uses), "the layer list");
+    }
     s.taken = s.uses + n;
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < s.g->nodes[i].n_src; k++) s.uses[s.g->nodes[i].src[k]]++;
@@ -408,6 +443,7 @@ int upz_write_ncnn_memory(const UprezModel *model, bool half, uint8_t **param, s
     if (!r && (s.param.failed || s.bin.failed))
         r = upz_fail_memory(err, s.param.n + s.bin.n, "the ncnn files");
     upz_free(s.uses);
+    if (studio) upz_free(graph.nodes);
     if (r < 0) {
         upz_free(s.param.data);
         upz_free(s.bin.data);

@@ -56,8 +56,8 @@ int upz_write_safetensors_memory(const UprezModel *model, bool half, uint8_t **d
     r = upz_names_find(&names, model, err);
     if (!r)
         r = upz_fail(err, UPREZ_ERR_MODEL, "%s has no checkpoint form: its layers are no "
-                     "SRVGGNetCompact, RRDBNet or SPAN, whose weights PyTorch programs know by "
-                     "name; write it as .onnx", upz_basename(model->facts.path));
+                     "SRVGGNetCompact, RRDBNet, SPAN or chain on luma, whose weights have known "
+                     "names; write it as .onnx", upz_basename(model->facts.path));
     if (r > 0) {
         r = 0;
         header(&head, &names, &model->facts, half);

@@ -57,8 +57,8 @@ mkdir "$tmp/known"
 cp "$SHARED/models/pytorch/realesr-general-x4v3.fp16w.pth" "$tmp/known/realesr-general-x4v3.pth"
 cp "$SHARED/models/pytorch/realesr-general-wdn-x4v3.half.pth" "$tmp/known/realesr-general-wdn-x4v3.pth"
 for dn in 0 0.5 0.5; do
-    UPREZ_MODEL_PATH=$tmp/known expect 0 "$UPREZ" model compile realesr-general-x4v3 --runtime-path "$fake" \
-        --denoise $dn --opt 64x64 --max 96x80 -o "$tmp/dn$dn.engine" -y
+    expect 0 "$UPREZ" model compile "$tmp/known/realesr-general-x4v3.pth" --runtime-path "$fake" \
+        --denoise "$dn:$tmp/known/realesr-general-wdn-x4v3.pth" --opt 64x64 --max 96x80 -o "$tmp/dn$dn.engine" -y
 done
 models=$(grep -h "^model " "$tmp/dn0.engine.txt" "$tmp/dn0.5.engine.txt" | sort -u | wc -l)
 [ "$models" = 2 ] || bad "an engine does not know what its network was mixed with"

@@ -73,6 +73,24 @@ P
     fi
 fi
 
+# ---- the networks of our own: there and back, and what other programs are given ----
+ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=size=96x64:rate=5:duration=0.4 -pix_fmt yuv420p -c:v ffv1 own.mkv
+psnr() { ffmpeg -nostdin -i "$1" -i "$2" -lavfi "[0]lutyuv=y=clip(val\\,16\\,235)[a];[1]lutyuv=y=clip(val\\,16\\,235)[b];[a][b]psnr" -f null - 2>&1 | sed -n 's/.*average:\([^ ]*\).*/\1/p'; }
+for m in uprez-fast-2x uprez-fast-4x uprez-video-2x; do
+    expect 0 "$UPREZ" model convert -q $m $m.safetensors
+    expect 0 "$UPREZ" model convert -q $m $m.onnx
+    expect 0 "$UPREZ" model convert -q $m.onnx back.safetensors -y
+    expect 0 "$UPREZ" model convert $m $m.param; said "takes full range"
+    expect 0 "$UPREZ" -q -y -m $m -c ffv1 own.mkv want.mkv
+    for f in $m.safetensors back.safetensors; do
+        expect 0 "$UPREZ" -q -y -m $f -c ffv1 own.mkv got.mkv
+        [ "$(psnr want.mkv got.mkv)" = inf ] || bad "$f is another network than $m: $(psnr want.mkv got.mkv) dB"
+    done
+    # ncnn's file says nothing about ranges: read as luma in full range, as everybody does, it is the same
+    expect 0 "$UPREZ" -q -y -m $m.param -c ffv1 own.mkv got.mkv
+    psnr want.mkv got.mkv | awk '{exit !($1 == "inf" || $1 > 70)}' || bad "$m.param: $(psnr want.mkv got.mkv) dB"
+done
+
 # ---- refusals ----
 expect 2 "$UPREZ" model convert
 expect 2 "$UPREZ" model convert a.pth
@@ -153,7 +171,8 @@ mkdir known
 cp "$models/pytorch/realesr-general-x4v3.fp16w.pth" known/realesr-general-x4v3.pth
 cp "$models/pytorch/realesr-general-wdn-x4v3.half.pth" known/realesr-general-wdn-x4v3.pth
 for denoise in 0 0.25 1; do
-    expect 0 env UPREZ_MODEL_PATH="$tmp/known" "$UPREZ" model convert realesr-general-x4v3 "mix$denoise.safetensors" -q --denoise $denoise
+    expect 0 "$UPREZ" model convert known/realesr-general-x4v3.pth "mix$denoise.safetensors" -q \
+        --denoise "$denoise:known/realesr-general-wdn-x4v3.pth"
 done
 python3 - <<'P' || bad "--denoise"
 import json, struct

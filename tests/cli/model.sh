@@ -123,4 +123,48 @@ P
         expect 4 "$UPREZ" model info "$f"; said "$(basename "$f")"
     done
 fi
+
+# a file under a known name whose content is another: refused by that name, used with a warning as a file
+python3 - "$tmp" <<'P'
+import struct, sys, zlib
+raw = b"".join(b"\0" + bytes((x * 7 + y * 5) % 256 for x in range(24) for _ in range(3)) for y in range(16))
+def chunk(k, d): return struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d))
+open(sys.argv[1] + "/in.png", "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 24, 16, 8, 2, 0, 0, 0)) +
+                                          chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b""))
+P
+known=$models/realesr-animevideov3.pth; mkdir -p "$models"
+expect 0 "$UPREZ" model convert -q uprez-fast-2x "$tmp/own.safetensors"
+cp "$tmp/own.safetensors" "$known"
+for name in realesr-animevideov3 animevideov3 realesr-animevideov3.pth; do
+    expect 4 "$UPREZ" -q -m $name "$tmp/in.png" "$tmp/out.png"; said "uprez model pull realesr-animevideov3"
+    [ "$(wc -l <"$tmp/err")" = 1 ] || bad "$name: $(wc -l <"$tmp/err") lines"
+done
+[ ! -e "$tmp/out.png" ] || bad "a wrong file under a known name was used"
+expect 4 "$UPREZ" model convert $name "$tmp/x.onnx"
+expect 4 "$UPREZ" -q -m uprez-fast-2x --denoise 0.5:realesr-animevideov3 "$tmp/in.png" "$tmp/out.png"; said "not the published"
+expect 0 "$UPREZ" --progress none -m "$known" "$tmp/in.png" "$tmp/out.png"; said "is not the published realesr-animevideov3"
+mv "$known" "$models/realesr-animevideov3.safetensors"
+expect 0 "$UPREZ" --progress none -y -m realesr-animevideov3 "$tmp/in.png" "$tmp/out.png"; said "stands in for"
+rm -f "$models"/realesr-animevideov3.*
+
+# --denoise with a second file: of one's own, half of each is the mean of both
+expect 0 "$UPREZ" model convert -q uprez-fast-2x "$tmp/a.safetensors"
+python3 - "$tmp/a.safetensors" "$tmp/b.safetensors" "$tmp/half.safetensors" <<'P'
+import array, json, struct, sys
+d = open(sys.argv[1], "rb").read(); n, = struct.unpack_from("<Q", d)
+a = array.array("f", d[8 + n:]); b = array.array("f", [v * 0.9 + 0.001 * (i % 7) for i, v in enumerate(a)])
+half = array.array("f", [(x + y) / 2 for x, y in zip(a, b)])
+for path, v in zip(sys.argv[2:], (b, half)): open(path, "wb").write(d[:8 + n] + v.tobytes())
+P
+expect 0 "$UPREZ" -q -y -m "$tmp/half.safetensors" "$tmp/in.png" "$tmp/want.png"
+expect 0 "$UPREZ" -q -y -m "$tmp/a.safetensors" --denoise "0.5:$tmp/b.safetensors" "$tmp/in.png" "$tmp/got.png"
+cmp -s "$tmp/want.png" "$tmp/got.png" || bad "--denoise 0.5:FILE is not the mean of both"
+expect 0 "$UPREZ" -q -y -m uprez-fast-2x --denoise "0:$tmp/b.safetensors" "$tmp/in.png" "$tmp/got.png"
+expect 0 "$UPREZ" -q -y -m "$tmp/b.safetensors" "$tmp/in.png" "$tmp/want.png"
+cmp -s "$tmp/want.png" "$tmp/got.png" || bad "--denoise 0:FILE is not FILE"
+for wrong in 2 x 0.5: :f 0.5:/nowhere.pth; do
+    want=2; [ "$wrong" = 0.5:/nowhere.pth ] && want=4
+    expect $want "$UPREZ" -q -y -m uprez-fast-2x --denoise "$wrong" "$tmp/in.png" "$tmp/got.png"
+done
+expect 4 "$UPREZ" -q -y -m uprez-fast-2x --denoise 0.5:uprez-fast-4x "$tmp/in.png" "$tmp/got.png"; said "cannot be mixed"
 finish

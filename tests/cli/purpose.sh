@@ -26,7 +26,8 @@ expect 0 up --for anime p.png a.png; [ "$(used)" = $best ] || bad "the best for 
 # another file under a known name: never silently
 cp "$P/sudo_UltraCompact_2x_1.121.175_G.pth" "$tmp/m/realesr-general-x4v3.pth"
 expect 0 up --for film v.mkv a.mkv; said "is not the published realesr-general-x4v3"; [ "$(used)" = uprez-video-2x ] || bad "a wrong file was used: $(used)"
-expect 0 up -m realesr-general-x4v3 v.mkv a.mkv; said "is not the published realesr-general-x4v3"
+expect 4 up -m realesr-general-x4v3 v.mkv a.mkv; said "is not the published realesr-general-x4v3"
+expect 0 up -m "$tmp/m/realesr-general-x4v3.pth" v.mkv a.mkv; said "is not the published realesr-general-x4v3"
 expect 0 up -m "$P/realesr-animevideov3.pth" v.mkv a.mkv; grep -q published "$tmp/err" && bad "the published file is doubted"
 expect 2 up --for anime --for film v.mkv a.mkv; expect 2 up --for cats v.mkv a.mkv; expect 2 up --for film -m lanczos v.mkv a.mkv
 
