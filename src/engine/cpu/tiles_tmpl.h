@@ -173,7 +173,8 @@ UPZ_INLINE void sum_blocks(TileBank *bank, const UpzTileConv *c, int rows, bool 
         place_groups(c, m, out);
         TileBlock b = {.weights = c->weights, .m = m};
         for (; b.o < c->n_out; b.o += UPZ_TILE_SIDE, b.weights += (ptrdiff_t)blocks * TILE_VALUES) {
-            const int per = rest->end == UPZ_TILE_GROUPS && rest->count == UPZ_TILE_SIDE ? share : 0;
+            const bool whole = rest->end == UPZ_TILE_GROUPS && rest->count == UPZ_TILE_SIDE;
+            const int per = whole && rest->at == 0 ? share : 0;
             turn = turn == 2 ? 0 : turn + 1;
             if (turn == 0) {
                 TURN(sum_first);
