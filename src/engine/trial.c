@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/integer.h"
 #include "picture/convert.h"
 #include "picture/format.h"
 
@@ -22,6 +23,56 @@ void upz_trial_paint(float *p, int channels, int h, int w)
                 const float edge = (x / 8 + y / 11 + c) % 3 ? 0 : 0.25f;
                 *p++ = UPZ_CLAMP(soft - edge + (y > h / 2 ? grain : 0), 0, 1);
             }
+}
+
+/* Four times the picture in that place before it is made softer: two pixels a side are one. */
+static float hard(int kind, bool first, bool second, int x, int y, bool noise)
+{
+    const bool there = kind == 0 ? x % 2 : kind == 1 ? y % 2 : kind == 2 ? (x + y) % 2
+                       : kind == 3 ? x > 3 : kind == 4 ? y > x : noise;
+    return there ? first : second;
+}
+
+static bool coin(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return *seed >> 31;
+}
+
+/* One plane of the picture of contrasts in squares of two pixels, w x h of them. */
+static void paint_squares(float *p, int channel, int h, int w)
+{
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            uint32_t block = (uint32_t)(y / 8 * 64 + x / 8) * 2654435761u + 12345u; /* colours of 8 x 8 squares */
+            uint32_t grain = (uint32_t)(y * 4096 + x) * 2246822519u;
+            bool first[3], second[3];
+            for (int c = 0; c < 3; c++) first[c] = coin(&block), second[c] = coin(&block);
+            const bool grey = coin(&block);
+            block = block * 1664525u + 1013904223u;
+            const int kind = (int)((block >> 16) % 6);
+            *p++ = hard(kind, grey ? !second[0] : first[channel % 3], second[grey ? 0 : channel % 3], x % 8, y % 8,
+                        coin(&grain));
+        }
+}
+
+int upz_trial_paint_contrasts(float *planes, int channels, int height, int width, UprezError *err)
+{
+    const int h = height / 2 + 1, w = width / 2 + 1;
+    float *squares = upz_calloc((size_t)h * (size_t)w, sizeof(*squares));
+    if (!squares) return upz_fail_memory(err, (size_t)h * (size_t)w * sizeof(*squares), "a picture");
+    for (int c = 0; c < channels; c++) {
+        paint_squares(squares, c, h, w);
+        for (int y = 0; y < height; y++)
+            for (int x = 0; x < width; x++) { /* 1 2 1 along both axes: three quarters of the own square */
+                const int ny = UPZ_CLAMP(y / 2 + (y % 2 ? 1 : -1), 0, h - 1);
+                const int nx = UPZ_CLAMP(x / 2 + (x % 2 ? 1 : -1), 0, w - 1);
+                const float *own = squares + y / 2 * w, *next = squares + ny * w;
+                *planes++ = 0.5625f * own[x / 2] + 0.1875f * own[nx] + 0.1875f * next[x / 2] + 0.0625f * next[nx];
+            }
+    }
+    upz_free(squares);
+    return 0;
 }
 
 static float clip01(float x) { return x >= 1 ? 1 : x > 0 ? x : 0; }
@@ -47,12 +98,13 @@ static int float_picture(UprezPicture **p, const UprezModel *m, int w, int h, Up
     return r;
 }
 
-static int painted(UprezPicture **p, const UprezModel *m, int w, int h, UprezError *err)
+static int painted(UprezPicture **p, const UprezModel *m, int w, int h, bool contrasts, UprezError *err)
 {
     const size_t plane = (size_t)w * (size_t)h;
     float *all = upz_calloc(plane * 3, sizeof(*all));
     int r = all ? float_picture(p, m, w, h, err) : upz_fail_memory(err, plane * 12, "a picture");
-    if (r >= 0) upz_trial_paint(all, (*p)->format.n_comp, h, w);
+    if (r >= 0 && contrasts) r = upz_trial_paint_contrasts(all, (*p)->format.n_comp, h, w, err);
+    else if (r >= 0) upz_trial_paint(all, (*p)->format.n_comp, h, w);
     for (int c = 0; r >= 0 && c < (*p)->format.n_comp; c++)
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w; x++) {
@@ -64,10 +116,10 @@ static int painted(UprezPicture **p, const UprezModel *m, int w, int h, UprezErr
     return r;
 }
 
-int upz_trial_source(UprezPicture **out, const UprezModel *m, UprezError *err)
+int upz_trial_source(UprezPicture **out, const UprezModel *m, bool contrasts, UprezError *err)
 {
     const int align = UPZ_MAX(m->facts.align, 1) * m->facts.scale_den;
-    return painted(out, m, UPZ_ROUND_UP(WIDTH, align), UPZ_ROUND_UP(HEIGHT, align), err);
+    return painted(out, m, UPZ_ROUND_UP(WIDTH, align), UPZ_ROUND_UP(HEIGHT, align), contrasts, err);
 }
 
 int upz_trial_result(UprezPicture **out, const UprezModel *m, const UprezPicture *src, UprezError *err)

@@ -12,12 +12,15 @@
 
 /* The picture, planes of 0..1: flat parts, edges, texture. */
 void upz_trial_paint(float *planes, int channels, int height, int width);
+/* Another one, of all that is hard: black and white, full colours, fine lines, with edges as soft as a lens makes
+ * them. For how far values reach. Fails with MEMORY. */
+int upz_trial_paint_contrasts(float *planes, int channels, int height, int width, UprezError *err);
 /* PSNR in dB of two results, clipped to 0..1; what is no number is as wrong as can be. */
 double upz_trial_psnr(const float *a, const float *b, size_t n);
 
 /* The same as pictures of planar floats, in a size that suits the network, and a picture for what it makes of
  * one. *out is the caller's. Fail with MEMORY. */
-int upz_trial_source(UprezPicture **out, const UprezModel *model, UprezError *err);
+int upz_trial_source(UprezPicture **out, const UprezModel *model, bool contrasts, UprezError *err);
 int upz_trial_result(UprezPicture **out, const UprezModel *model, const UprezPicture *src, UprezError *err);
 /* Of two such pictures of one size. */
 double upz_trial_pictures_psnr(const UprezPicture *a, const UprezPicture *b);

@@ -269,7 +269,7 @@ static void no_place_written_twice_at_a_time(void **state)
         const UpzShape shape = {.width = 141, .height = h, .src = rgb, .dst = rgb,
                                 .src_color = {.matrix = 0, .range = UPREZ_RANGE_FULL},
                                 .dst_color = {.matrix = 0, .range = UPREZ_RANGE_FULL}};
-        assert_int_equal(upz_program_build(&p, &m->graph, 0, UPZ_TYPE_F32, &err), 0);
+        assert_int_equal(upz_program_build(&p, &m->graph, &(UpzProgramParams){0}, &err), 0);
         if (upz_flow_plan(&f, &p, upz_cpu_kernels(UPZ_CPU_C), 1 + h % 4, 3, UPZ_ROWS_RGB, UPZ_CPU_C, &shape,
                           141, h, 0, &err))
             fail_msg("%s", err.text);

@@ -143,7 +143,7 @@ static void try_wino(const UpzCpuKernels *k, UpzCpuLevel level)
             assert_string_equal(way->name, "fp32-wino-f4");
             UpzStage stage = {.in = in, .channels = out, .pitch = out};
             size_t bytes = 0;
-            float *packed = way->pack(&stage, weights.data, &bytes);
+            float *packed = way->pack(NULL, &stage, weights.data, NULL, &bytes);
             assert_non_null(packed);
             assert_int_equal(bytes, 36 * in * out * 4);
 

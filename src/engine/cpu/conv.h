@@ -31,8 +31,12 @@ typedef struct UpzConvOps {
     bool enlarged;     /* reads maps enlarged by 2, 4 or 8 as well */
     bool grouped;      /* weights stay [out][in / groups]; other ways get grouped ones spelled out */
     bool (*takes)(const UpzConvShape *shape);
-    /* Weights [out][in][kh][kw] in the way's own order; upz_free_aligned. NULL: memory is short. */
-    void *(*pack)(const UpzStage *s, const float *weights, size_t *bytes);
+    /* Weights [out][in][kh][kw] in the way's own order; upz_free_aligned. NULL: memory is short. factors: of
+     * every input channel, what 1 of an int8 map stands for; else NULL. */
+    void *(*pack)(const UpzProgram *p, const UpzStage *s, const float *weights, const float *factors,
+                  size_t *bytes);
+    /* Or NULL: what is left to do when types of all maps and posts are known. */
+    void (*settle)(const UpzProgram *p, UpzStage *s);
     /* Bytes that run wants in UpzScratch.conv for pieces of up to `width` columns. */
     size_t (*scratch)(const UpzProgram *p, const UpzStage *s, int width);
     void (*run)(const struct UpzPiece *p);

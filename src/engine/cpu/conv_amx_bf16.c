@@ -27,7 +27,8 @@ static int all_blocks(const UpzStage *s)
 static int outputs(const UpzStage *s) { return UPZ_ROUND_UP(s->channels, UPZ_TILE_SIDE); }
 
 /* In the order of make_runs: kernel rows, then views, then kernel columns, then channels. */
-static void *pack(const UpzStage *s, const float *weights, size_t *bytes)
+static void *pack(const UpzProgram *p, const UpzStage *s, const float *weights, const float *factors,
+                  size_t *bytes)
 {
     const int taps = s->kernel_h * s->kernel_w, blocks = all_blocks(s);
     size_t count;

@@ -8,7 +8,8 @@ static bool takes(const UpzConvShape *s)
     return !s->transposed && s->groups > 1 && s->groups == s->out && s->groups == s->in;
 }
 
-static void *pack(const UpzStage *s, const float *weights, size_t *bytes)
+static void *pack(const UpzProgram *p, const UpzStage *s, const float *weights, const float *factors,
+                  size_t *bytes)
 {
     const size_t taps = (size_t)s->kernel_h * (size_t)s->kernel_w;
     float *packed = upz_pack_zeros(taps * (size_t)s->pitch, bytes);

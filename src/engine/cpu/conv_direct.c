@@ -7,7 +7,8 @@
 static bool takes(const UpzConvShape *s) { return s->in > 0; }
 
 /* Order of the chain: kernel rows, then views, then kernel columns, then channels. */
-static void *pack(const UpzStage *s, const float *weights, size_t *bytes)
+static void *pack(const UpzProgram *p, const UpzStage *s, const float *weights, const float *factors,
+                  size_t *bytes)
 {
     const int out = s->pitch;
     const size_t taps = (size_t)s->kernel_h * (size_t)s->kernel_w;

@@ -4,9 +4,10 @@
 
 #include "engine/cpu/pack.h"
 
-extern const UpzConvOps upz_conv_amx_bf16, upz_conv_wino, upz_conv_depthwise, upz_conv_direct;
+extern const UpzConvOps upz_conv_amx_int8, upz_conv_amx_bf16, upz_conv_wino, upz_conv_depthwise, upz_conv_direct;
 
 const UpzConvOps *const upz_conv_ways[] = {
+    &upz_conv_amx_int8,
     &upz_conv_amx_bf16,
     &upz_conv_wino,
     &upz_conv_depthwise,

@@ -46,7 +46,8 @@ static void wino_filter(double g[UPZ_WINO_IN][3])
     g[5][2] = 1;
 }
 
-static void *pack(const UpzStage *s, const float *weights, size_t *bytes)
+static void *pack(const UpzProgram *p, const UpzStage *s, const float *weights, const float *factors,
+                  size_t *bytes)
 {
     const int out = s->pitch;
     const size_t plane = (size_t)s->in * (size_t)out;

@@ -6,10 +6,9 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "engine/cpu/conv.h"
-#include "engine/cpu/flow.h"
+#include "engine/cpu/cpu_engine.h"
 #include "engine/cpu/tiles.h"
-
-extern const UpzEngineOps upz_engine_cpu;
+#include "engine/cpu/tiles_int8.h"
 
 typedef struct Frame {
     UpzEngine *engine;
@@ -133,7 +132,8 @@ static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
     UpzDevice *d = &list->items[list->n++];
     *d = (UpzDevice){.kind = "cpu"};
     strncpy(d->name, upz_cpu_name(upz_cpu_detect()), sizeof(d->name) - 1);
-    snprintf(d->can, sizeof(d->can), upz_cpu_features() & UPZ_HAS_AMX_BF16 ? "fp32, bf16" : "fp32");
+    snprintf(d->can, sizeof(d->can), "fp32%s%s", upz_cpu_features() & UPZ_HAS_AMX_BF16 ? ", bf16" : "",
+             upz_cpu_features() & UPZ_HAS_AMX_INT8 ? ", int8" : "");
     return 0;
 }
 
@@ -154,13 +154,14 @@ static int type_of(const UpzEngineParams *params, uint32_t features, UpzType *ty
     const char *precision = params && params->precision ? params->precision : "auto";
     *type = UPZ_TYPE_F32;
     if (!strcmp(precision, "auto") || !strcmp(precision, "fp32")) return 0;
-    if (strcmp(precision, "bf16"))
-        return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in fp32 and bf16, not in %s; use "
+    if (!strcmp(precision, "bf16")) *type = UPZ_TYPE_BF16;
+    else if (!strcmp(precision, "int8")) *type = UPZ_TYPE_S8;
+    else
+        return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in fp32, bf16 and int8, not in %s; use "
                         "--precision fp32", precision);
-    *type = UPZ_TYPE_BF16;
-    if (upz_tile_kernels(features)) return 0;
-    return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in bf16 on processors with AMX, and "
-                    "there is none here or --cpu leaves it out; use --precision fp32");
+    if (*type == UPZ_TYPE_BF16 ? upz_tile_kernels(features) != NULL : upz_tile8_kernels(features) != NULL) return 0;
+    return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in %s on processors with AMX, and "
+                    "there is none here or --cpu leaves it out; use --precision fp32", precision);
 }
 
 static int supports(const UprezModel *model, const UpzEngineParams *params, UprezError *why)
@@ -186,18 +187,10 @@ static void close_engine(UpzEngine **engine)
     upz_free(e);
 }
 
-static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
-                       const UpzDevice *device, const UpzEngineParams *params, UprezError *err)
+int upz_cpu_open(UpzEngine **out, UprezContext *ctx, UprezModel *model, const UpzProgramParams *params,
+                 UprezError *err)
 {
-    (void)device;
     *out = NULL;
-    UpzType type;
-    int r = can_run(model, err);
-    if (!r) r = type_of(params, ctx->features, &type, err);
-    if (r) return r;
-    if (type == UPZ_TYPE_BF16 && ctx->features && !upz_cpu_allow_tiles())
-        return upz_fail(err, UPREZ_ERR_DEVICE, "the system does not let this process use the processor's "
-                        "tiles (AMX); use --precision fp32");
     UpzEngine *e = upz_calloc(1, sizeof(*e));
     if (!e) return upz_fail_memory(err, sizeof(*e), "the cpu engine");
     e->base.ops = &upz_engine_cpu;
@@ -207,13 +200,31 @@ static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
     }
     e->ctx = upz_context_ref(ctx);
     e->model = uprez_model_ref(model);
-    r = upz_program_build(&e->program, &model->graph, ctx->features, type, err);
+    int r = upz_program_build(&e->program, &model->graph, params, err);
     const size_t parts = (size_t)e->program.n_stages * UPZ_TODO_MAX;
     if (!r && !(e->parts = upz_calloc(parts * UPZ_CPU_FRAMES, sizeof(*e->parts))))
         r = upz_fail_memory(err, parts * UPZ_CPU_FRAMES * sizeof(*e->parts), "the cpu engine");
     if (r) close_engine(&e);
     *out = e;
     return r;
+}
+
+UpzFlow *upz_cpu_flow(UpzEngine *e) { return &e->flow; }
+
+static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
+                       const UpzDevice *device, const UpzEngineParams *params, UprezError *err)
+{
+    (void)device;
+    *out = NULL;
+    UpzType type;
+    int r = can_run(model, err);
+    if (!r) r = type_of(params, ctx->features, &type, err);
+    if (r) return r;
+    if (type != UPZ_TYPE_F32 && ctx->features && !upz_cpu_allow_tiles())
+        return upz_fail(err, UPREZ_ERR_DEVICE, "the system does not let this process use the processor's "
+                        "tiles (AMX); use --precision fp32");
+    if (type == UPZ_TYPE_S8) return upz_cpu_open_int8(out, ctx, model, err);
+    return upz_cpu_open(out, ctx, model, &(UpzProgramParams){.features = ctx->features, .narrowest = type}, err);
 }
 
 static int rows_of(const UprezModelFacts *facts)
@@ -223,12 +234,15 @@ static int rows_of(const UprezModelFacts *facts)
                                                 : UPZ_ROWS_Y_STUDIO;
 }
 
-/* Whether anything is computed in less than fp32. */
-static bool is_narrow(const UpzProgram *p)
+/* The narrowest that anything is computed in. */
+static const char *precision_of(const UpzProgram *p)
 {
+    static const char *const names[] = {"fp32", "bf16", "int8"};
+    static_assert(UPZ_COUNT(names) == UPZ_TYPE_COUNT, "a name for every type");
+    UpzType type = UPZ_TYPE_F32;
     for (int i = 0; i < p->n_stages; i++)
-        if (p->stages[i].conv && p->stages[i].conv->in != UPZ_TYPE_F32) return true;
-    return false;
+        if (p->stages[i].conv) type = UPZ_MAX(type, p->stages[i].conv->in);
+    return names[type];
 }
 
 static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *out,
@@ -263,7 +277,7 @@ static int plan(UpzEngine *e, const UpzShape *shape, size_t mem_limit, UpzPlan *
                      .reach_y = upz_flow_reach(&e->flow, 1) + cut_y,
                      .grain_x = 1 << shape->dst.sub_x, .grain_y = 1 << shape->dst.sub_y, .todo = true,
                      .depth = UPZ_CPU_FRAMES, .exact = 1};
-    snprintf(out->precision, sizeof(out->precision), "%s", is_narrow(&e->program) ? "bf16" : "fp32");
+    snprintf(out->precision, sizeof(out->precision), "%s", precision_of(&e->program));
     upz_program_numerics(&e->program, out->numerics, sizeof(out->numerics));
     return 0;
 }
@@ -309,7 +323,7 @@ static int wait_for(UpzEngine *e, UpzTask *task, int64_t timeout_ns)
 const UpzEngineOps upz_engine_cpu = {
     .abi = UPZ_ENGINE_ABI,
     .name = "cpu",
-    .about = "own kernels: fp32 Winograd and direct convolutions, bf16 tiles (AMX)",
+    .about = "own kernels: fp32 Winograd and direct convolutions, tiles of bf16 and int8 (AMX)",
     .probe = probe,
     .supports = supports,
     .open = open_engine,

@@ -1,5 +1,6 @@
 #include "engine/cpu/epilogue.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Columns x0 … of row y of an operand as floats of the map's own pitch. */
@@ -43,6 +44,18 @@ static void apply(const UpzPiece *p, const UpzPost *post, float *row, const floa
     }
 }
 
+/* What is no number is as large as can be. */
+static void note_most(const UpzPiece *p, const float *row, int count)
+{
+    if (p->s->value < 0) return;
+    float *most = p->scratch->most + p->scratch->most_at[p->s->value];
+    for (int x = 0; x < count; x++, row += p->s->pitch)
+        for (int c = 0; c < p->s->channels; c++) {
+            const float size = fabsf(row[c]);
+            if (!(size <= most[c])) most[c] = isfinite(size) ? size : INFINITY;
+        }
+}
+
 void upz_finish_row(const UpzPiece *p, int y, int x0, int x1)
 {
     const int pitch = p->s->pitch, count = x1 - x0;
@@ -53,7 +66,11 @@ void upz_finish_row(const UpzPiece *p, int y, int x0, int x1)
         const bool binary = post->kind == UPZ_POST_ADD || post->kind == UPZ_POST_MUL;
         apply(p, post, row, binary ? operand(p, post->view, y, x0, count) : NULL, count);
     }
+    if (p->scratch->most) note_most(p, row, count);
     if (p->s->type == UPZ_TYPE_BF16)
         p->f->kernels->narrow((uint16_t *)upz_out_row(p, y) + (ptrdiff_t)x0 * pitch, row,
                               (size_t)count * (size_t)pitch);
+    if (p->s->type == UPZ_TYPE_S8)
+        p->f->kernels->narrow8((int8_t *)upz_out_row(p, y) + (ptrdiff_t)x0 * pitch, row, p->s->inverse, pitch,
+                               count);
 }

@@ -56,6 +56,8 @@ typedef struct UpzScratch {
     size_t strip_row;    /* floats from one to the next */
     int strips;          /* how many */
     void *store;
+    float *most;           /* NULL, or largest magnitudes of maps' channels so far: node i's at most_at[i] */
+    const size_t *most_at;
 } UpzScratch;
 
 typedef struct UpzFlow {

@@ -275,7 +275,8 @@ static void lay_out_ring(UpzFlow *f, int stage, Arena *a, Margins *zero)
         const UpzStage *t = &f->program->stages[f->edges[l->out[k]].to];
         left = UPZ_MAX(left, t->pad_x);
         right = UPZ_MAX(right, t->kernel_w + t->stride);
-        if (s->type == UPZ_TYPE_BF16) behind = UPZ_MAX(behind, UPZ_TILE_SIDE * t->stride);
+        /* and the rest of a tile's row */
+        if (s->type != UPZ_TYPE_F32) behind = UPZ_MAX(behind, UPZ_TILE_SIDE * t->stride + 64 / s->pitch);
     }
     const size_t pixel = (size_t)s->pitch * upz_type_size(s->type), before = (size_t)left * pixel;
     const size_t row = before + (size_t)(l->w + right) * pixel;

@@ -2,6 +2,7 @@
  * and a library in meson.build. */
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/tiles.h"
+#include "engine/cpu/tiles_int8.h"
 
 extern const UpzCpuKernels upz_cpu_kernels_c, upz_cpu_kernels_avx2, upz_cpu_kernels_avx512;
 
@@ -22,4 +23,14 @@ const UpzTileKernels *upz_tile_kernels(uint32_t features)
     if ((features & UPZ_HAS_AMX_BF16) && (features & UPZ_HAS_AVX512_BF16)) return &upz_tile_kernels_amx;
 #endif
     return features ? NULL : &upz_tile_kernels_c;
+}
+
+extern const UpzTile8Kernels upz_tile8_kernels_c, upz_tile8_kernels_amx;
+
+const UpzTile8Kernels *upz_tile8_kernels(uint32_t features)
+{
+#ifdef UPZ_AMX
+    if (features & UPZ_HAS_AMX_INT8) return &upz_tile8_kernels_amx;
+#endif
+    return features ? NULL : &upz_tile8_kernels_c;
 }

@@ -133,6 +133,9 @@ typedef struct UpzCpuKernels {
      * its sign, NaN a quiet NaN, as the instructions do. dst and src do not overlap. */
     void (*narrow)(uint16_t *dst, const float *src, size_t n);
     void (*widen)(float *dst, const uint16_t *src, size_t n);
+    /* fp32 times inverse, per channel (a multiple of 16), to int8: to the nearest, halves to even; -128 where it
+     * is less, 127 where it is more, or NaN. */
+    void (*narrow8)(int8_t *dst, const float *src, const float *inverse, int channels, int count);
 } UpzCpuKernels;
 
 /* The best table not above `level`. Threads: safe. */

@@ -388,6 +388,12 @@ static void SUF(curve)(float *dst, const float *src, UpzCurve curve, float lo, f
     }
 }
 
+static void SUF(narrow8)(int8_t *dst, const float *src, const float *inverse, int channels, int count)
+{
+    for (int x = 0; x < count; x++, dst += channels, src += channels)
+        for (int c = 0; c < channels; c += W) vstore_int8(dst + c, vmul(vload(src + c), vload(inverse + c)));
+}
+
 static void SUF(narrow)(uint16_t *dst, const float *src, size_t n)
 {
     for (size_t i = 0; i < n; i += W) vstore_bf16(dst + i, vload(src + i));
@@ -412,5 +418,6 @@ const UpzCpuKernels SUF(upz_cpu_kernels) = {
     .slope = SUF(slope),
     .curve = SUF(curve),
     .narrow = SUF(narrow),
+    .narrow8 = SUF(narrow8),
     .widen = SUF(widen),
 };

@@ -9,6 +9,7 @@
 #include "engine/cpu/conv.h"
 #include "engine/cpu/pack.h"
 #include "engine/cpu/tiles.h"
+#include "engine/cpu/tiles_int8.h"
 
 /* A graph value while building: the views that hold it. n = 0: not there (absorbed). */
 typedef struct Value {
@@ -24,7 +25,7 @@ typedef struct Build {
     UpzProgram *p;
     const UpzGraph *g;
     Value *values;
-    uint32_t features;
+    const UpzProgramParams *params;
     UprezError *err;
 } Build;
 
@@ -43,7 +44,9 @@ static int64_t count(const Build *b, int tensor)
 static const UpzConvOps *conv_of(const Build *b, const UpzNode *n)
 {
     const UpzConvShape shape = upz_conv_shape(b->g, n);
-    return upz_conv_choose(&shape, b->features, b->p->narrowest);
+    UpzType narrowest = b->params->narrowest;
+    if (narrowest == UPZ_TYPE_S8 && b->params->wide[n - b->g->nodes]) narrowest = UPZ_TYPE_BF16;
+    return upz_conv_choose(&shape, b->params->features, narrowest);
 }
 
 static bool is_slope(UpzAct act)
@@ -98,7 +101,7 @@ static UpzStage *new_stage(Build *b, UpzStageKind kind, int node)
     p->cap_stages = (int)cap;
     UpzStage *s = &p->stages[p->n_stages++];
     *s = (UpzStage){.kind = kind, .node = node, .factor = 1, .stride = 1, .alpha = 1, .beta = 1,
-                    .tile = 1};
+                    .tile = 1, .value = -1};
     const UpzNode *n = &b->g->nodes[node];
     s->channels = n->channels;
     s->pitch = UPZ_ROUND_UP(n->channels, p->group);
@@ -123,6 +126,7 @@ static void set_value(Build *b, int node, int stage)
     Value v = whole(b->p, stage);
     b->values[node].n = v.n;
     b->values[node].views[0] = v.views[0];
+    b->p->stages[stage].value = node;
 }
 
 static bool is_whole(const UpzProgram *p, const Value *v)
@@ -199,6 +203,31 @@ static float *pack_repeated(Build *b, const float *values, int64_t have, int n, 
     return packed;
 }
 
+#define ROOM 1.0f /* for values beyond those of the pictures of contrasts: none, which costs less than it spares */
+
+/* What 1 of an int8 map stands for, by channel of all the stage's inputs; the maps get the inverse. NULL: memory
+ * is short. */
+static float *take_factors(Build *b, UpzStage *s)
+{
+    const UpzRanges *r = b->params->ranges;
+    float *factors = upz_pack_zeros((size_t)s->in, NULL), *to = factors;
+    for (int k = 0; factors && k < s->n_inputs; k++) {
+        const UpzMapView *v = &s->views[k];
+        UpzStage *from = &b->p->stages[v->stage];
+        const float *most = r->most + r->at[from->value];
+        if (!from->inverse)
+            from->inverse = upz_pack_zeros((size_t)UPZ_ROUND_UP(from->pitch, b->p->group), &b->p->bytes);
+        for (int c = 0; from->inverse && c < from->channels; c++)
+            from->inverse[c] = 1 / upz_quant_factor(most[c], ROOM, UPZ_INT8_LARGEST);
+        for (int c = 0; c < v->channels; c++)
+            *to++ = upz_quant_factor(most[v->first + c], ROOM, UPZ_INT8_LARGEST);
+        if (from->inverse) continue;
+        upz_free_aligned(factors);
+        factors = NULL;
+    }
+    return factors;
+}
+
 static int build_conv(Build *b, int node)
 {
     const UpzNode *n = &b->g->nodes[node];
@@ -225,7 +254,10 @@ static int build_conv(Build *b, int node)
     }
     if (dense) weights = dense;
     else if (deconv || (n->groups > 1 && !s->conv->grouped)) return no_memory(b, s);
-    s->weights = s->conv->pack(s, weights, &b->p->bytes);
+    float *factors = s->conv->in == UPZ_TYPE_S8 ? take_factors(b, s) : NULL;
+    if (factors || s->conv->in != UPZ_TYPE_S8)
+        s->weights = s->conv->pack(b->p, s, weights, factors, &b->p->bytes);
+    upz_free_aligned(factors);
     upz_free_aligned(dense);
     s->bias = pack_repeated(b, data(b, n->bias), count(b, n->bias), n->channels, times, 0);
     if (!s->weights || !s->bias) return no_memory(b, s);
@@ -452,21 +484,26 @@ static void choose_types(UpzProgram *p)
         UpzStage *s = &p->stages[i];
         const UpzType in = s->conv ? s->conv->in : UPZ_TYPE_F32;
         for (int k = 0; k < s->n_inputs; k++) p->stages[s->views[k].stage].read_as |= 1u << in;
+        for (int k = s->n_inputs; k < s->n_views; k++) p->stages[s->views[k].stage].added = true;
     }
     for (int i = 1; i < p->n_stages; i++) {
         UpzStage *s = &p->stages[i];
-        if (s->read_as == 1u << UPZ_TYPE_BF16) s->type = UPZ_TYPE_BF16;
+        if (s->read_as && !(s->read_as & 1u << UPZ_TYPE_F32)) s->type = UPZ_TYPE_BF16;
+        /* sums of layers need more than 8 bits */
+        if (s->read_as == 1u << UPZ_TYPE_S8 && !s->added) s->type = UPZ_TYPE_S8;
     }
+    for (int i = 1; i < p->n_stages; i++)
+        if (p->stages[i].conv && p->stages[i].conv->settle) p->stages[i].conv->settle(p, &p->stages[i]);
 }
 
-int upz_program_build(UpzProgram *p, const UpzGraph *g, uint32_t features, UpzType narrowest, UprezError *err)
+int upz_program_build(UpzProgram *p, const UpzGraph *g, const UpzProgramParams *params, UprezError *err)
 {
-    *p = (UpzProgram){.graph = g, .narrowest = narrowest, .group = UPZ_CPU_GROUP,
-                      .tiles = upz_tile_kernels(features)};
+    *p = (UpzProgram){.graph = g, .group = UPZ_CPU_GROUP, .tiles = upz_tile_kernels(params->features),
+                      .tiles8 = upz_tile8_kernels(params->features)};
     for (const UpzConvOps *const *way = upz_conv_ways; *way; way++)
-        if ((*way)->in <= narrowest && upz_conv_offered(*way, features))
+        if ((*way)->in <= params->narrowest && upz_conv_offered(*way, params->features))
             p->group = UPZ_MAX(p->group, (*way)->group);
-    Build b = {p, g, upz_calloc(g->n_nodes, sizeof(Value)), features, err};
+    Build b = {p, g, upz_calloc(g->n_nodes, sizeof(Value)), params, err};
     if (!b.values) return upz_fail_memory(err, g->n_nodes * sizeof(Value), "the network's values");
     p->channels = g->nodes[g->output].channels;
     note_readers(&b);
@@ -487,6 +524,7 @@ void upz_program_free(UpzProgram *p)
         upz_free_aligned(s->weights);
         upz_free_aligned(s->bias);
         upz_free_aligned(s->slope);
+        upz_free_aligned(s->inverse);
         for (int k = 0; k < s->n_posts; k++) {
             upz_free_aligned(s->posts[k].scale);
             upz_free_aligned(s->posts[k].shift);

@@ -11,11 +11,20 @@
 #define UPZ_CPU_PROGRAM_H
 
 #include "engine/cpu/stage.h"
+#include "engine/quant.h"
 
-/* Every finished graph can be built, with the best ways that a processor with these features offers and
- * maps of types up to `narrowest`.
- * Fails with MEMORY, or MODEL for what no picture can hold. */
-int upz_program_build(UpzProgram *p, const UpzGraph *g, uint32_t features, UpzType narrowest, UprezError *err);
+typedef struct UpzProgramParams {
+    uint32_t features; /* of the processor; 0: plain C */
+    UpzType narrowest; /* type that maps may have */
+    /* By the graph's nodes, for int8: how far their values reach, and the convolutions that are computed in
+     * more than int8. */
+    const UpzRanges *ranges;
+    const bool *wide;
+} UpzProgramParams;
+
+/* Every finished graph can be built, with the best ways that are offered. What params points to is used here
+ * only. Fails with MEMORY, or MODEL for what no picture can hold. */
+int upz_program_build(UpzProgram *p, const UpzGraph *g, const UpzProgramParams *params, UprezError *err);
 void upz_program_free(UpzProgram *p);
 
 /* The numerics id: the ways that compute the convolutions, and the version of all other arithmetic. The

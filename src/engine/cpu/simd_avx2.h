@@ -55,3 +55,13 @@ static inline void vstore_bf16(uint16_t *p, V a)
     r = _mm256_permute4x64_epi64(_mm256_packus_epi32(r, r), 0x08);
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(r));
 }
+static inline V vload_int32(const int32_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+static inline void vstore_int8(int8_t *p, V a)
+{
+    const __m256i i = _mm256_cvtps_epi32(_mm256_min_ps(a, _mm256_set1_ps(127)));
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+    _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(words, words));
+}

@@ -63,3 +63,22 @@ static inline void vstore_bf16(uint16_t *p, V a)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(r));
 }
 #endif
+static inline V vload_int32(const int32_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_loadu_si512((const void *)p));
+}
+static inline void vstore_int8(int8_t *p, V a)
+{
+    const __m512i i = _mm512_cvtps_epi32(_mm512_min_ps(a, _mm512_set1_ps(127)));
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtsepi32_epi8(i));
+}
+static inline void vstore_int8_twice(int8_t *p, int8_t *q, V a, V b, V c, V d)
+{
+    const __m512i first = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+    const __m512i second = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+    /* four values of a, four of b, of c, of d, and so on */
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i all = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(first, second));
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_castsi512_si256(all));
+    _mm256_storeu_si256((__m256i *)(void *)q, _mm512_extracti64x4_epi64(all, 1));
+}

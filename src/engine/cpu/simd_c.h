@@ -44,3 +44,14 @@ static inline void vstore_bf16(uint16_t *p, V a)
 {
     *p = upz_bf16(a);
 }
+static inline V vload_int32(const int32_t *p) { return (float)*p; }
+/* To the nearest, halves to even; what is below -128 becomes -128, what is above 127, or NaN, 127. */
+static inline void vstore_int8(int8_t *p, V a)
+{
+    *p = (int8_t)(a <= -128 ? -128 : a < 127 ? lrintf(a) : 127);
+}
+/* a and b to p and 16 behind it, c and d to q; all of them below 2^31 in size */
+static inline void vstore_int8_twice(int8_t *p, int8_t *q, V a, V b, V c, V d)
+{
+    vstore_int8(p, a), vstore_int8(p + 16, b), vstore_int8(q, c), vstore_int8(q + 16, d);
+}

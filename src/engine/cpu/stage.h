@@ -16,7 +16,7 @@
 #define UPZ_STAGE_POSTS 6
 
 /* The type of a map's values. */
-typedef enum UpzType { UPZ_TYPE_F32, UPZ_TYPE_BF16, UPZ_TYPE_COUNT } UpzType;
+typedef enum UpzType { UPZ_TYPE_F32, UPZ_TYPE_BF16, UPZ_TYPE_S8, UPZ_TYPE_COUNT } UpzType;
 
 typedef enum UpzStageKind {
     UPZ_STAGE_LOAD,      /* picture rows to the input map */
@@ -56,6 +56,9 @@ typedef struct UpzStage {
     int n_posts;
     UpzType type;                  /* of the map's values */
     unsigned read_as;              /* bit by type: how other stages read it as an input */
+    bool added;                    /* read by posts, too */
+    int value;                     /* the graph's node whose values the map holds, or -1 */
+    float *inverse;                /* int8 of 1, by channel, or NULL; zeros behind them: whole groups */
     int channels, pitch;           /* of the map; values from pixel to pixel */
     int num, den;                  /* size relative to the input */
     int kernel_w, kernel_h, stride, pad_x, pad_y;
@@ -74,9 +77,9 @@ typedef struct UpzStage {
 
 typedef struct UpzProgram {
     const UpzGraph *graph; /* the model's */
-    UpzType narrowest;     /* type that maps may have */
     int group;             /* channels that a map's pixel is padded to */
-    const struct UpzTileKernels *tiles; /* or NULL: no way of this program multiplies tiles */
+    const struct UpzTileKernels *tiles;   /* or NULL: no way of this program multiplies such tiles */
+    const struct UpzTile8Kernels *tiles8;
     UpzStage *stages;      /* in topological order: LOAD … PLANAR, STORE */
     int n_stages, cap_stages;
     int channels;          /* of the picture */
@@ -85,7 +88,7 @@ typedef struct UpzProgram {
 
 static inline size_t upz_type_size(UpzType type)
 {
-    static const uint8_t sizes[] = {[UPZ_TYPE_F32] = 4, [UPZ_TYPE_BF16] = 2};
+    static const uint8_t sizes[] = {[UPZ_TYPE_F32] = 4, [UPZ_TYPE_BF16] = 2, [UPZ_TYPE_S8] = 1};
     static_assert(UPZ_COUNT(sizes) == UPZ_TYPE_COUNT, "a size for every type");
     return sizes[type];
 }

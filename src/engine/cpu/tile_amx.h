@@ -15,7 +15,10 @@ typedef struct TileBank {
 #define TILE_LOAD(bank, t, p, step) \
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t ::"r"(p), "r"((ptrdiff_t)(step)))
 #define TILE_LOAD_ROWS(bank, t, p, step, rows) TILE_LOAD(bank, t, p, step)
+#define TILE_ZERO(bank, t) __asm__ volatile("tilezero %%tmm" #t ::)
 #define TILE_MULTIPLY(bank, c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::)
+#define TILE_MULTIPLY_INT8(bank, c, a, b) \
+    __asm__ volatile("tdpbssd %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::)
 #define TILE_STORE(bank, t, p, step) \
     __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" ::"r"(p), "r"((ptrdiff_t)(step)) : "memory")
 

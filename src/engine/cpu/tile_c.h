@@ -8,6 +8,8 @@
 typedef union Tile {
     float sum[UPZ_TILE_SIDE][UPZ_TILE_SIDE];
     uint16_t half[UPZ_TILE_SIDE][UPZ_TILE_DEPTH];
+    int32_t whole[UPZ_TILE_SIDE][UPZ_TILE_SIDE];
+    int8_t byte[UPZ_TILE_SIDE][2 * UPZ_TILE_DEPTH];
 } Tile;
 
 typedef struct TileBank {
@@ -23,7 +25,7 @@ static void tile_load(TileBank *bank, int t, const void *p, ptrdiff_t step, int 
 
 static float flushed(float x) { return fabsf(x) < FLT_MIN ? copysignf(0, x) : x; }
 
-static void tile_multiply(TileBank *bank, int to, int left, int right)
+static inline void tile_multiply(TileBank *bank, int to, int left, int right)
 {
     Tile *c = &bank->tile[to];
     const Tile *a = &bank->tile[left], *b = &bank->tile[right];
@@ -41,6 +43,16 @@ static void tile_multiply(TileBank *bank, int to, int left, int right)
     }
 }
 
+static inline void tile_multiply_int8(TileBank *bank, int to, int left, int right)
+{
+    Tile *c = &bank->tile[to];
+    const Tile *a = &bank->tile[left], *b = &bank->tile[right];
+    for (int m = 0; m < bank->rows[left]; m++)
+        for (int k = 0; k < 2 * UPZ_TILE_DEPTH; k++)
+            for (int n = 0; n < UPZ_TILE_SIDE; n++)
+                c->whole[m][n] += a->byte[m][k] * b->byte[k / 4][4 * n + k % 4];
+}
+
 static void tile_store(const TileBank *bank, int t, void *p, ptrdiff_t step)
 {
     for (int i = 0; i < UPZ_TILE_SIDE; i++) memcpy((char *)p + i * step, bank->tile[t].sum[i], ROW_BYTES);
@@ -48,7 +60,9 @@ static void tile_store(const TileBank *bank, int t, void *p, ptrdiff_t step)
 
 #define TILE_LOAD(bank, t, p, step) tile_load(bank, t, p, step, UPZ_TILE_SIDE)
 #define TILE_LOAD_ROWS(bank, t, p, step, rows) tile_load(bank, t, p, step, UPZ_MIN(UPZ_TILE_SIDE, rows))
+#define TILE_ZERO(bank, t) memset(&(bank)->tile[t], 0, sizeof(Tile))
 #define TILE_MULTIPLY(bank, c, a, b) tile_multiply(bank, c, a, b)
+#define TILE_MULTIPLY_INT8(bank, c, a, b) tile_multiply_int8(bank, c, a, b)
 #define TILE_STORE(bank, t, p, step) tile_store(bank, t, p, step)
 
 #define KEEP(p) (void)0

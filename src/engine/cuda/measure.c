@@ -39,7 +39,7 @@ int upz_cuda_measure(UpzCudaRun *run, const UprezModel *m, UpzRanges *ranges,
 {
     UprezPicture *src = NULL, *dst = NULL;
     *result = NULL;
-    int r = upz_trial_source(&src, m, err);
+    int r = upz_trial_source(&src, m, false, err);
     if (r >= 0) r = upz_trial_result(&dst, m, src, err);
     if (r >= 0) {
         const UpzShape shape = {.width = src->width, .height = src->height, .src = src->format, .dst = dst->format,
