@@ -84,7 +84,7 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"-d --device", UPZ_OPT_STRING, DEVICES, &u->device, 0, 0, "where to compute; cuda:0,1 is both cards", "How"},
         {"--engine", UPZ_OPT_STRING, ENGINES, &u->engine, 0, 0, "what to compute with: see 'uprez devices'", NULL},
         {"--precision", UPZ_OPT_CHOICE, "auto|fp32|fp16|bf16|fp8|int8", &u->precision, 0, 0,
-         "arithmetic of the network; fp8 and int8: engine cuda, less exact", NULL},
+         "arithmetic of the network; int8 (cpu, cuda) and fp8 (cuda): less exact", NULL},
         {"--runtime-path", UPZ_OPT_STRING, "DIR", &u->runtime_path, 0, 0,
          "where to look first for the libraries of ONNX Runtime, OpenVINO, LibTorch", NULL},
         {"-t --tile | --tile-size", UPZ_OPT_INT, "N", &u->tile, 0, 65536,

@@ -14,6 +14,7 @@
 #include "base/context.h"
 #include "engine/cpu/flow.h"
 #include "engine/cpu/tiles.h"
+#include "engine/cpu/tiles_int8.h"
 #include "engine/engine.h"
 #include "model/graph.h"
 #include "picture/convert.h"
@@ -40,15 +41,21 @@ static float *pixel(const UprezPicture *pic, int comp, int x, int y)
                              c->offset) + x;
 }
 
-/* The precision that pictures are computed in from here on; bf16 needs the processor's tiles or plain C. */
+/* The precision that pictures are computed in from here on; others need the processor's tiles or plain C. */
 static UpzEngineParams as = {.precision = "fp32"};
 
-static bool narrow(void) { return !strcmp(as.precision, "bf16"); }
+static bool int8(void) { return !strcmp(as.precision, "int8"); }
+static bool narrow(void) { return !strcmp(as.precision, "bf16") || int8(); }
+
+static bool has_tiles(uint32_t features)
+{
+    return upz_tile_kernels(features) && (!int8() || upz_tile8_kernels(features));
+}
 
 /* The best level that offers the precision. */
 static const char *best_level(void)
 {
-    return narrow() && !upz_tile_kernels(upz_cpu_features()) ? "c" : NULL;
+    return narrow() && !has_tiles(upz_cpu_features()) ? "c" : NULL;
 }
 
 /* n frames through the engine, up to two in flight; dst[i] are allocated here. */
@@ -139,6 +146,8 @@ static bool same(const UprezPicture *a, const UprezPicture *b)
     return true;
 }
 
+#define INT8_WORST 0.1 /* of one value; steps of 8 bits add up where all is noise */
+
 static void every_op_as_the_reference(void **state)
 {
     (void)state;
@@ -160,7 +169,7 @@ static void every_op_as_the_reference(void **state)
                 fill(src, 5);
                 run_frames(m, best_level(), 2, &src, &dst, 1);
                 double worst = against_reference(m, src, dst);
-                if (!(worst < (narrow() ? 8e-3 : 6e-6)))
+                if (!(worst < (int8() ? INT8_WORST : narrow() ? 8e-3 : 6e-6)))
                     fail_msg("%s %dx%d: off by %g", nets[n].name, src->width, src->height, worst);
                 uprez_picture_unref(&src);
                 uprez_picture_unref(&dst);
@@ -190,7 +199,7 @@ static void same_bytes(const Net *net, int w, int h)
             if (l > (int)upz_cpu_detect() || (!l && (t != 1 || w > 100))) continue;
             if (upz_cpu_kernels((UpzCpuLevel)l)->level != (UpzCpuLevel)l && !(narrow() && l == UPZ_CPU_AMX))
                 continue; /* a level without kernels of its own */
-            if (narrow() && !upz_tile_kernels(upz_cpu_features() & upz_cpu_level_features((UpzCpuLevel)l)))
+            if (narrow() && !has_tiles(upz_cpu_features() & upz_cpu_level_features((UpzCpuLevel)l)))
                 continue;
             const int n = narrow() && !l ? 1 : FRAMES; /* and tiles in plain C are slower still */
             run_frames(m, upz_cpu_name((UpzCpuLevel)l), threads[t], src, dst, n);
@@ -657,49 +666,49 @@ static void parts_leave_the_rest(void **state)
     free_model(m);
 }
 
-/* bf16: near the reference, and like fp32 the same bytes whatever computes them. On processors without tiles
+/* bf16 and int8: near the reference, and like fp32 the same bytes whatever computes them. On processors without tiles
  * plain C stands for them: fewer networks, it is slow. */
-static void bf16_as_the_reference(void **state)
+static void narrow_as_the_reference(void **state)
 {
-    as.precision = "bf16";
-    every_op_as_the_reference(state);
+    as.precision = *state;
+    every_op_as_the_reference(NULL);
     as.precision = "fp32";
 }
 
-static void bf16_same_bytes(void **state)
+static void narrow_same_bytes(void **state)
 {
-    as.precision = "bf16";
+    as.precision = *state;
     if (best_level()) {
         same_bytes(&nets[1], 17, 9);
     } else {
         for (int n = 0; n < UPZ_COUNT(nets); n++) same_bytes(&nets[n], 33, 19);
-        same_bytes_any_parts(state);
+        same_bytes_any_parts(NULL);
     }
     as.precision = "fp32";
 }
 
-static void bf16_parts_as_the_whole(void **state)
+static void narrow_parts_as_the_whole(void **state)
 {
-    as.precision = "bf16";
-    if (!best_level()) parts_as_the_whole(state);
+    as.precision = *state;
+    if (!best_level()) parts_as_the_whole(NULL);
     as.precision = "fp32";
 }
 
 /* What --cpu leaves out is refused, and the way out is named. */
-static void bf16_is_refused_without_tiles(void **state)
+static void narrow_is_refused_without_tiles(void **state)
 {
-    (void)state;
+    const bool bytes = !strcmp(*state, "int8");
     seed = 3;
     UprezModel *m = make_model(&nets[0]);
-    const UpzEngineParams bf16 = {.precision = "bf16"}, fp16 = {.precision = "fp16"};
+    const UpzEngineParams narrow = {.precision = *state}, fp16 = {.precision = "fp16"};
     for (int l = 0; l <= (int)upz_cpu_detect(); l++) {
         UprezContextParams params = {.size = sizeof(params), .threads = 1, .cpu = upz_cpu_name((UpzCpuLevel)l)};
-        const bool has = !l || upz_cpu_level_features((UpzCpuLevel)l) & upz_cpu_features() & UPZ_HAS_AMX_BF16;
+        const bool has = !l || upz_cpu_level_features((UpzCpuLevel)l) & upz_cpu_features() & (bytes ? UPZ_HAS_AMX_INT8 : UPZ_HAS_AMX_BF16);
         UprezContext *ctx;
         UprezError err = {0};
         UpzEngine *e;
         assert_int_equal(uprez_context_create(&ctx, &params, &err), 0);
-        assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, &bf16, &err), has ? 0 : UPREZ_ERR_DEVICE);
+        assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, &narrow, &err), has ? 0 : UPREZ_ERR_DEVICE);
         if (!has) assert_non_null(strstr(err.text, "--precision fp32"));
         upz_engine_cpu.close(&e);
         assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, &fp16, &err), UPREZ_ERR_DEVICE);
@@ -711,6 +720,7 @@ static void bf16_is_refused_without_tiles(void **state)
 
 int main(void)
 {
+    static char bf16_name[] = "bf16", int8_name[] = "int8";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_op_as_the_reference),
         cmocka_unit_test(same_bytes_any_threads_and_level),
@@ -724,10 +734,14 @@ int main(void)
         cmocka_unit_test(reach_holds),
         cmocka_unit_test(parts_as_the_whole),
         cmocka_unit_test(parts_leave_the_rest),
-        cmocka_unit_test(bf16_as_the_reference),
-        cmocka_unit_test(bf16_same_bytes),
-        cmocka_unit_test(bf16_parts_as_the_whole),
-        cmocka_unit_test(bf16_is_refused_without_tiles),
+        {"bf16_as_the_reference", narrow_as_the_reference, NULL, NULL, bf16_name},
+        {"bf16_same_bytes", narrow_same_bytes, NULL, NULL, bf16_name},
+        {"bf16_parts_as_the_whole", narrow_parts_as_the_whole, NULL, NULL, bf16_name},
+        {"bf16_is_refused_without_tiles", narrow_is_refused_without_tiles, NULL, NULL, bf16_name},
+        {"int8_as_the_reference", narrow_as_the_reference, NULL, NULL, int8_name},
+        {"int8_same_bytes", narrow_same_bytes, NULL, NULL, int8_name},
+        {"int8_parts_as_the_whole", narrow_parts_as_the_whole, NULL, NULL, int8_name},
+        {"int8_is_refused_without_tiles", narrow_is_refused_without_tiles, NULL, NULL, int8_name},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

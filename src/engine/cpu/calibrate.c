@@ -10,6 +10,9 @@
 #include "engine/cpu/cpu_engine.h"
 #include "engine/trial.h"
 
+#define LEAST 36.0 /* dB to fp32 on the built-in picture, which is harder than films are: these reach 40 then */
+#define GROUPS 8   /* of layers, for finding those whose errors are large */
+
 /* ---- ranges ---- */
 
 static int begin_ranges(UpzFlow *f, const UpzRanges *r, UprezError *err)
@@ -81,11 +84,34 @@ int upz_cpu_try(UpzEngine *e, const UprezModel *model, bool contrasts, UpzRanges
 typedef struct Choice {
     const UpzGraph *graph;
     UpzRanges ranges;
-    bool *wide;    /* by node */
-    int n, n_wide; /* convolutions, and those of them that stay wide for their errors */
+    bool *wide; /* by node */
+    int n;      /* convolutions */
 } Choice;
 
 static bool is_conv(const UpzNode *n) { return n->op == UPZ_OP_CONV || n->op == UPZ_OP_DECONV; }
+
+/* The convolutions that are wide and were not at first, by their number in the network: "2, 5-8". */
+static void warn_wide(UprezContext *ctx, const Choice *c, const bool *before, double db)
+{
+    char names[200] = "";
+    size_t at = 0;
+    int number = 0, first = 0, kept = 0;
+    for (size_t i = 0; i <= c->graph->n_nodes; i++) {
+        const bool end = i == c->graph->n_nodes;
+        if (!end && !is_conv(&c->graph->nodes[i])) continue;
+        number++;
+        const bool wide = !end && c->wide[i] && !before[i];
+        kept += wide;
+        if (wide && !first) first = number;
+        if (wide || !first) continue;
+        if (at < sizeof(names))
+            at += (size_t)snprintf(names + at, sizeof(names) - at, first == number - 1 ? "%s%d" : "%s%d-%d",
+                                   at ? ", " : "", first, number - 1);
+        first = 0;
+    }
+    upz_warn(ctx, "precision int8: layers %s of %d are kept in more than 8 bits, as their errors are too large: "
+             "%.1f dB PSNR to fp32 on the built-in picture", names, c->n, db);
+}
 
 /* The first convolutions read the picture, which has more than 8 bits, and the last ones write it. */
 static int keep_ends(Choice *c, UprezError *err)
@@ -126,28 +152,91 @@ static int open_choice(Choice *c, const UpzGraph *g, UprezError *err)
     return r;
 }
 
+/* int8 would hide what is no number: networks with values beyond all bounds stay wide. */
+static void keep_what_is_no_number(Choice *c)
+{
+    bool finite = true;
+    for (size_t i = 0; i < c->ranges.n; i++) finite &= isfinite(c->ranges.most[i]) != 0;
+    for (size_t i = 0; i < c->graph->n_nodes && !finite; i++) c->wide[i] = true;
+}
+
+/* The network in int8 as it is chosen now, and its distance from fp32 on the built-in picture. */
+static int attempt(const Choice *c, UprezContext *ctx, UprezModel *model, const UprezPicture *want, UpzEngine **e,
+                   double *db, UprezError *err)
+{
+    const UpzProgramParams params = {.features = ctx->features, .narrowest = UPZ_TYPE_S8, .ranges = &c->ranges,
+                                     .wide = c->wide};
+    UprezPicture *got = NULL;
+    int r = upz_cpu_open(e, ctx, model, &params, err);
+    if (r >= 0) r = upz_cpu_try(*e, model, false, NULL, &got, err);
+    if (r >= 0) *db = upz_trial_pictures_psnr(got, want);
+    else upz_engine_cpu.close(e);
+    uprez_picture_unref(&got);
+    return r;
+}
+
+/* Group `group` of the n convolutions that are not wide anyhow becomes wide, or int8 again: neighbours in the
+ * network, all groups of about the same size. */
+static void set_group(Choice *c, const bool *ends, int n, int group, bool wide)
+{
+    int at = 0;
+    for (size_t i = 0; i < c->graph->n_nodes; i++)
+        if (is_conv(&c->graph->nodes[i]) && !ends[i] && at++ * UPZ_MIN(GROUPS, n) / n == group) c->wide[i] = wide;
+}
+
+/* What each group alone would give, and then groups become wide, the one that gives most first, until the result
+ * is near enough. */
+static int widen(Choice *c, UprezContext *ctx, UprezModel *model, const UprezPicture *want, UpzEngine **e,
+                 double *db, UprezError *err)
+{
+    double gain[GROUPS];
+    bool *ends = upz_calloc(c->graph->n_nodes, sizeof(*ends));
+    int n = 0, r = ends ? 0 : upz_fail_memory(err, c->graph->n_nodes, "the network's layers");
+    for (size_t i = 0; !r && i < c->graph->n_nodes; i++) {
+        ends[i] = c->wide[i];
+        n += is_conv(&c->graph->nodes[i]) && !ends[i];
+    }
+    const int groups = UPZ_MIN(GROUPS, n);
+    for (int g = 0; !r && g < groups; g++) {
+        set_group(c, ends, n, g, true);
+        upz_engine_cpu.close(e);
+        r = attempt(c, ctx, model, want, e, &gain[g], err);
+        set_group(c, ends, n, g, false);
+    }
+    for (int done = 0; !r && done < groups && *db < LEAST; done++) {
+        int best = 0;
+        for (int g = 1; g < groups; g++)
+            if (gain[g] > gain[best]) best = g;
+        gain[best] = -1;
+        set_group(c, ends, n, best, true);
+        upz_engine_cpu.close(e);
+        r = attempt(c, ctx, model, want, e, db, err);
+    }
+    if (!r) warn_wide(ctx, c, ends, *db);
+    upz_free(ends);
+    return r;
+}
+
 int upz_cpu_open_int8(UpzEngine **out, UprezContext *ctx, UprezModel *model, UprezError *err)
 {
     Choice c;
-    UprezPicture *want = NULL, *got = NULL;
+    UprezPicture *want = NULL, *ignored = NULL;
     UpzEngine *e = NULL;
+    double db = 0;
+    *out = NULL;
     int r = open_choice(&c, &model->graph, err);
     if (r < 0) return r;
     const UpzProgramParams fp32 = {.features = ctx->features, .narrowest = UPZ_TYPE_F32};
-    const UpzProgramParams int8 = {.features = ctx->features, .narrowest = UPZ_TYPE_S8, .ranges = &c.ranges,
-                                   .wide = c.wide};
     r = upz_cpu_open(&e, ctx, model, &fp32, err);
-    if (r >= 0) r = upz_cpu_try(e, model, true, &c.ranges, &got, err);
-    uprez_picture_unref(&got);
+    if (r >= 0) r = upz_cpu_try(e, model, true, &c.ranges, &ignored, err);
     if (r >= 0) r = upz_cpu_try(e, model, false, &c.ranges, &want, err);
     upz_engine_cpu.close(&e);
-    if (r >= 0) r = upz_cpu_open(&e, ctx, model, &int8, err);
-    if (r >= 0) r = upz_cpu_try(e, model, false, NULL, &got, err);
-    if (r >= 0)
-        upz_info(ctx, "precision int8: %.1f dB PSNR to fp32 on the built-in picture",
-                 upz_trial_pictures_psnr(got, want));
+    keep_what_is_no_number(&c);
+    if (r >= 0) r = attempt(&c, ctx, model, want, &e, &db, err);
+    if (r >= 0 && db < LEAST) r = widen(&c, ctx, model, want, &e, &db, err);
+    if (r >= 0) upz_info(ctx, "precision int8: %.1f dB PSNR to fp32 on the built-in picture", db);
     uprez_picture_unref(&want);
-    uprez_picture_unref(&got);
+    uprez_picture_unref(&ignored);
     close_choice(&c);
     if (r < 0) upz_engine_cpu.close(&e);
     *out = e;

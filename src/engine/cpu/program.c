@@ -126,7 +126,8 @@ static void set_value(Build *b, int node, int stage)
     Value v = whole(b->p, stage);
     b->values[node].n = v.n;
     b->values[node].views[0] = v.views[0];
-    b->p->stages[stage].value = node;
+    /* a transposed convolution's map is not the node's before its channels are shuffled */
+    if (b->p->stages[stage].channels == b->g->nodes[node].channels) b->p->stages[stage].value = node;
 }
 
 static bool is_whole(const UpzProgram *p, const Value *v)
