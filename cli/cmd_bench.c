@@ -284,7 +284,7 @@ int upz_cmd_bench(int argc, char **argv)
     r = bench_all(ctx, &a, (const int (*)[2])sizes, &err);
     if (a.all && (r >= 0 || cJSON_GetArraySize(a.all))) {
         char *text = cJSON_Print(a.all);
-        if (text) puts(text);
+        if (text) upz_cli_text(text);
         cJSON_free(text);
     }
     cJSON_Delete(a.all);

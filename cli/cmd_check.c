@@ -83,7 +83,7 @@ static void print_json(const char *file, const UpzInspection *i, const UpzVerdic
         cJSON_AddItemToArray(findings, o);
     }
     char *text = cJSON_PrintUnformatted(all);
-    if (text) puts(text);
+    if (text) upz_cli_text(text);
     cJSON_free(text);
     cJSON_Delete(all);
 }

@@ -90,7 +90,7 @@ static void print_json(const UpzComparison *c, const char *const input[2])
         cJSON_AddItemToArray(frames, f);
     }
     char *text = cJSON_PrintUnformatted(all);
-    if (text) puts(text);
+    if (text) upz_cli_text(text);
     cJSON_free(text);
     cJSON_Delete(all);
 }

@@ -285,7 +285,7 @@ int upz_cmd_devices(int argc, char **argv)
     upz_free(seen);
     if (json) {
         char *text = cJSON_Print(all);
-        if (text) puts(text);
+        if (text) upz_cli_text(text);
         cJSON_free(text);
         cJSON_Delete(all);
     }

@@ -21,7 +21,7 @@
 static void print_json(cJSON *o)
 {
     char *text = cJSON_Print(o);
-    if (text) puts(text);
+    if (text) upz_cli_text(text);
     cJSON_free(text);
     cJSON_Delete(o);
 }

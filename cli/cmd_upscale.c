@@ -245,7 +245,7 @@ static void summary_json(const Args *a, const UpzJobResult *r, int exit_code, co
         UPZ_JSON_GIVEN("model", r->model), UPZ_JSON_GIVEN("encoder", r->encoder),
         UPZ_JSON_GIVEN("numerics", r->numerics)};
     char *text = upz_json_rows(o, rows, UPZ_COUNT(rows)) ? cJSON_PrintUnformatted(o) : NULL;
-    if (text) puts(text);
+    if (text) upz_cli_text(text);
     cJSON_free(text);
     cJSON_Delete(o);
 }

@@ -19,6 +19,8 @@ int upz_cli_compile(int argc, char **argv, UprezError *err);
 
 /* Text that comes from files or names: control characters become '?'. */
 void upz_cli_plain(FILE *to, const char *text);
+/* A line of text on standard output: valid UTF-8, whatever bytes file names have. */
+void upz_cli_text(const char *text);
 /* Log lines on stderr: verbosity -1 errors only, 0 warnings and notes, 1 also debug. */
 void upz_cli_log(void *verbosity, int level, const char *line);
 /* Prints `uprez: SENTENCE` on stderr and returns the exit code for err->code. */

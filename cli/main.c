@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/alloc.h"
 #include "base/file.h"
 #include "cli/commands.h"
 
@@ -67,6 +68,13 @@ int upz_cli_error(const UprezError *err)
 {
     fprintf(stderr, "uprez: %s\n", err->text[0] ? err->text : uprez_strerror(err->code));
     return upz_cli_exit_code(err->code);
+}
+
+void upz_cli_text(const char *text)
+{
+    char *valid = upz_utf8(text);
+    puts(valid ? valid : text);
+    upz_free(valid);
 }
 
 void upz_cli_log(void *verbosity, int level, const char *line)

@@ -6,6 +6,8 @@
 #include <cjson/cJSON.h>
 
 #include "base/file.h"
+#include "base/alloc.h"
+#include "base/file.h"
 #include "base/queue.h"
 #include "cli/commands.h"
 
@@ -62,11 +64,13 @@ static void json(const UpzProgressView *v, const UpzProgress *p)
         else cJSON_AddNullToObject(o, "eta_all_s");
     }
     char *text = cJSON_PrintUnformatted(o);
-    if (text) {
-        put(v->fd, text, strlen(text));
+    char *valid = text ? upz_utf8(text) : NULL;
+    if (valid) {
+        put(v->fd, valid, strlen(valid));
         put(v->fd, "\n", 1);
-        cJSON_free(text);
     }
+    upz_free(valid);
+    cJSON_free(text);
     cJSON_Delete(o);
 }
 

@@ -152,7 +152,54 @@ static int create_unique(const char *path, char **tmp, UprezError *err)
     return upz_fail(err, UPREZ_ERR_OUTPUT, "%s: no free temporary name beside it", path);
 }
 
-int upz_write_atomic(const char *path, const void *data, size_t size, UprezError *err)
+char *upz_follow_link(const char *path)
+{
+    struct stat st;
+    char *at = upz_strdup(path);
+    for (int i = 0; at && i < 40 && lstat(at, &st) == 0 && S_ISLNK(st.st_mode); i++) {
+        char to[4096];
+        ssize_t n = readlink(at, to, sizeof(to) - 1);
+        if (n <= 0) break;
+        to[n] = 0;
+        char *next = *to == '/' ? upz_strdup(to)
+                                : upz_asprintf("%.*s%s", (int)(upz_basename(at) - at), at, to);
+        upz_free(at);
+        at = next;
+    }
+    if (at && lstat(at, &st) == 0 && !S_ISREG(st.st_mode)) {
+        upz_free(at);
+        at = upz_strdup(path);
+    }
+    return at;
+}
+
+/* Bytes of the character at s, 0 where none begins: RFC 3629. */
+static size_t character(const unsigned char *s)
+{
+    if (s[0] < 0x80) return 1;
+    size_t n = s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) || /* too long; surrogates */
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90))
+        return 0;
+    return n;
+}
+
+char *upz_utf8(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    char *to = upz_calloc(strlen(text) + 1, 3), *at = to;
+    while (to && *s) {
+        size_t n = character(s);
+        memcpy(at, n ? (const char *)s : "\xef\xbf\xbd", n ? n : 3);
+        at += n ? n : 3;
+        s += n ? n : 1;
+    }
+    return to;
+}
+
+static int write_atomic(const char *path, const void *data, size_t size, UprezError *err)
 {
     char *tmp;
     int fd = create_unique(path, &tmp, err);
@@ -173,6 +220,14 @@ int upz_write_atomic(const char *path, const void *data, size_t size, UprezError
     if (!r) r = upz_rename_synced(tmp, path, err);
     if (r < 0) unlink(tmp);
     upz_free(tmp);
+    return r;
+}
+
+int upz_write_atomic(const char *path, const void *data, size_t size, UprezError *err)
+{
+    char *place = upz_follow_link(path);
+    int r = place ? write_atomic(place, data, size, err) : upz_fail_memory(err, strlen(path), "a file name");
+    upz_free(place);
     return r;
 }
 

@@ -21,10 +21,16 @@ int upz_map_open(UpzMap *map, const char *path, size_t max, int code, UprezError
 int upz_map_library(UpzMap *map, const char *path, int code, UprezError *err);
 void upz_map_close(UpzMap *map);
 
-/* Replaces path by data in one step: unique temporary file beside it, write, fsync, rename. */
+/* Where a file of this name is written: a symbolic link's end, even where nothing is there yet; the name
+ * itself where it is no link, or one to something that is no file. The caller's; NULL: no memory. */
+char *upz_follow_link(const char *path);
+/* Replaces path, or what it links to, by data in one step: unique temporary file beside it, write, fsync, rename. */
 int upz_write_atomic(const char *path, const void *data, size_t size, UprezError *err);
 /* rename() with both directory and file synced. */
 int upz_rename_synced(const char *from, const char *to, UprezError *err);
+
+/* In the way of text: valid UTF-8, U+FFFD for every byte that is none. The caller's; NULL: no memory. */
+char *upz_utf8(const char *text);
 
 /* A descriptor of a new file that is gone when it is closed, in the folder of `beside` (NULL: in
  * `folder`; which is also the next try). -1 and errno on failure. /proc/self/fd/N opens it again. */

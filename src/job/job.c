@@ -35,7 +35,7 @@ int upz_check_output(const char *input, const char *output, bool overwrite, Upre
                         input);
     if (there && !overwrite)
         return upz_fail(err, UPREZ_ERR_USAGE, "%s exists; -y overwrites it", output);
-    char *dir = upz_strdup(output);
+    char *dir = upz_follow_link(output);
     if (!dir) return upz_fail_memory(err, strlen(output), "a file name");
     char *slash = strrchr(dir, '/');
     if (slash == dir) slash[1] = 0;

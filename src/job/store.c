@@ -24,6 +24,14 @@ static char *path_of(const UpzStore *s, const char *rest)
     return upz_asprintf("%s/%s", s->dir, rest);
 }
 
+/* Beside what is written: of a link, beside its end. */
+static char *folder_of(const char *output)
+{
+    char *place = upz_follow_link(output), *dir = place ? upz_asprintf("%s.uprez", place) : NULL;
+    upz_free(place);
+    return dir;
+}
+
 static int no_memory(UprezError *err) { return upz_fail_memory(err, 0, "a file name"); }
 
 /* Deletes what uprez itself puts into a folder, except the plan and the note that the output is whole;
@@ -110,7 +118,7 @@ int upz_store_open(UpzStore *s, const char *output, const char *plan, const char
                    UprezError *err)
 {
     *s = (UpzStore){.lock = -1, .ext = ext};
-    s->dir = upz_asprintf("%s.uprez", output);
+    s->dir = folder_of(output);
     s->plan_id = upz_calloc(1, UPZ_SHA256_HEX);
     char *seg = s->dir ? path_of(s, "seg") : NULL, *file = s->dir ? path_of(s, PLAN) : NULL;
     int r = s->dir && s->plan_id && seg && file ? make_folder(s->dir, err) : no_memory(err);
@@ -135,12 +143,13 @@ int upz_store_open(UpzStore *s, const char *output, const char *plan, const char
 bool upz_store_there(const char *output, const char *plan)
 {
     UpzMap m = {0};
-    char *file = upz_asprintf("%s.uprez%s", output, plan ? "/plan.json" : "");
+    char *dir = folder_of(output), *file = dir ? upz_asprintf("%s%s", dir, plan ? "/" PLAN : "") : NULL;
     bool yes = file && !plan && upz_exists(file);
     if (file && plan && upz_map_open(&m, file, MAX_PLAN, UPREZ_ERR_OUTPUT, NULL) >= 0)
         yes = m.size == strlen(plan) && !memcmp(m.data, plan, m.size);
     upz_map_close(&m);
     upz_free(file);
+    upz_free(dir);
     return yes;
 }
 
@@ -329,7 +338,7 @@ static bool is_text(const cJSON *o, const char *key, const char *want)
 
 bool upz_store_finished(const char *output, const char *plan, UpzFinished *what)
 {
-    char *note = upz_asprintf("%s.uprez/" FINISHED, output);
+    char *dir = folder_of(output), *note = dir ? upz_asprintf("%s/" FINISHED, dir) : NULL;
     char inode[32], id[UPZ_SHA256_HEX] = "";
     UpzMap m = {0};
     struct stat st;
@@ -351,12 +360,13 @@ bool upz_store_finished(const char *output, const char *plan, UpzFinished *what)
     }
     upz_map_close(&m);
     upz_free(note);
+    upz_free(dir);
     return yes;
 }
 
 int upz_store_clean(const char *output, UprezError *err)
 {
-    UpzStore s = {.lock = -1, .dir = upz_asprintf("%s.uprez", output)};
+    UpzStore s = {.lock = -1, .dir = folder_of(output)};
     int r = s.dir ? lock_folder(&s, output, err) : no_memory(err);
     upz_store_close(&s, r >= 0);
     return r;

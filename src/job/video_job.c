@@ -44,7 +44,7 @@ typedef struct VideoJob {
     UpzUnits units;
     UpzStore store;
     UpzPipelineResult run;
-    char *part;              /* OUTPUT.part */
+    char *place, *part;      /* OUTPUT, or what it links to; the same with .part */
     char damage[512];        /* what is wrong with the source; "" = nothing */
 } VideoJob;
 
@@ -416,7 +416,7 @@ static int run_y4m(VideoJob *j, UprezError *err)
         if (r >= 0 && check.streams[0].packets != j->run.frames_in)
             r = upz_fail(err, UPREZ_ERR_VERIFY, "%s has %lld frames of %lld", j->part,
                          (long long)check.streams[0].packets, (long long)j->run.frames_in);
-        if (r >= 0) r = upz_rename_synced(j->part, output, err);
+        if (r >= 0) r = upz_rename_synced(j->part, j->place, err);
     }
     return r;
 }
@@ -609,7 +609,7 @@ static int run_segments(VideoJob *j, UprezError *err)
                         .held = j->result->held};
     snprintf(what.damage, sizeof(what.damage), "%s", j->damage);
     if (r >= 0) r = upz_store_mark_finished(&j->store, j->part, &what, err);
-    if (r >= 0) r = upz_rename_synced(j->part, p->output, err);
+    if (r >= 0) r = upz_rename_synced(j->part, j->place, err);
     if (r >= 0) snprintf(j->result->output, sizeof(j->result->output), "%s", p->output);
     if (r == UPREZ_ERR_INTERRUPTED)
         upz_fail(err, r, "interrupted at the end: all %lld frames are finished, and the same command joins "
@@ -638,7 +638,8 @@ int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *resul
         r = upz_fail(err, UPREZ_ERR_USAGE, "pictures hold no sound: --streams-from has no use");
     if (r >= 0 && y4m && params->streams_from)
         r = upz_fail(err, UPREZ_ERR_USAGE, "y4m holds video only: --streams-from has no use");
-    j->part = upz_asprintf("%s.part", params->output);
+    j->place = upz_follow_link(params->output);
+    j->part = j->place ? upz_asprintf("%s.part", j->place) : NULL;
     if (r >= 0 && !j->part) r = upz_fail_memory(err, 0, "a file name");
     if (r >= 0) r = read_first(j, err);
     if (r >= 0) r = prepare(j, err);
@@ -665,6 +666,7 @@ int upz_video_job(UpzSession *s, const UpzJobParams *params, UpzJobResult *resul
     upz_source_close(&j->source);
     upz_film_free(&j->film);
     upz_free(j->part);
+    upz_free(j->place);
     upz_free(j);
     result->seconds += (double)(upz_now_ns() - t) / 1e9;
     return r;

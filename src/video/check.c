@@ -32,6 +32,9 @@ static int open_plain(AVFormatContext **ic, const char *path, const char *contai
     if (r < 0) {
         avformat_close_input(ic);
         if (upz_watch_ended(watch)) return interrupted(path, err);
+        if (r == AVERROR(EMFILE) || r == AVERROR(ENFILE))
+            return upz_fail(err, UPREZ_ERR_OUTPUT, "%s was written but too many files are open to look at "
+                            "it; allow more ('ulimit -n 256')", path);
         return upz_fail(err, UPREZ_ERR_VERIFY, "%s was written but does not open: %s", path,
                         upz_av_error(r, why));
     }

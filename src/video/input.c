@@ -36,6 +36,9 @@ static int open_error(int r, const char *url, bool pipe, UpzWatch *watch, UprezE
     if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, 0, "opening the input");
     if (r == AVERROR_EXIT || upz_watch_ended(watch))
         return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while opening %s", url);
+    if (r == AVERROR(EMFILE) || r == AVERROR(ENFILE)) /* nothing is wrong with the file */
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be opened: too many files are open; allow more "
+                        "('ulimit -n 256')", url);
     if (pipe)
         return upz_fail(err, UPREZ_ERR_INPUT, "%s is no YUV4MPEG2 stream; make one with "
                         "'ffmpeg -i FILE -f yuv4mpegpipe -'", url);

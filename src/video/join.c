@@ -107,7 +107,7 @@ static int open_segment(Join *j, const char *path, UprezError *err)
     UprezError why;
     int r = upz_input_open(&j->seg, path, j->encoder->segment, NULL, &why);
     if (r < 0)
-        return upz_fail(err, r == UPREZ_ERR_MEMORY ? r : UPREZ_ERR_VERIFY, "the segment %s", why.text);
+        return upz_fail(err, r == UPREZ_ERR_INPUT ? UPREZ_ERR_VERIFY : r, "the segment %s", why.text);
     const AVCodecParameters *par = j->seg->nb_streams == 1 ? j->seg->streams[0]->codecpar : NULL;
     if (!par || !is_codec(par->codec_id, j->video_par->codec_id, j->encoder->segment) ||
         par->width != j->encoder->width || par->height != j->encoder->height)

@@ -71,7 +71,7 @@ static int next_segment(Reader *r, UprezError *err)
         e = upz_fail(&why, UPREZ_ERR_VERIFY, "%s is not of this job", path);
     if (e >= 0) e = upz_decoder_open(&r->dec, r->ic->streams[0], NULL, 0, &why);
     if (e < 0)
-        return upz_fail(err, e == UPREZ_ERR_MEMORY ? e : UPREZ_ERR_VERIFY, "the segment %s", why.text);
+        return upz_fail(err, e == UPREZ_ERR_INPUT ? UPREZ_ERR_VERIFY : e, "the segment %s", why.text);
     r->zero = AV_NOPTS_VALUE;
     r->draining = false;
     return 0;

@@ -78,6 +78,10 @@ static int refuse(const Trial *t, int r, const UprezError *why, UprezError *err)
         if (err) *err = *why;
         return r;
     }
+    char many[UPZ_AV_ERROR];
+    if (strstr(why->text, upz_av_error(AVERROR(EMFILE), many)) || strstr(why->text, "too many files are open"))
+        return upz_fail(err, UPREZ_ERR_OUTPUT, "%s cannot be written: too many files are open; allow more "
+                        "('ulimit -n 256')", t->r->output);
     const char *reason = why->text, *file = strstr(reason, "/proc/self/fd/");
     if (file) {
         const char *colon = strstr(file, ": ");

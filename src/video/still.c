@@ -617,7 +617,7 @@ int upz_still_write(const char *path, const UprezPicture *picture, const UpzStil
     UpzStillColour colour;
     uint8_t *data = NULL;
     size_t size = 0;
-    char *part = upz_asprintf("%s.part", path);
+    char *place = upz_follow_link(path), *part = place ? upz_asprintf("%s.part", place) : NULL;
     int r = choose_meta(&meta, &exif, &icc, &colour, kind, picture, info, err);
     if (r >= 0 && !part) r = upz_fail_memory(err, 0, "a file name");
     if (r >= 0)
@@ -627,12 +627,13 @@ int upz_still_write(const char *path, const UprezPicture *picture, const UpzStil
     if (r >= 0) r = upz_write_atomic(part, data, size, err);
     if (r >= 0) {
         r = verify(part, kind, picture, err);
-        if (r >= 0) r = upz_rename_synced(part, path, err);
+        if (r >= 0) r = upz_rename_synced(part, place, err);
         if (r < 0) remove(part);
     }
     upz_free(data);
     upz_free(exif.d);
     upz_free(icc.d);
     upz_free(part);
+    upz_free(place);
     return r;
 }
