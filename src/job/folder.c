@@ -90,7 +90,7 @@ static int one_file(UpzSession *s, const UpzJobParams *params, const char *input
 {
     *skipped = false;
     UpzJobParams p = *params;
-    bool still = upz_still_probe(input, false);
+    bool still = upz_still_probe(input, false, upz_watchdog_run(s->dog));
     char *output = target(params, input, still);
     p.input = input;
     p.output = output;
@@ -127,7 +127,7 @@ static int one_file(UpzSession *s, const UpzJobParams *params, const char *input
 /* The output of a file that is a picture or promises to be a video; NULL: it is neither, or no memory. */
 static char *planned(const UpzJobParams *p, const char *input)
 {
-    bool still = upz_still_probe(input, false);
+    bool still = upz_still_probe(input, false, NULL);
     return still || upz_files_media(input) ? target(p, input, still) : NULL;
 }
 

@@ -158,7 +158,7 @@ static int only_pictures(UpzFiles *kept, const char *folder, const UpzFiles *fil
     int r = 0;
     for (size_t i = 0; i < files->n && r >= 0; i++) {
         const char *path = files->items[i], *own = upz_extension(path);
-        if (upz_container_moves(path) && !upz_still_probe(path, false))
+        if (upz_container_moves(path) && !upz_still_probe(path, false, NULL))
             return upz_fail(err, UPREZ_ERR_USAGE, "%s holds the video %s; only a folder of pictures becomes "
                             "one video (a folder's name ends in a slash)", folder, upz_basename(path));
         if (!upz_picture_name(path)) continue;

@@ -58,7 +58,8 @@ static int run_kind(UpzSession *s, const UpzJobParams *params, UpzJobResult *res
      * encoders: those know nothing of alpha, ICC or EXIF */
     bool still = !upz_is_pipe(params->input) && !upz_container_moves(params->output) &&
                  !upz_pattern(params->output) &&
-                 upz_still_probe(params->input, upz_still_can_write(params->output));
+                 upz_still_probe(params->input, upz_still_can_write(params->output),
+                                 upz_watchdog_run(s->dog));
     result->files = 1;
     int r = still ? upz_still_job(s, params, result, err) : upz_video_job(s, params, result, err);
     result->failed = r < 0;
@@ -119,7 +120,7 @@ static int run_unnamed(UpzSession *s, UpzJobParams *p, const char *folder, UpzJo
                         "one, or '-' for a y4m pipe");
     if (!upz_exists(p->input) && !strstr(p->input, "://"))
         return upz_fail(err, UPREZ_ERR_INPUT, "there is no file %s", p->input);
-    bool still = upz_still_probe(p->input, false), made = false;
+    bool still = upz_still_probe(p->input, false, upz_watchdog_run(s->dog)), made = false;
     char probe[64];
     snprintf(probe, sizeof(probe), "x.%s", p->ext ? p->ext : "");
     if (p->ext && (still ? !upz_still_can_write(probe) : !upz_container_moves(probe)))

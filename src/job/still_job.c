@@ -119,7 +119,7 @@ int upz_still_job(UpzSession *s, const UpzJobParams *p, UpzJobResult *result, Up
     UpzStillInfo info = {0};
     int r = p->browser ? upz_browser_params(NULL, NULL, true, NULL, p->output, err) : 0;
     if (r < 0) return r;
-    r = upz_still_read(&frame, &info, s->ctx, p->input, err);
+    r = upz_still_read(&frame, &info, s->ctx, p->input, upz_watchdog_run(s->dog), err);
     result->decode_s += (double)(upz_now_ns() - t) / 1e9;
     if (r >= 0) {
         result->frames_in++;

@@ -72,19 +72,23 @@ static bool is_address(const char *path)
     return !upz_exists(path) && strstr(path, "://");
 }
 
-bool upz_still_probe(const char *path, bool any)
+bool upz_still_probe(const char *path, bool any, UpzWatch *watch)
 {
     upz_av_quiet();
     if (!strcmp(path, "-") || upz_is_dir(path) || (!upz_exists(path) && !is_address(path)))
         return false;
     AVDictionary *options = NULL;
-    AVFormatContext *fmt = NULL;
+    AVFormatContext *fmt = avformat_alloc_context();
     bool still = false;
+    if (!fmt) return false;
+    fmt->interrupt_callback = upz_input_interrupt(watch);
+    upz_watch_enter(watch, UPZ_STAGE_SOURCE);
     char *name = av_asprintf("%s%s", is_address(path) ? "" : "file:", path);
     if (name && av_dict_set(&options, "pattern_type", "none", 0) >= 0 &&
         avformat_open_input(&fmt, name, NULL, &options) >= 0)
         still = upz_input_is_still(fmt, 0) || ((any || may_be_still(fmt)) && one_frame(fmt));
     avformat_close_input(&fmt);
+    upz_watch_leave(watch, UPZ_STAGE_SOURCE);
     av_dict_free(&options);
     av_free(name);
     return still;
@@ -114,29 +118,35 @@ typedef struct Bytes {
     size_t size;
 } Bytes;
 
-static int fetch(Bytes *b, const char *url, UprezError *err)
+static int fetch(Bytes *b, const char *url, UpzWatch *watch, UprezError *err)
 {
     char why[UPZ_AV_ERROR];
     AVIOContext *io = NULL;
     size_t cap = 0;
-    int n = 1, r = avio_open(&io, url, AVIO_FLAG_READ);
+    int n = 1;
+    AVIOInterruptCB interrupt = upz_input_interrupt(watch);
+    upz_watch_enter(watch, UPZ_STAGE_SOURCE);
+    int r = avio_open2(&io, url, AVIO_FLAG_READ, &interrupt, NULL);
     while (r >= 0 && n > 0) {
         if (!upz_grow(&b->own, &cap, b->size + 65536, 1, MAX_FILE)) r = AVERROR(ENOMEM);
         n = r >= 0 ? avio_read(io, b->own + b->size, 65536) : 0;
+        upz_watch_beat(watch);
         if (n > 0) b->size += (size_t)n;
         else if (n < 0 && n != AVERROR_EOF) r = n;
     }
     avio_closep(&io);
+    upz_watch_leave(watch, UPZ_STAGE_SOURCE);
+    if (upz_watch_ended(watch)) return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted while reading %s", url);
     b->data = b->own;
     if (r == AVERROR(ENOMEM)) return upz_fail_memory(err, b->size, "the picture file");
     return r < 0 ? upz_fail(err, UPREZ_ERR_INPUT, "%s cannot be read: %s", url, upz_av_error(r, why))
                  : 0;
 }
 
-static int bytes_open(Bytes *b, const char *path, UprezError *err)
+static int bytes_open(Bytes *b, const char *path, UpzWatch *watch, UprezError *err)
 {
     *b = (Bytes){0};
-    if (is_address(path)) return fetch(b, path, err);
+    if (is_address(path)) return fetch(b, path, watch, err);
     int r = upz_map_open(&b->map, path, MAX_FILE, UPREZ_ERR_INPUT, err);
     b->data = b->map.data;
     b->size = b->map.size;
@@ -204,11 +214,11 @@ static int read_words(UpzStillInfo *info, const uint8_t *d, size_t n, UprezError
 
 /* ICC from the frame; EXIF from the file, which not every FFmpeg looks into. */
 static int read_info(UpzStillInfo *info, UpzFrame *f, UprezContext *ctx, const char *path,
-                     UprezError *err)
+                     UpzWatch *watch, UprezError *err)
 {
     Bytes map;
     size_t n;
-    int r = bytes_open(&map, path, err);
+    int r = bytes_open(&map, path, watch, err);
     if (r < 0) {
         bytes_close(&map);
         return r;
@@ -287,12 +297,12 @@ static int read_tags(UpzStillInfo *info, UpzSource *s, UprezError *err)
 }
 
 int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const char *path,
-                   UprezError *err)
+                   UpzWatch *watch, UprezError *err)
 {
     *out = NULL;
     if (info) *info = (UpzStillInfo){.orientation = 1, .colour = {.primaries = 2, .transfer = 2}};
     UpzSource *s;
-    UpzSourceParams params = {.interlaced = UPZ_INTERLACED_KEEP, .threads = 1};
+    UpzSourceParams params = {.interlaced = UPZ_INTERLACED_KEEP, .threads = 1, .watch = watch};
     int r = upz_source_open(&s, ctx, path, &params, err);
     if (r < 0) return r;
     r = upz_source_read(s, out, err);
@@ -300,7 +310,7 @@ int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const 
     if (r >= 0 && info) r = read_tags(info, s, err);
     upz_source_close(&s);
     if (r == UPREZ_EOF) return upz_fail(err, UPREZ_ERR_INPUT, "%s holds no picture", path);
-    if (r >= 0) r = read_info(info, *out, ctx, path, err);
+    if (r >= 0) r = read_info(info, *out, ctx, path, watch, err);
     if (r >= 0) r = drop_opaque_palette(*out, gif, err);
     if (r < 0) upz_frame_free(out);
     return r;
@@ -496,7 +506,7 @@ static int verify(const char *part, UpzStillKind kind, const UprezPicture *pictu
 {
     UpzFrame *f;
     UprezError why = {0};
-    int r = upz_still_read(&f, NULL, NULL, part, &why);
+    int r = upz_still_read(&f, NULL, NULL, part, NULL, &why);
     if (r == UPREZ_ERR_MEMORY) {
         if (err) *err = why;
         return r;

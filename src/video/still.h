@@ -10,6 +10,7 @@
 #define UPZ_STILL_H
 
 #include "base/context.h"
+#include "base/watch.h"
 #include "frame.h"
 #include "still_meta.h"
 
@@ -28,12 +29,13 @@ typedef struct UpzStillInfo {
 /* True when the name's extension is one upz_still_write can write. */
 bool upz_still_can_write(const char *path);
 /* True when path, a file or an address, is a still picture by content: of an image demuxer, or a GIF,
- * AVIF or the like of one frame; any: any file of one frame and nothing else. */
-bool upz_still_probe(const char *path, bool any);
+ * AVIF or the like of one frame; any: any file of one frame and nothing else. watch (may be NULL, here and
+ * below) ends waiting for an address. */
+bool upz_still_probe(const char *path, bool any, UpzWatch *watch);
 /* A picture with an opaque palette is plain RGB. INPUT when it does not decode; a file that is cut off gives a frame marked `damaged`. info may be
  * NULL; else it is the caller's to free, also after a failure. */
 int upz_still_read(UpzFrame **out, UpzStillInfo *info, UprezContext *ctx, const char *path,
-                   UprezError *err);
+                   UpzWatch *watch, UprezError *err);
 /* The format to ask the upscaler for so that nothing of `src` is lost and the file can hold it. */
 int upz_still_format(UprezFormat *out, UprezColor *color, const UprezPicture *src, const char *path,
                      UprezError *err);

@@ -91,6 +91,8 @@ if "${job[@]}" -q "$at/100.mkv" o.mkv 2>err; then
         int "an address that stalls at $share %"
         rm -rf o.mkv*
     done
+    "${job[@]}" "$at/0.png" o.png 2>err & p=$!
+    int "a picture at an address that stalls"
     "${job[@]}" "$at/50.mkv" o.mkv 2>err & p=$!
     for _ in $(seq 1500); do grep -q "nothing comes from" err && break; sleep 0.1; done
     said "nothing comes from $at/50.mkv"; said "stall-timeout"

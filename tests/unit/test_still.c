@@ -133,7 +133,7 @@ static void lossless(void **state)
             OK(upz_still_write(path, p, NULL, 0, &err));
             UpzFrame *f;
             UpzStillInfo info;
-            OK(upz_still_read(&f, &info, NULL, path, &err));
+            OK(upz_still_read(&f, &info, NULL, path, NULL, &err));
             assert_int_equal(info.orientation, 1);
             assert_null(info.icc);
             assert_false(f->damaged);
@@ -149,7 +149,7 @@ static void lossless(void **state)
             upz_frame_free(&f);
             upz_still_info_free(&info);
             uprez_picture_unref(&p);
-            assert_true(upz_still_probe(path, false));
+            assert_true(upz_still_probe(path, false, NULL));
         }
     assert_false(upz_exists(in_dir("a.png.part")));
 }
@@ -172,7 +172,7 @@ static void jpeg_and_webp(void **state)
         const char *path = in_dir(t[i].file);
         OK(upz_still_write(path, p, NULL, 0, &err));
         UpzFrame *f;
-        OK(upz_still_read(&f, NULL, NULL, path, &err));
+        OK(upz_still_read(&f, NULL, NULL, path, NULL, &err));
         assert_int_equal(f->av->width, t[i].w);
         assert_int_equal(f->av->height, t[i].h);
         OK(upz_frame_picture(f, &err));
@@ -250,7 +250,7 @@ static void metadata(void **state)
             OK(upz_still_write(path, p, &info, 0, &err));
             UpzFrame *f;
             UpzStillInfo back;
-            OK(upz_still_read(&f, &back, NULL, path, &err));
+            OK(upz_still_read(&f, &back, NULL, path, NULL, &err));
             assert_int_equal(back.orientation, 6);
             assert_int_equal(back.icc_size, icc_size);
             assert_memory_equal(back.icc, icc, icc_size);
@@ -314,7 +314,7 @@ static void cut_off(void **state)
             UpzFrame *f;
             UpzStillInfo back;
             err.text[0] = 0;
-            int r = upz_still_read(&f, &back, NULL, part, &err);
+            int r = upz_still_read(&f, &back, NULL, part, NULL, &err);
             if (r < 0) {
                 assert_int_equal(r, UPREZ_ERR_INPUT);
                 assert_true(err.text[0]);
@@ -340,7 +340,7 @@ static void cut_off(void **state)
             fclose(out);
             UpzFrame *f;
             UpzStillInfo back;
-            if (upz_still_read(&f, &back, NULL, part, &err) >= 0)
+            if (upz_still_read(&f, &back, NULL, part, NULL, &err) >= 0)
                 (void)upz_frame_picture(f, &err);
             upz_frame_free(&f);
             upz_still_info_free(&back);
@@ -362,14 +362,14 @@ static void refusals(void **state)
     assert_int_equal(upz_still_format(&want, &color, p, "x.gif", &err), UPREZ_ERR_USAGE);
     OK(upz_still_format(&want, &color, p, "x.jpg", &err));
     assert_false(want.alpha);
-    assert_int_equal(upz_still_read(&f, NULL, NULL, in_dir("none.png"), &err), UPREZ_ERR_INPUT);
+    assert_int_equal(upz_still_read(&f, NULL, NULL, in_dir("none.png"), NULL, &err), UPREZ_ERR_INPUT);
     assert_null(f);
     assert_true(upz_still_can_write("A.PNG"));
     assert_false(upz_still_can_write("a.mp4"));
-    assert_false(upz_still_probe(dir, false));
+    assert_false(upz_still_probe(dir, false, NULL));
     /* a name with a pattern in it is a name */
     OK(upz_still_write(in_dir("shot%03d.png"), p, NULL, 0, &err));
-    OK(upz_still_read(&f, NULL, NULL, in_dir("shot%03d.png"), &err));
+    OK(upz_still_read(&f, NULL, NULL, in_dir("shot%03d.png"), NULL, &err));
     upz_frame_free(&f);
     uprez_picture_unref(&p);
 }
@@ -399,8 +399,8 @@ static void real_pictures(void **state)
         }
         UpzFrame *f;
         UpzStillInfo info;
-        assert_true(upz_still_probe(path, false));
-        OK(upz_still_read(&f, &info, NULL, path, &err));
+        assert_true(upz_still_probe(path, false, NULL));
+        OK(upz_still_read(&f, &info, NULL, path, NULL, &err));
         OK(upz_frame_picture(f, &err));
         const UprezPicture *p = f->picture;
         assert_int_equal(p->width, t[i].w);
@@ -441,7 +441,7 @@ static void seeds(void **state)
                  files[i]);
         UpzFrame *f;
         UpzStillInfo info;
-        OK(upz_still_read(&f, &info, NULL, path, &err));
+        OK(upz_still_read(&f, &info, NULL, path, NULL, &err));
         assert_int_equal(f->av->width, 16);
         assert_int_equal(info.orientation, 6);
         assert_false(f->damaged);
