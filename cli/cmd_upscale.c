@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <cjson/cJSON.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -12,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "job/estimate.h"
 #include "job/job.h"
 #include "job/json.h"
 #include "job/size.h"
@@ -34,11 +36,12 @@ typedef struct Args {
     char cards[48];
     UpzMix denoise;
     int threads, progress_fd;
-    bool tta, fp32, no_audio, no_reuse, resume, json, verbose, quiet, help_version;
+    bool estimate, tta, fp32, no_audio, no_reuse, resume, json, verbose, quiet, help_version;
 } Args;
 
 #define DEVICES "auto|cpu|cuda[:N[,N…]]"
 #define ENGINES "auto|NAME"
+#define ESTIMATE_SECONDS 12.0 /* of work */
 
 static int parse(Args *a, int argc, char **argv, UprezError *err)
 {
@@ -51,6 +54,8 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
          "the output, for several inputs a folder; also the last argument of two or more", NULL},
         {"-y --overwrite", UPZ_OPT_FLAG, NULL, &j->overwrite, 0, 0,
          "replace an existing output; without it, a terminal is asked", NULL},
+        {"--dry-run", UPZ_OPT_FLAG, NULL, &a->estimate, 0, 0,
+         "only how long it will take and how large it will be, from short pieces", NULL},
         {"--suffix", UPZ_OPT_STRING, "TEXT", &j->suffix, 0, 0,
          "no output name: put behind the input's; default: .upscaled beside it, nothing in a folder",
          NULL},
@@ -251,13 +256,13 @@ static void summary_json(const Args *a, const UpzJobResult *r, int exit_code, co
 }
 
 /* "8.3 s", "2 min 5 s", "1 h 3 min". */
-static void put_time(double s)
+static void put_time(FILE *f, double s)
 {
     int whole = (int)UPZ_MIN(s + 0.5, 1e9);
-    if (s < 0.05) fputs("less than 0.1 s", stderr);
-    else if (s < 59.95) fprintf(stderr, "%.1f s", s);
-    else if (whole < 3600) fprintf(stderr, "%d min %d s", whole / 60, whole % 60);
-    else fprintf(stderr, "%d h %d min", whole / 3600, whole / 60 % 60);
+    if (s < 0.05) fputs("less than 0.1 s", f);
+    else if (s < 59.95) fprintf(f, "%.1f s", s);
+    else if (whole < 3600) fprintf(f, "%d min %d s", whole / 60, whole % 60);
+    else fprintf(f, "%d h %d min", whole / 3600, whole / 60 % 60);
 }
 
 static void put_files(const UpzJobResult *r)
@@ -284,7 +289,7 @@ static void summary_text(const UpzJobResult *r)
         fprintf(stderr, "%lld frames of %dx%d", (long long)r->frames_out, r->width, r->height);
     else fprintf(stderr, "%dx%d", r->width, r->height);
     fputs(" in ", stderr);
-    put_time(r->seconds);
+    put_time(stderr, r->seconds);
     if (r->frames_out > 1 && r->frames_out > r->files)
         fprintf(stderr, fps < 10 ? ", %.2g frames a second" : ", %.0f frames a second", fps);
     for (int i = 0; r->frames_out > 1 && i < UPZ_COUNT(parts); i++)
@@ -339,6 +344,107 @@ static bool ask(void *cookie, const char *path)
     return line[0] == 'y' || line[0] == 'Y';
 }
 
+/* 7.3 MB, 2.1 GB: two digits are all that an estimate has. */
+static void put_bytes(double n)
+{
+    printf(n < 1e9 ? "%.*f MB" : "%.*f GB", n / (n < 1e9 ? 1e6 : 1e9) < 10, n / (n < 1e9 ? 1e6 : 1e9));
+}
+
+static void estimate_text(const UpzEstimate *e)
+{
+    printf("%lld frames to %dx%d with %s on %s, %s\n", (long long)e->frames, e->width, e->height, e->model,
+           e->engine, e->encoder);
+    printf("time     ");
+    put_time(stdout, e->time.likely);
+    printf(" (");
+    put_time(stdout, e->time.low);
+    printf(" to ");
+    put_time(stdout, e->time.high);
+    printf("), %.2f frames/s\nsize     ", (double)e->frames / UPZ_MAX(e->time.likely, 1e-3));
+    put_bytes(e->size.likely);
+    printf(" (");
+    put_bytes(e->size.low);
+    printf(" to ");
+    put_bytes(e->size.high);
+    printf(")\ndisk     ");
+    put_bytes(e->disk);
+    printf(" until it is joined");
+    if (e->free >= 0) {
+        printf(", ");
+        put_bytes(e->free);
+        printf(" are free");
+    }
+    printf("\nmemory   ");
+    put_bytes(e->memory);
+    if (e->reused >= 0.01) printf("\nreused   %.0f %% of the pixels, from the frame before", 100 * e->reused);
+    printf("\n(from %lld frames that were made for this, at several places)\n", (long long)e->tried);
+}
+
+static void add_range(cJSON *to, const char *name, UpzRange r)
+{
+    cJSON *o = cJSON_AddObjectToObject(to, name);
+    cJSON_AddNumberToObject(o, "likely", r.likely);
+    cJSON_AddNumberToObject(o, "low", r.low);
+    cJSON_AddNumberToObject(o, "high", r.high);
+}
+
+static void estimate_json(const UpzEstimate *e)
+{
+    cJSON *all = cJSON_CreateObject();
+    cJSON_AddNumberToObject(all, "frames", (double)e->frames);
+    cJSON_AddNumberToObject(all, "film_s", e->film);
+    cJSON_AddNumberToObject(all, "width", e->width);
+    cJSON_AddNumberToObject(all, "height", e->height);
+    add_range(all, "time_s", e->time);
+    add_range(all, "size_bytes", e->size);
+    cJSON_AddNumberToObject(all, "disk_bytes", e->disk);
+    cJSON_AddNumberToObject(all, "free_bytes", e->free);
+    cJSON_AddNumberToObject(all, "memory_bytes", e->memory);
+    cJSON_AddNumberToObject(all, "reused", e->reused);
+    cJSON_AddNumberToObject(all, "frames_tried", (double)e->tried);
+    cJSON_AddStringToObject(all, "model", e->model);
+    cJSON_AddStringToObject(all, "engine", e->engine);
+    cJSON_AddStringToObject(all, "encoder", e->encoder);
+    char *text = cJSON_PrintUnformatted(all);
+    if (text) puts(text);
+    cJSON_free(text);
+    cJSON_Delete(all);
+}
+
+/* With the same options as the run itself; only errors of the pieces are told. */
+static int estimate(Args *a, UprezError *err)
+{
+    int verbosity = a->verbose ? 1 : -1;
+    UprezContextParams cp = {.size = sizeof(cp), .threads = a->threads, .cpu = a->cpu, .log = upz_cli_log,
+                             .log_cookie = &verbosity};
+    UprezContext *ctx;
+    UpzEstimate e = {0};
+    int r = uprez_context_create(&ctx, &cp, err);
+    if (r < 0) return r;
+    a->job.cancel = &upz_cli_signal;
+    r = upz_estimate(&e, ctx, &a->job, ESTIMATE_SECONDS, err);
+    uprez_context_destroy(&ctx);
+    if (r >= 0 || e.time.likely > 0) {
+        if (a->json) estimate_json(&e);
+        else estimate_text(&e);
+    }
+    return r;
+}
+
+/* The upscaling with another first word: `uprez estimate` is `uprez --dry-run`. */
+int upz_cmd_estimate(int argc, char **argv)
+{
+    static char option[] = "--dry-run";
+    char **words = upz_calloc((size_t)argc + 2, sizeof(*words));
+    if (!words) return upz_cli_exit_code(UPREZ_ERR_MEMORY);
+    words[0] = argv[0];
+    words[1] = option;
+    for (int i = 1; i < argc; i++) words[i + 1] = argv[i];
+    const int code = upz_cmd_upscale(argc + 1, words);
+    upz_free(words);
+    return code;
+}
+
 int upz_cmd_upscale(int argc, char **argv)
 {
     UprezError err = {0};
@@ -353,6 +459,11 @@ int upz_cmd_upscale(int argc, char **argv)
     if (r < 0) {
         upz_free(a.inputs);
         return r == UPREZ_EOF ? 0 : upz_cli_error(&err);
+    }
+    if (a.estimate) {
+        r = estimate(&a, &err);
+        upz_free(a.inputs);
+        return r < 0 ? upz_cli_error(&err) : 0;
     }
 
     Voice voice = {.verbosity = a.quiet ? -1 : a.verbose ? 1 : 0};

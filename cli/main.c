@@ -26,6 +26,7 @@ static const struct {
     {"check", upz_cmd_check},
     {"compare", upz_cmd_compare},
     {"devices", upz_cmd_devices},
+    {"estimate", upz_cmd_estimate},
 };
 
 /* Words that are kept for commands: never taken for a file's name, so that scripts mean the same when
@@ -33,9 +34,6 @@ static const struct {
 static const struct {
     const char *name, *instead;
 } reserved[] = {
-    {"check", "every result is checked before it gets its name"},
-    {"compare", "'ffmpeg -i A -i B -lavfi psnr -f null -' compares two files"},
-    {"estimate", "'--frames 100' of a film tells how fast it goes, 'uprez bench' how fast a model is"},
     {"sample", "'uprez IN OUT.png --start 12 --frames 1' makes one frame, '-m' chooses its model"},
     {"job", "the same command again goes on where a run was interrupted"},
 };

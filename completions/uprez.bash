@@ -15,9 +15,9 @@ _uprez() {
             return
         fi
         command=(model "${COMP_WORDS[2]}") ;;
-    bench | check | compare | devices) command=("${COMP_WORDS[1]}") ;;
+    bench | check | compare | devices | estimate) command=("${COMP_WORDS[1]}") ;;
     esac
-    if [ "$COMP_CWORD" = 1 ]; then words='model bench check compare devices --version'; fi
+    if [ "$COMP_CWORD" = 1 ]; then words='model bench check compare devices estimate --version'; fi
 
     help=$(_uprez_help ${command[@]+"${command[@]}"})
     # lines like "  -x,--long ARG   text" become "-x --long ARG"

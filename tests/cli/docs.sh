@@ -41,7 +41,7 @@ for name, text in parts.items():
             r = subprocess.run([uprez, o, "1"], capture_output=True, text=True)
             if "there is no option" in r.stderr:
                 print(f"the manual promises {o}, which is refused"); wrong = 1
-for name in ("model list", "model info", "model verify", "model pull", "model convert", "model compile", "bench", "check", "compare",
+for name in ("model list", "model info", "model verify", "model pull", "model convert", "model compile", "bench", "check", "compare", "estimate",
              "devices"):
     if name not in parts:
         print(f"the manual lacks 'uprez {name}'"); wrong = 1
