@@ -32,6 +32,10 @@ for name, text in parts.items():
     for block in re.findall(r"^\.T[PQ]\n(.*)", text, re.M):
         have |= set(re.findall(OPTION, block.replace(",", " ").replace('"', " ")))
     want = helped(*name.split())
+    if name == "estimate":  # the options of the run, told there
+        if want != helped():
+            print("uprez estimate has not the options of the run"); wrong = 1
+        continue
     for o in sorted(want - have):
         print(f"uprez {name}: the manual lacks {o}"); wrong = 1
     for o in sorted(have - want - {"-h", "--help", "--version"}):
@@ -41,8 +45,8 @@ for name, text in parts.items():
             r = subprocess.run([uprez, o, "1"], capture_output=True, text=True)
             if "there is no option" in r.stderr:
                 print(f"the manual promises {o}, which is refused"); wrong = 1
-for name in ("model list", "model info", "model verify", "model pull", "model convert", "model compile", "bench", "check", "compare", "estimate",
-             "devices"):
+for name in ("model list", "model info", "model verify", "model pull", "model convert", "model compile",
+             "bench", "check", "compare", "estimate", "devices"):
     if name not in parts:
         print(f"the manual lacks 'uprez {name}'"); wrong = 1
 sys.exit(wrong)
