@@ -301,6 +301,18 @@ static int choose_leader(AVFormatContext *fmt)
     return UPZ_MAX(i, 0);
 }
 
+/* The demuxer leaves the rest of a damaged index out. An edit list takes packets away, too, but then the
+ * stream is as long as it says. */
+static int64_t left_out(const UpzSurveyStream *s, const AVStream *st)
+{
+    int64_t frame = st->avg_frame_rate.num > 0
+                        ? av_rescale_q(1, av_inv_q(st->avg_frame_rate), AV_TIME_BASE_Q) : 0;
+    if (st->nb_frames <= s->packets || st->duration <= 0) return 0;
+    int64_t told = av_rescale_q(st->duration, st->time_base, AV_TIME_BASE_Q);
+    int64_t shown = s->first == AV_NOPTS_VALUE ? 0 : s->end - s->first;
+    return told - shown > AV_TIME_BASE / 10 + 2 * frame ? st->nb_frames - s->packets : 0;
+}
+
 /* In these, an index says how many packets each stream has. */
 static void compare_with_index(UpzSurvey *s)
 {
@@ -309,7 +321,7 @@ static void compare_with_index(UpzSurvey *s)
         const AVStream *st = s->fmt->streams[i];
         if (!heard_or_seen(st) || st->discard >= AVDISCARD_ALL) continue;
         int64_t promised = avformat_index_get_entries_count(st);
-        s->unread += UPZ_MAX(promised - s->streams[i].packets, 0);
+        s->unread += UPZ_MAX(promised - s->streams[i].packets, left_out(&s->streams[i], st));
     }
 }
 

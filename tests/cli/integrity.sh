@@ -33,6 +33,25 @@ for kind in mp4 mkv avi mov; do
     rm -rf o.mkv*; run --frames 5 "cut.$kind" o.mkv || bad "five frames of a cut $kind: exit $?"
 done
 
+# ---- an index of which one entry is damaged: what it names behind that is left out by demuxers ----
+for kind in mp4 mov; do
+    ffmpeg -v error -y -i whole.mkv -t 6 -c copy "w.$kind"
+    for at in 10 80 140; do
+        python3 - "w.$kind" "hole.$kind" $at <<'P'
+import sys
+d = bytearray(open(sys.argv[1], "rb").read())
+i = d.find(b"stsz") + 16 + 4 * int(sys.argv[3])
+d[i - 4] = 0x58
+open(sys.argv[2], "wb").write(d)
+P
+        rm -rf o.mkv*; run "hole.$kind" o.mkv; got=$?
+        [ $got = 8 ] || bad "$kind whose sample $at has no size: exit $got with $(frames o.mkv) frames"
+    done
+    # an edit list names fewer, and means it
+    ffmpeg -v error -y -ss 1.3 -t 2 -i "w.$kind" -c copy "part.$kind"
+    rm -rf o.mkv*; run "part.$kind" o.mkv || bad "a part of $kind: exit $? $(cat err)"
+done
+
 # ---- a place in the middle of a Matroska file that is nothing: demuxers step over it in silence ----
 ffmpeg -v error -y -i whole.mkv -t 12 -c copy -cluster_time_limit 1000 w.mkv
 rm -rf o.mkv*; run w.mkv o.mkv || bad "whole clusters: exit $?"
