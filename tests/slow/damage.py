@@ -149,7 +149,10 @@ def look(path):
     for s in o.get("streams", []):
         if s["codec_type"] == "video" and not s.get("disposition", {}).get("attached_pic") and not r["frames"]:
             r["frames"] = int(s.get("nb_read_frames", 0) or 0)
-            r["promised"] = int(s["nb_frames"]) if s.get("nb_frames", "").isdigit() else None
+            if s.get("nb_frames", "").isdigit(): # an edit list hides some of them, also for a damaged time
+                flags = subprocess.run(["ffprobe", "-v", "quiet", "-of", "csv=p=0", "-select_streams", str(s["index"]),
+                                        "-show_entries", "packet=flags", path], capture_output=True, text=True)
+                r["promised"] = int(s["nb_frames"]) - sum("D" in f for f in flags.stdout.split())
     r["sound"] = seconds_of_sound(path)
     return r
 
