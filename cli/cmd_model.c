@@ -31,6 +31,20 @@ static void print_json(cJSON *o)
 static const char list_usage[] = "usage: uprez model list [--json]\n\n"
                                  "Known models: whether they are installed, and how to get them.\n";
 
+/* What --for takes the model for. */
+static void add_families(cJSON *o, const char *name)
+{
+    static const char *const families[] = {"anime", "film", "photo"};
+    cJSON *all = cJSON_AddArrayToObject(o, "families");
+    for (int i = 0; i < UPZ_COUNT(families); i++) {
+        bool in = false;
+        for (int video = 0; video < 2; video++)
+            for (const char *const *n = upz_registry_family(families[i], video); n && *n; n++)
+                in |= !strcmp(*n, name);
+        if (in) cJSON_AddItemToArray(all, cJSON_CreateString(families[i]));
+    }
+}
+
 static int cmd_list(int argc, char **argv, UprezError *err)
 {
     bool json = false;
@@ -58,6 +72,7 @@ static int cmd_list(int argc, char **argv, UprezError *err)
             cJSON_AddBoolToObject(o, "installed", installed);
             cJSON_AddBoolToObject(o, "embedded", e->embedded != NULL);
             if (installed && !e->embedded) cJSON_AddStringToObject(o, "path", path);
+            add_families(o, e->name);
             cJSON_AddItemToArray(all, o);
         } else {
             printf("%-30s %4dx  %-9s %-10s %s\n", e->name, e->scale,

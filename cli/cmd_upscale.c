@@ -57,10 +57,10 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"--dry-run", UPZ_OPT_FLAG, NULL, &a->estimate, 0, 0,
          "only how long it will take and how large it will be, from short pieces", NULL},
         {"--suffix", UPZ_OPT_STRING, "TEXT", &j->suffix, 0, 0,
-         "no output name: put behind the input's; default: .upscaled beside it, nothing in a folder",
+         "without a name for the output: put behind the input's; default: .upscaled, nothing in a folder",
          NULL},
         {"-f --ext", UPZ_OPT_STRING, "EXT", &j->ext, 0, 0,
-         "no output name: its extension (png, jpg, webp, mkv, …)", NULL},
+         "without a name for the output: its extension (png, jpg, webp, mkv, …)", NULL},
         {"-m --model | -n --model-name", UPZ_OPT_LIST, "NAME|FILE", &a->models, 0, 0,
          "a model (see 'uprez model list'), a file, or lanczos, bicubic, spline36; repeat for a chain; "
          "default: a built-in network",
@@ -77,8 +77,8 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"--size | -r --resize", UPZ_OPT_STRING, "WxH|NAME", &a->size, 0, 0,
          "both, or a screen: 8k, 4k, 1440p, 1080p, 720p, …, turned for a portrait picture", NULL},
         {"--fit", UPZ_OPT_CHOICE, "contain|cover|stretch|pad", &j->fit, 0, 0,
-         "where both are given and the shape is another: within them (the default), all of them with the "
-         "rest cut off, distorted, or with black bars", NULL},
+         "when both are given and the picture has another shape: the largest within (default), exactly the "
+         "size and the rest cut off, distorted, with black bars", NULL},
         {"-dn --denoise", UPZ_OPT_MIX, "F[:FILE]", &a->denoise, 0, 1,
          "mix the model with its weak-denoising twin (realesr-general-x4v3), or with another of its kind: "
          "0.5:FILE; 1 = the model alone", NULL},
@@ -237,6 +237,7 @@ static void summary_json(const Args *a, const UpzJobResult *r, int exit_code, co
         UPZ_JSON_INT("exit", exit_code), UPZ_JSON_GIVEN("error", err->text),
         UPZ_JSON_GIVEN("input", a->job.inputs[0]), UPZ_JSON_GIVEN("output", r->output),
         UPZ_JSON_INT("files", r->files), UPZ_JSON_INT("failed", r->failed),
+        UPZ_JSON_INT("skipped", r->skipped),
         UPZ_JSON_INT("frames_in", r->frames_in), UPZ_JSON_INT("frames_out", r->frames_out),
         UPZ_JSON_INT("frames_resumed", r->frames_resumed),
         UPZ_JSON_INT("damaged", r->damaged), UPZ_JSON_INT("held", r->held),

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HELP_COLUMN 38
+#define HELP_WIDTH 100
+
 /* Is `name` one of the space- or bar-separated names? Returns its length, else 0. */
 static size_t match(const char *names, const char *name, size_t len)
 {
@@ -262,6 +265,29 @@ int upz_options_parse(const UpzOption *o, int n, int argc, char **argv, const ch
     return n_pos;
 }
 
+/* Words behind HELP_COLUMN, in lines of up to HELP_WIDTH columns. */
+static void put_wrapped(const char *text)
+{
+    int column = HELP_COLUMN;
+    while (*text) {
+        int n = (int)strcspn(text, " "), width = 0;
+        for (int i = 0; i < n; i++) width += (text[i] & 0xc0) != 0x80; /* bytes that begin a character */
+        if (column > HELP_COLUMN && column + 1 + width > HELP_WIDTH) {
+            printf("\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        }
+        if (column > HELP_COLUMN) {
+            putchar(' ');
+            column++;
+        }
+        printf("%.*s", n, text);
+        column += width;
+        text += n;
+        text += strspn(text, " ");
+    }
+    putchar('\n');
+}
+
 void upz_options_help(const UpzOption *o, int n, const char *usage)
 {
     printf("%s", usage);
@@ -274,7 +300,8 @@ void upz_options_help(const UpzOption *o, int n, const char *usage)
         snprintf(names, sizeof(names), "%.*s", (int)shown, o[i].names);
         for (char *c = names; (c = strchr(c, ' ')); c++) *c = ',';
         snprintf(left, sizeof(left), "  %s%s%s", names, o[i].arg ? " " : "", o[i].arg ? o[i].arg : "");
-        printf("%-38s%s%s\n", left, strlen(left) >= 38 ? "\n                                      " : "",
-               o[i].help);
+        printf("%-38s", left);
+        if (strlen(left) >= HELP_COLUMN) printf("\n%*s", HELP_COLUMN, "");
+        put_wrapped(o[i].help);
     }
 }

@@ -130,6 +130,8 @@ static int plan_output(VideoJob *j, UprezContext *ctx, double scale, UprezError 
     UpzSize size;
     UpzShown src = shown(j);
     int r = upz_size_of(&size, p, scale, &src, err);
+    if (r >= 0 && j->pictures && p->browser)
+        r = upz_browser_params(NULL, NULL, true, NULL, p->output, err); /* refuses what they do not show */
     if (r >= 0 && j->pictures) {
         r = upz_encoder_plan_pictures(&j->encoder, ctx, j->info, j->first->picture, p->output, size.width,
                                       size.height, err);
