@@ -205,7 +205,9 @@ static int all_pieces(UpzEstimate *out, UprezContext *ctx, const UpzJobParams *p
     const double busy = UPZ_MAX(UPZ_MAX(result.decode_s, result.upscale_s), result.encode_s) /
                         (double)UPZ_MAX(result.frames_out, 1);
     const double room = seconds / pieces / UPZ_MAX(busy, 1e-4);
-    const int64_t n = (int64_t)UPZ_MIN(UPZ_CLAMP(room, LEAST, MOST), (double)s->frames);
+    /* of a short film no more than half is made */
+    const double most = UPZ_CLAMP((double)s->frames / (2 * pieces), LEAST, MOST);
+    const int64_t n = (int64_t)UPZ_MIN(UPZ_CLAMP(room, LEAST, most), (double)s->frames);
     double reused = 0;
     out->tried = 2 * FIRST;
     for (int i = 0; i < pieces && r >= 0; i++) {
