@@ -15,6 +15,7 @@ int upz_cmd_check(int argc, char **argv);
 int upz_cmd_compare(int argc, char **argv);
 int upz_cmd_devices(int argc, char **argv);
 int upz_cmd_estimate(int argc, char **argv);
+int upz_cmd_sample(int argc, char **argv);
 /* Of upz_cmd_model, in a file of its own: 0 or an UprezErr (EOF: help was asked for). */
 int upz_cli_compile(int argc, char **argv, UprezError *err);
 

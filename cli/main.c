@@ -27,6 +27,7 @@ static const struct {
     {"compare", upz_cmd_compare},
     {"devices", upz_cmd_devices},
     {"estimate", upz_cmd_estimate},
+    {"sample", upz_cmd_sample},
 };
 
 /* Words that are kept for commands: never taken for a file's name, so that scripts mean the same when
@@ -34,7 +35,6 @@ static const struct {
 static const struct {
     const char *name, *instead;
 } reserved[] = {
-    {"sample", "'uprez IN OUT.png --start 12 --frames 1' makes one frame, '-m' chooses its model"},
     {"job", "the same command again goes on where a run was interrupted"},
 };
 

@@ -125,6 +125,12 @@ static bool choice(const char *choices, const char *value)
     return false;
 }
 
+int upz_options_time(const char *name, const char *v, double *seconds, UprezError *err)
+{
+    if (time_of(v, seconds) >= 0) return 0;
+    return upz_fail(err, UPREZ_ERR_USAGE, "%s wants seconds or [HH:]MM:SS[.mmm], not '%s'", name, v);
+}
+
 int upz_options_size(const char *name, const char *v, int *size, UprezError *err)
 {
     int used = 0;

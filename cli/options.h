@@ -47,6 +47,8 @@ int upz_options_parse(const UpzOption *options, int n, int argc, char **argv, co
                       int max_positional, const char *usage, UprezError *err);
 /* WxH of an option into size[2]; USAGE names the option. */
 int upz_options_size(const char *name, const char *text, int *size, UprezError *err);
+/* Seconds or [HH:]MM:SS[.mmm] of an option into *seconds; USAGE names the option. */
+int upz_options_time(const char *name, const char *text, double *seconds, UprezError *err);
 void upz_options_help(const UpzOption *options, int n, const char *usage);
 
 #endif

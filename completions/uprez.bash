@@ -15,9 +15,9 @@ _uprez() {
             return
         fi
         command=(model "${COMP_WORDS[2]}") ;;
-    bench | check | compare | devices | estimate) command=("${COMP_WORDS[1]}") ;;
+    bench | check | compare | devices | estimate | sample) command=("${COMP_WORDS[1]}") ;;
     esac
-    if [ "$COMP_CWORD" = 1 ]; then words='model bench check compare devices estimate --version'; fi
+    if [ "$COMP_CWORD" = 1 ]; then words='model bench check compare devices estimate sample --version'; fi
 
     help=$(_uprez_help ${command[@]+"${command[@]}"})
     # lines like "  -x,--long ARG   text" become "-x --long ARG"
@@ -44,7 +44,7 @@ _uprez() {
         info | convert | compile) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur"; compgen -f -- "$cur") ;;
         verify | pull) mapfile -t COMPREPLY < <(compgen -W "$(_uprez_names)" -- "$cur") ;;
         esac
-    elif [[ ${command[0]-} = c* ]]; then
+    elif [[ ${command[0]-} = [ces]* ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     elif [ ${#command[@]} = 0 ]; then
         mapfile -t COMPREPLY < <([ -z "$words" ] || compgen -W "$words" -- "$cur"; compgen -f -- "$cur")

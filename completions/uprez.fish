@@ -8,7 +8,7 @@ function __uprez_command
         case model
             echo model
             set -q words[3]; and echo $words[3]
-        case bench check compare devices estimate
+        case bench check compare devices estimate sample
             echo $words[2]
     end
 end
@@ -82,7 +82,7 @@ function __uprez_words
         case ''
             if test (count $words) = 1
                 printf '%s\t%s\n' model 'models: list, info, verify, pull, convert, compile' \
-                    bench 'how fast it is here' check 'is a film whole' compare 'how far two films are apart' devices 'engines and devices' estimate 'how long it takes'
+                    bench 'how fast it is here' check 'is a film whole' compare 'how far two films are apart' devices 'engines and devices' estimate 'how long it takes' sample 'frames through several models'
             end
             __fish_complete_path (commandline -ct)
     end

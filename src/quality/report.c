@@ -8,55 +8,10 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "quality/compare.h"
+#include "quality/html.h"
 
 enum { PLOT_W = 960, PLOT_H = 220, PLOT_POINTS = 1200 /* more are drawn as the least of a group */ };
 #define DB_SHOWN 60.0 /* identical frames are drawn here */
-
-static const char style[] =
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:1320px;margin:2em auto;padding:0 1em;color:#222;"
-    "background:#fff}table{border-collapse:collapse}td,th{padding:.2em 1em;text-align:right;"
-    "border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}"
-    "svg{width:100%;height:auto;background:#f7f7f7}.pair{position:relative;overflow:hidden;max-width:100%;"
-    "touch-action:none;cursor:ew-resize}.pair img{display:block;max-width:100%}.pair img+img{position:"
-    "absolute;left:0;top:0;clip-path:inset(0 0 0 50%)}.pair i{position:absolute;top:0;bottom:0;left:50%;"
-    "width:2px;background:#fff;box-shadow:0 0 3px #000}.name{color:#555;font-size:.9em}";
-
-/* The divider follows the pointer, or the arrow keys. */
-static const char script[] =
-    "document.querySelectorAll('.pair').forEach(p=>{const im=p.children[1],bar=p.children[2];let at=50;"
-    "const set=v=>{at=Math.max(0,Math.min(100,v));im.style.clipPath='inset(0 0 0 '+at+'%)';"
-    "bar.style.left=at+'%';p.setAttribute('aria-valuenow',Math.round(at))};"
-    "const move=e=>{const r=p.getBoundingClientRect();set((e.clientX-r.left)/r.width*100)};"
-    "p.addEventListener('pointermove',move);p.addEventListener('pointerdown',move);"
-    "p.addEventListener('keydown',e=>{if(e.key=='ArrowLeft')set(at-2);if(e.key=='ArrowRight')set(at+2)})});";
-
-static void text(FILE *f, const char *s)
-{
-    for (; *s; s++) {
-        if (*s == '<') fputs("&lt;", f);
-        else if (*s == '>') fputs("&gt;", f);
-        else if (*s == '&') fputs("&amp;", f);
-        else if (*s == '"') fputs("&quot;", f);
-        else fputc((unsigned char)*s < 0x20 ? '?' : *s, f);
-    }
-}
-
-static void base64(FILE *f, const unsigned char *p, unsigned long n)
-{
-    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (unsigned long i = 0; i < n; i += 3) {
-        const unsigned b1 = i + 1 < n ? p[i + 1] : 0, b2 = i + 2 < n ? p[i + 2] : 0;
-        fputc(digit[p[i] >> 2], f);
-        fputc(digit[(p[i] & 3) << 4 | b1 >> 4], f);
-        fputc(i + 1 < n ? digit[(b1 & 15) << 2 | b2 >> 6] : '=', f);
-        fputc(i + 2 < n ? digit[b2 & 63] : '=', f);
-    }
-}
-
-static void clock_time(FILE *f, double t)
-{
-    fprintf(f, "%d:%02d:%06.3f", (int)(t / 3600), (int)(t / 60) % 60, fmod(t, 60));
-}
 
 static void decibel(FILE *f, double error, double peak)
 {
@@ -126,13 +81,13 @@ static void sample(FILE *f, const UpzComparison *c, const UpzSample *s, const ch
 {
     const UpzComparePoint *p = &c->point[s->point];
     fputs("<h3>", f);
-    clock_time(f, p->time);
+    upz_html_time(f, p->time);
     fprintf(f, ", frame %lld: ", (long long)p->frame[0]);
     decibel(f, upz_measured_error(&p->measured), p->measured.peak);
     fprintf(f, ", SSIM %.4f</h3><p class=\"name\">left ", upz_measured_ssim(&p->measured));
-    text(f, upz_basename(input[0]));
+    upz_html_text(f, upz_basename(input[0]));
     fputs(", right ", f);
-    text(f, upz_basename(input[1]));
+    upz_html_text(f, upz_basename(input[1]));
     if (s->rect.w < c->width || s->rect.h < c->height)
         fprintf(f, "; %dx%d px from %d,%d, where they differ most", s->rect.w, s->rect.h, s->rect.x,
                 s->rect.y);
@@ -140,9 +95,9 @@ static void sample(FILE *f, const UpzComparison *c, const UpzSample *s, const ch
                "aria-label=\"divider\" style=\"width:%dpx\">", s->rect.w);
     for (int i = 0; i < 2; i++) {
         fprintf(f, "<img width=\"%d\" height=\"%d\" alt=\"", s->rect.w, s->rect.h);
-        text(f, upz_basename(input[i]));
+        upz_html_text(f, upz_basename(input[i]));
         fputs("\" src=\"data:image/jpeg;base64,", f);
-        base64(f, s->jpeg[i], s->bytes[i]);
+        upz_html_base64(f, s->jpeg[i], s->bytes[i]);
         fputs("\">", f);
     }
     fputs("<i></i></div>\n", f);
@@ -152,15 +107,15 @@ static void page(FILE *f, const UpzComparison *c, const char *const input[2])
 {
     fputs("<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
           "content=\"width=device-width\"><title>", f);
-    text(f, upz_basename(input[0]));
+    upz_html_text(f, upz_basename(input[0]));
     fputs(" and ", f);
-    text(f, upz_basename(input[1]));
+    upz_html_text(f, upz_basename(input[1]));
     fprintf(f, "</title><style>%s</style></head><body><h1>Comparison</h1><table><tr><th>file</th><th>size"
-               "</th><th>format</th><th>frames</th><th>without a partner</th></tr>", style);
+               "</th><th>format</th><th>frames</th><th>without a partner</th></tr>", upz_html_style);
     for (int i = 0; i < 2; i++) {
         const UpzCompareSide *s = &c->side[i];
         fputs("<tr><td>", f);
-        text(f, upz_basename(input[i]));
+        upz_html_text(f, upz_basename(input[i]));
         fprintf(f, "</td><td>%dx%d</td><td>%s</td><td>%lld</td><td>%lld</td></tr>", s->width, s->height,
                 s->format, (long long)s->frames, (long long)s->alone);
     }
@@ -172,7 +127,7 @@ static void page(FILE *f, const UpzComparison *c, const char *const input[2])
         fputs("<h2>The worst frames</h2>\n", f);
     }
     for (int i = 0; i < c->n_samples; i++) sample(f, c, &c->sample[i], input);
-    fprintf(f, "<script>%s</script></body></html>\n", script);
+    fprintf(f, "<script>%s</script></body></html>\n", upz_html_script);
 }
 
 int upz_compare_report(const UpzComparison *c, const char *const input[2], const char *path,

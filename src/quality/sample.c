@@ -43,10 +43,10 @@ static void sum_cells(double *sum, int across, const UprezPicture *a, const Upre
         }
 }
 
-/* The window in which they differ most. */
+/* The window in which they differ most; its size is given. */
 static int find(UprezRect *rect, const UprezPicture *a, const UprezPicture *b, UprezError *err)
 {
-    *rect = (UprezRect){0, 0, UPZ_MIN(a->width, UPZ_SAMPLE_WIDTH), UPZ_MIN(a->height, UPZ_SAMPLE_HEIGHT)};
+    *rect = (UprezRect){0, 0, UPZ_MIN(a->width, rect->w), UPZ_MIN(a->height, rect->h)};
     if (rect->w == a->width && rect->h == a->height) return 0;
     const int across = (a->width + CELL - 1) / CELL + 1, down = (a->height + CELL - 1) / CELL + 1;
     double *sum = upz_calloc((size_t)across * (size_t)down, sizeof(*sum)), most = -1;
@@ -77,7 +77,8 @@ static void leave(j_common_ptr j)
     longjmp(((Errors *)(void *)j->err)->back, 1);
 }
 
-static int to_jpeg(UpzSample *s, int i, const UprezPicture *rgb, UprezError *err)
+static int to_jpeg(unsigned char **jpeg, unsigned long *bytes, const UprezPicture *rgb, const UprezRect *rect,
+                   UprezError *err)
 {
     Errors errors;
     struct jpeg_compress_struct j = {.err = jpeg_std_error(&errors.base)};
@@ -87,9 +88,9 @@ static int to_jpeg(UpzSample *s, int i, const UprezPicture *rgb, UprezError *err
         return upz_fail_memory(err, 0, "the sample of two frames");
     }
     jpeg_create_compress(&j);
-    jpeg_mem_dest(&j, &s->jpeg[i], &s->bytes[i]);
-    j.image_width = (JDIMENSION)s->rect.w;
-    j.image_height = (JDIMENSION)s->rect.h;
+    jpeg_mem_dest(&j, jpeg, bytes);
+    j.image_width = (JDIMENSION)rect->w;
+    j.image_height = (JDIMENSION)rect->h;
     j.input_components = 3;
     j.in_color_space = JCS_RGB;
     jpeg_set_defaults(&j);
@@ -97,8 +98,8 @@ static int to_jpeg(UpzSample *s, int i, const UprezPicture *rgb, UprezError *err
     j.comp_info[0].h_samp_factor = j.comp_info[0].v_samp_factor = 1; /* chroma whole */
     jpeg_start_compress(&j, TRUE);
     while (j.next_scanline < j.image_height) {
-        JSAMPROW row = (JSAMPROW)rgb->plane[0] + (s->rect.y + (int)j.next_scanline) * rgb->stride[0] +
-                       3 * (ptrdiff_t)s->rect.x;
+        JSAMPROW row = (JSAMPROW)rgb->plane[0] + (rect->y + (int)j.next_scanline) * rgb->stride[0] +
+                       3 * (ptrdiff_t)rect->x;
         jpeg_write_scanlines(&j, &row, 1);
     }
     jpeg_finish_compress(&j);
@@ -106,14 +107,33 @@ static int to_jpeg(UpzSample *s, int i, const UprezPicture *rgb, UprezError *err
     return 0;
 }
 
-int upz_sample_make(UpzSample *s, UprezContext *ctx, const UprezPicture *const p[2], UprezError *err)
+int upz_sample_window(UprezRect *rect, UprezContext *ctx, const UprezPicture *const p[2], int w, int h,
+                      UprezError *err)
 {
     UprezPicture *rgb[2] = {NULL, NULL};
+    *rect = (UprezRect){0, 0, w, h};
     int r = to_rgb(&rgb[0], ctx, p[0], err);
     if (r >= 0) r = to_rgb(&rgb[1], ctx, p[1], err);
-    if (r >= 0) r = find(&s->rect, rgb[0], rgb[1], err);
-    for (int i = 0; i < 2 && r >= 0; i++) r = to_jpeg(s, i, rgb[i], err);
+    if (r >= 0) r = find(rect, rgb[0], rgb[1], err);
     for (int i = 0; i < 2; i++) uprez_picture_unref(&rgb[i]);
+    return r;
+}
+
+int upz_sample_jpeg(unsigned char **jpeg, unsigned long *bytes, UprezContext *ctx, const UprezPicture *p,
+                    const UprezRect *rect, UprezError *err)
+{
+    UprezPicture *rgb = NULL;
+    int r = to_rgb(&rgb, ctx, p, err);
+    if (r >= 0) r = to_jpeg(jpeg, bytes, rgb, rect, err);
+    uprez_picture_unref(&rgb);
+    return r;
+}
+
+int upz_sample_make(UpzSample *s, UprezContext *ctx, const UprezPicture *const p[2], UprezError *err)
+{
+    int r = upz_sample_window(&s->rect, ctx, p, UPZ_SAMPLE_WIDTH, UPZ_SAMPLE_HEIGHT, err);
+    for (int i = 0; i < 2 && r >= 0; i++)
+        r = upz_sample_jpeg(&s->jpeg[i], &s->bytes[i], ctx, p[i], &s->rect, err);
     return r;
 }
 

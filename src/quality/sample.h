@@ -19,4 +19,11 @@ typedef struct UpzSample {
 int upz_sample_make(UpzSample *s, UprezContext *ctx, const UprezPicture *const p[2], UprezError *err);
 void upz_sample_free(UpzSample *s);
 
+/* The parts of it. Where two pictures of one size differ most, at most w x h px. */
+int upz_sample_window(UprezRect *rect, UprezContext *ctx, const UprezPicture *const p[2], int w, int h,
+                      UprezError *err);
+/* That part as JPEG in memory, the caller's (upz_free). */
+int upz_sample_jpeg(unsigned char **jpeg, unsigned long *bytes, UprezContext *ctx, const UprezPicture *p,
+                    const UprezRect *rect, UprezError *err);
+
 #endif

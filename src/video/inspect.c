@@ -406,6 +406,18 @@ int upz_inspect(UpzInspection *out, UprezContext *ctx, const char *url, const Up
     return r;
 }
 
+int upz_inspect_length(double *seconds, UprezContext *ctx, const char *url, UprezError *err)
+{
+    (void)ctx;
+    AVFormatContext *fmt = NULL;
+    *seconds = 0;
+    int r = upz_input_open(&fmt, url, NULL, NULL, err);
+    if (r >= 0) r = upz_input_video(fmt, url, err);
+    if (r >= 0 && !upz_input_is_still(fmt, r) && fmt->duration > 0) *seconds = (double)fmt->duration / AV_TIME_BASE;
+    avformat_close_input(&fmt);
+    return r < 0 ? r : 0;
+}
+
 void upz_inspection_free(UpzInspection *o)
 {
     for (int i = 0; i < UPZ_INSPECT_STREAMS; i++) upz_free(o->stream[i].loudness);

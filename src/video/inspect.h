@@ -64,6 +64,8 @@ typedef struct UpzInspectParams {
 /* INPUT when it does not open or holds neither picture nor sound; INTERRUPTED. Free in any case. */
 int upz_inspect(UpzInspection *out, UprezContext *ctx, const char *url, const UpzInspectParams *params,
                 UprezError *err);
+/* How long a file says it is, in seconds; 0: it does not say, or is one picture. INPUT. */
+int upz_inspect_length(double *seconds, UprezContext *ctx, const char *url, UprezError *err);
 void upz_inspection_free(UpzInspection *i);
 
 #endif

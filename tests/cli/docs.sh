@@ -46,7 +46,7 @@ for name, text in parts.items():
             if "there is no option" in r.stderr:
                 print(f"the manual promises {o}, which is refused"); wrong = 1
 for name in ("model list", "model info", "model verify", "model pull", "model convert", "model compile",
-             "bench", "check", "compare", "estimate", "devices"):
+             "bench", "check", "compare", "estimate", "sample", "devices"):
     if name not in parts:
         print(f"the manual lacks 'uprez {name}'"); wrong = 1
 sys.exit(wrong)
@@ -62,7 +62,7 @@ complete_for() { # WORDS…: what is offered after them
     _uprez
     printf '%s\n' "${COMPREPLY[@]}" | sort -u
 }
-for command in "" "model list" "model info" "model pull" "model convert" "model compile" bench check compare devices; do
+for command in "" "model list" "model info" "model pull" "model convert" "model compile" bench check compare devices sample; do
     # shellcheck disable=SC2086
     "$UPREZ" $command --help | sed -nE 's/^  (-[^ ]+).*/\1/p' | tr ',' '\n' >"$tmp/want"
     # shellcheck disable=SC2086
@@ -80,7 +80,7 @@ fish_for() { # LINE: what is offered at its end
     PATH=$(dirname "$UPREZ"):$PATH fish -N -c "source completions/uprez.fish; complete -C '$1'" </dev/null | cut -f1 | sort -u
 }
 if command -v fish >/dev/null; then
-    for command in "" "model list" "model pull" bench check compare devices; do
+    for command in "" "model list" "model pull" bench check compare devices sample; do
         # shellcheck disable=SC2086
         "$UPREZ" $command --help | sed -nE 's/^  (-[^ ]+).*/\1/p' | tr ',' '\n' | grep -- '^--' >"$tmp/want"
         { cat "$tmp/want"; echo --help; [ -n "$command" ] || echo --version; } | sort -u >"$tmp/want2"
