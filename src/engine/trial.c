@@ -3,12 +3,31 @@
 #include <math.h>
 
 #include "base/alloc.h"
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/integer.h"
 #include "picture/convert.h"
 #include "picture/format.h"
 
 enum { WIDTH = 64, HEIGHT = 48 };
+
+/* Types that the processor multiplies several times as fast as fp32, the fastest first. */
+static const struct {
+    uint32_t needs;
+    const char *precision;
+} auto_table[] = {
+    {UPZ_HAS_AMX_BF16, "bf16"},
+    {UPZ_HAS_AMX_FP16, "fp16"},
+    {0, "fp32"},
+};
+
+const char *upz_auto_precision(uint32_t features, int i)
+{
+    for (int row = 0; row < UPZ_COUNT(auto_table); row++)
+        if ((auto_table[row].needs & features) == auto_table[row].needs && i-- == 0)
+            return auto_table[row].precision;
+    return NULL;
+}
 
 void upz_trial_paint(float *p, int channels, int h, int w)
 {

@@ -10,6 +10,11 @@
 
 #define UPZ_TRIAL_PSNR 50.0 /* dB against fp32 that a narrower type must reach to be taken by itself */
 
+/* What --precision auto tries on a processor with these features, on every engine, one after the other: the
+ * i-th type of a fixed table. The first whose result on the built-in picture reaches UPZ_TRIAL_PSNR is taken;
+ * "fp32" is the last. NULL behind it. */
+const char *upz_auto_precision(uint32_t features, int i);
+
 /* The picture, planes of 0..1: flat parts, edges, texture. */
 void upz_trial_paint(float *planes, int channels, int height, int width);
 /* Another one, of all that is hard: black and white, full colours, fine lines, with edges as soft as a lens makes

@@ -18,6 +18,8 @@ struct UprezModel {
     /* Not "": no graph here, only that runtime can run facts.path: "torchscript", "onnx" or
      * "tensorrt". facts.scale_num is 0 until an engine has looked at it (upz_engine_look). */
     char foreign[16];
+    /* What engine cpu found when it tried the model for --precision auto, so that it is tried once; 0: nothing yet. */
+    atomic_int_fast64_t tried;
     char *foreign_why;     /* why there is no graph of ours, a sentence; or NULL */
     char *strings[4];
 };

@@ -11,6 +11,7 @@
 
 #include "base/context.h"
 #include "engine/engine.h"
+#include "engine/trial.h"
 #include "picture/convert.h"
 #include "picture/format.h"
 #include "test_graphs.h"
@@ -174,8 +175,77 @@ static void bytes_belong_to_ids(void **state)
     }
 }
 
+/* Values around 200 whose differences matter: more than bf16 holds. */
+static int far(UpzGraph *g, int in)
+{
+    const int many = conv(g, in, 32, 3, 1, UPZ_ACT_NONE), v = last(g, many, 3, 3);
+    UpzTensor *bias = &g->tensors[g->nodes[many].bias], *w = &g->tensors[g->nodes[v].weights];
+    for (int64_t i = 0; i < bias->count; i++) bias->data[i] += 200;
+    for (int64_t i = 0; i < w->count; i++) w->data[i] = (i / 9 % 2 ? -1.0f : 1.0f) / 64;
+    return v;
+}
+
+/* What engine cpu takes for a precision at a level. */
+static void taken(UprezModel *m, const char *level, const char *precision, UpzPlan *plan)
+{
+    const UprezContextParams cp = {.size = sizeof(cp), .threads = 2, .cpu = level};
+    const UpzEngineParams params = {.precision = precision};
+    UprezPicture *src = source();
+    UprezContext *ctx;
+    UprezError err = {0};
+    UpzEngine *e;
+    assert_int_equal(uprez_context_create(&ctx, &cp, &err), 0);
+    const UprezColor color = {.matrix = 0, .range = UPREZ_RANGE_FULL};
+    const UpzShape shape = {.width = WIDTH, .height = HEIGHT, .src = src->format, .dst = src->format,
+                            .src_color = color, .dst_color = color};
+    if (upz_engine_cpu.open(&e, ctx, m, NULL, &params, &err)) fail_msg("%s", err.text);
+    assert_int_equal(upz_engine_cpu.plan(e, &shape, 0, plan, &err), 0);
+    upz_engine_cpu.close(&e);
+    uprez_picture_unref(&src);
+    uprez_context_destroy(&ctx);
+}
+
+/* auto: bf16 where the processor has tiles and the result stays close to fp32's, else fp32; the same at every
+ * call, and what a level leaves out is not taken. */
+static void automatic(void **state)
+{
+    (void)state;
+    static const struct {
+        GraphBuild build;
+        bool close;
+    } nets[] = {{compact, true}, {far, false}, {direct, false}};
+    const bool tiles = upz_cpu_features() & UPZ_HAS_AMX_BF16 && upz_cpu_allow_tiles();
+    for (int i = 0; i < UPZ_COUNT(nets); i++) {
+        UprezModel *m = graph_model(nets[i].build, 3);
+        UpzPlan plan, same;
+        const char *want = tiles && nets[i].close ? "bf16" : "fp32";
+        for (int turn = 0; turn < 2; turn++) {
+            taken(m, NULL, turn ? NULL : "auto", &plan);
+            assert_string_equal(plan.precision, want);
+            taken(m, NULL, want, &same);
+            assert_string_equal(plan.numerics, same.numerics);
+            taken(m, upz_cpu_detect() > UPZ_CPU_AVX2 ? "avx2" : "c", "auto", &plan);
+            assert_string_equal(plan.precision, "fp32");
+        }
+        graph_model_free(m);
+    }
+}
+
+/* The table that all engines read: what a processor does not have is not tried. */
+static void table(void **state)
+{
+    (void)state;
+    assert_string_equal(upz_auto_precision(0, 0), "fp32");
+    assert_null(upz_auto_precision(0, 1));
+    assert_string_equal(upz_auto_precision(UPZ_HAS_AVX512 | UPZ_HAS_AVX512_BF16 | UPZ_HAS_AVX512_FP16, 0), "fp32");
+    assert_string_equal(upz_auto_precision(UPZ_HAS_AMX_BF16, 0), "bf16");
+    assert_string_equal(upz_auto_precision(UPZ_HAS_AMX_BF16, 1), "fp32");
+    assert_string_equal(upz_auto_precision(UPZ_HAS_AMX_BF16 | UPZ_HAS_AMX_FP16, 1), "fp16");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(bytes_belong_to_ids)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(bytes_belong_to_ids), cmocka_unit_test(automatic),
+                                       cmocka_unit_test(table)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

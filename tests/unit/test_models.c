@@ -341,7 +341,7 @@ static void luma_networks_in_pictures(void **state)
         src->color = (UprezColor){.matrix = 1, .primaries = 1, .transfer = 1,
                                   .range = UPREZ_RANGE_LIMITED, .siting = UPREZ_SITING_LEFT};
         paint(src);
-        UprezParams params = {.size = sizeof(params), .models = &m, .n_models = 1};
+        UprezParams params = {.size = sizeof(params), .models = &m, .n_models = 1, .precision = "fp32"};
         if (uprez_create(&u, ctx, &params, &err) < 0) fail_msg("%s", err.text);
         if (uprez_run(u, src, &dst, &err) < 0) fail_msg("%s", err.text);
         assert_int_equal(dst->width, ow);

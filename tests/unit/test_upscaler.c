@@ -127,7 +127,7 @@ static void equals_reference(void **state)
 {
     (void)state;
     UprezPicture *src = picture("gbrpf32le", 23, 19, 3);
-    UprezPicture *dst = run(net2, (UprezParams){0}, src);
+    UprezPicture *dst = run(net2, (UprezParams){.precision = "fp32"}, src);
     assert_int_equal(dst->width, 46);
     assert_int_equal(dst->height, 38);
     float *in = malloc(sizeof(float) * 3 * 23 * 19), *out = malloc(sizeof(float) * 3 * 46 * 38);
@@ -378,7 +378,7 @@ static void info_outlives_its_plan(void **state)
 {
     (void)state;
     UprezInfo info = {.size = sizeof(info)};
-    Uprez *u = upscaler(&net2, 1, (UprezParams){0});
+    Uprez *u = upscaler(&net2, 1, (UprezParams){.precision = "fp32"});
     UprezPicture *a = picture("gray", 16, 12, 0), *b = picture("gray", 20, 8, 1), *dst;
     OK(uprez_plan(u, a, &info, &err));
     OK(uprez_send(u, b, &err));

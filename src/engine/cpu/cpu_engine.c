@@ -148,12 +148,17 @@ static int can_run(const UprezModel *model, UprezError *why)
     return 0;
 }
 
-/* The precision asked for as a type of maps, with these features of the processor. */
+static bool is_auto(const UpzEngineParams *params)
+{
+    return !params || !params->precision || !strcmp(params->precision, "auto");
+}
+
+/* The precision asked for as a type of maps, with these features of the processor; fp32 for auto. */
 static int type_of(const UpzEngineParams *params, uint32_t features, UpzType *type, UprezError *why)
 {
-    const char *precision = params && params->precision ? params->precision : "auto";
+    const char *precision = is_auto(params) ? "fp32" : params->precision;
     *type = UPZ_TYPE_F32;
-    if (!strcmp(precision, "auto") || !strcmp(precision, "fp32")) return 0;
+    if (!strcmp(precision, "fp32")) return 0;
     if (!strcmp(precision, "bf16")) *type = UPZ_TYPE_BF16;
     else if (!strcmp(precision, "int8")) *type = UPZ_TYPE_S8;
     else
@@ -220,6 +225,7 @@ static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
     int r = can_run(model, err);
     if (!r) r = type_of(params, ctx->features, &type, err);
     if (r) return r;
+    if (is_auto(params)) type = upz_cpu_auto_type(ctx, model);
     if (type != UPZ_TYPE_F32 && ctx->features && !upz_cpu_allow_tiles())
         return upz_fail(err, UPREZ_ERR_DEVICE, "the system does not let this process use the processor's "
                         "tiles (AMX); use --precision fp32");

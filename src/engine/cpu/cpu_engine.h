@@ -19,4 +19,8 @@ int upz_cpu_try(UpzEngine *e, const UprezModel *model, bool contrasts, UpzRanges
 /* An engine in int8 but for the layers that want more; warns when these are more than the first and last. */
 int upz_cpu_open_int8(UpzEngine **out, UprezContext *ctx, UprezModel *model, UprezError *err);
 
+/* auto_type.c. The type of maps that --precision auto means for a model with the context's features of the processor:
+ * never a matter of timing, and found once a model. */
+UpzType upz_cpu_auto_type(UprezContext *ctx, UprezModel *model);
+
 #endif

@@ -320,12 +320,11 @@ static int need_trt(void *cookie, UprezError *err)
 
 static const UpzRuntimeOps runtime;
 
-/* auto on a processor that multiplies narrow types in tiles: several times as fast there. Elsewhere
- * fp32 is. */
+/* auto on a processor that multiplies narrow types several times as fast. Elsewhere fp32 is. */
 static bool tries_narrow(const UprezModel *model, const UpzDevice *device, const char *precision)
 {
-    return !strcmp(precision, "auto") && !strcmp(device->kind, "cpu") &&
-           upz_cpu_features() & UPZ_HAS_AMX_BF16 && model->facts.scale_num; /* 0: being looked at, its sizes are not known */
+    return !strcmp(precision, "auto") && !strcmp(device->kind, "cpu") && upz_auto_precision(upz_cpu_features(), 1) &&
+           model->facts.scale_num; /* 0: being looked at, its sizes are not known */
 }
 
 /* The trial picture in one precision; NULL on any failure. */
@@ -346,13 +345,13 @@ static float *try_precision(UpzRuntime *t, const UprezModel *model, const UpzTor
 /* The first narrow type whose result on the trial picture is close to fp32's, else auto. */
 static const char *choose_precision(UpzRuntime *t, const UprezModel *model, const UpzTorchOpen *as)
 {
-    const bool fp16 = upz_cpu_features() & UPZ_HAS_AMX_FP16;
-    const char *const types[] = {"bf16", fp16 ? "fp16" : NULL}, *best = "auto";
+    const char *best = "auto", *type;
     size_t n = 0;
     float *want = try_precision(t, model, as, "fp32", &n);
-    for (int i = 0; i < UPZ_COUNT(types) && want && types[i] && !strcmp(best, "auto"); i++) {
-        float *result = try_precision(t, model, as, types[i], &n);
-        if (result && upz_trial_psnr(result, want, n) > UPZ_TRIAL_PSNR) best = types[i];
+    for (int i = 0; want && !strcmp(best, "auto") && (type = upz_auto_precision(upz_cpu_features(), i)); i++) {
+        if (!strcmp(type, "fp32")) break;
+        float *result = try_precision(t, model, as, type, &n);
+        if (result && upz_trial_psnr(result, want, n) > UPZ_TRIAL_PSNR) best = type;
         upz_free_aligned(result);
     }
     upz_free_aligned(want);

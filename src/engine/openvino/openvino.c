@@ -381,16 +381,17 @@ static void choose_precision(UpzRuntime *rt, const UprezModel *model, const char
                              const char *can)
 {
     const bool gpu = strcmp(rt->device, "CPU") != 0;
-    const bool fp16 = gpu || upz_cpu_features() & UPZ_HAS_AMX_FP16;
-    const char *const narrow[] = {!gpu && strstr(can, "bf16") ? "bf16" : NULL,
-                                  strstr(can, "fp16") && fp16 ? "fp16" : NULL};
+    static const char *const on_gpu[] = {"fp16", NULL};
+    const char *type;
     if (asked && strcmp(asked, "auto")) {
         snprintf(rt->precision, sizeof(rt->precision), "%s", asked);
         return;
     }
-    for (int i = 0; i < UPZ_COUNT(narrow) && !model->foreign[0]; i++) {
-        if (!narrow[i]) continue;
-        snprintf(rt->precision, sizeof(rt->precision), "%s", narrow[i]);
+    for (int i = 0; !model->foreign[0]; i++) {
+        type = gpu ? on_gpu[i] : upz_auto_precision(upz_cpu_features(), i);
+        if (!type || !strcmp(type, "fp32")) break;
+        if (!strstr(can, type)) continue;
+        snprintf(rt->precision, sizeof(rt->precision), "%s", type);
         if (good_enough(rt, model)) return;
     }
     snprintf(rt->precision, sizeof(rt->precision), "fp32");
