@@ -273,6 +273,7 @@ static void through(UprezContext *c, UprezModel *model, UprezParams params, Upre
     params.size = sizeof(params);
     params.models = &model;
     params.n_models = 1;
+    params.precision = "fp32"; /* the same on every machine and level */
     OK(uprez_create(&u, c, &params, &err));
     for (int sent = 0, got = 0; got < FRAMES;) {
         const int r = sent < FRAMES ? uprez_send(u, clip[sent], &err) : UPREZ_AGAIN;
@@ -478,7 +479,7 @@ static void bytes_belong_to_ids(void **state)
     };
     for (int i = 0; i < UPZ_COUNT(pins); i++) {
         UprezInfo info = {.size = sizeof(info)};
-        UprezParams params = {.size = sizeof(params), .models = &net2, .n_models = 1};
+        UprezParams params = {.size = sizeof(params), .models = &net2, .n_models = 1, .precision = "fp32"};
         Uprez *u;
         UprezPicture *src, *dst;
         seed = 11;
