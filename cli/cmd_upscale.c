@@ -114,7 +114,7 @@ static int parse(Args *a, int argc, char **argv, UprezError *err)
         {"--streams-from", UPZ_OPT_STRING, "FILE", &j->streams_from, 0, 0,
          "take audio, subtitles and chapters from another file", NULL},
         {"--strict-streams", UPZ_OPT_FLAG, NULL, &j->strict_streams, 0, 0,
-         "refuse when a stream cannot be kept as it is", NULL},
+         "refuse when a stream cannot be kept as it is, or metadata would be lost", NULL},
         {"--vf | -vf", UPZ_OPT_STRING, "FILTERS", &j->vf, 0, 0, "FFmpeg filters before the network", "Input"},
         {"--fps | --framerate | -framerate", UPZ_OPT_STRING, "F", &j->fps, 0, 0,
          "numbered pictures (f%04d.png) or a folder of frames: frames a second; default: 25", NULL},

@@ -213,8 +213,8 @@ static int file_tags(UpzLosses *l, const UpzInventory *b, const AVFormatContext 
 static bool is_own(const AVDictionaryEntry *e)
 {
     static const char *const keys[] = {"handler_name", "encoder", "creation_time", "timecode",
-                                       "reel_name", "track_name", "data_type", "filename", "mimetype",
-                                       "duration"};
+                                       "reel_name", "track_name", "stereo_mode", "alpha_mode",
+                                       "data_type", "filename", "mimetype", "duration"};
     for (int i = 0; i < UPZ_COUNT(keys); i++)
         if (!av_strcasecmp(e->key, keys[i])) return true;
     return !av_strcasecmp(e->key, "language") && !strcmp(e->value, "und");

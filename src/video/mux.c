@@ -60,10 +60,10 @@ static int name_handler(AVStream *st, const AVOutputFormat *of)
     return av_dict_set(&st->metadata, "handler_name", title->value, 0);
 }
 
-/* MOV's old numbers of languages, and so FFmpeg's table of them, go by the bibliographic codes. */
+/* MOV's old numbers of languages, and so FFmpeg's table of them, know one code of each. */
 static int name_language(AVStream *st, const AVOutputFormat *of)
 {
-    static const char codes[][8] = {"deu ger", "fra fre", "nld dut", "swe sve", "ell gre", "isl ice",
+    static const char codes[][8] = {"deu ger", "fre fra", "nld dut", "swe sve", "ell gre", "isl ice",
                                     "zho chi", "fas per", "sqi alb", "rum ron", "cze ces", "slo slk",
                                     "hye arm", "kat geo", "bod tib", "mya bur", "msa may", "cym wel",
                                     "eus baq", "mkd mac"};

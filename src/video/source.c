@@ -389,7 +389,8 @@ static int take_frame(UpzSource *s, UprezError *err)
     tell_lead(s, raw);
     upz_fill_color(f, s->in, s->st);
     upz_fill_shape(f, s->st);
-    if (raw != AV_NOPTS_VALUE) r = settle_expected(s, raw, err);
+    if (upz_fill_views(f, s->st) < 0) r = no_memory(err);
+    if (r >= 0 && raw != AV_NOPTS_VALUE) r = settle_expected(s, raw, err);
     settle_time(s, f);
     if (unusable || f->decode_error_flags) {
         if (r >= 0 && av_dict_set(&f->metadata, TAG, "damaged", 0) < 0) r = no_memory(err);

@@ -181,6 +181,17 @@ int upz_dolby_vision(const AVStream *st, const char *url, int *profile, UprezErr
     return 0;
 }
 
+int upz_fill_views(AVFrame *f, const AVStream *st)
+{
+    size_t size;
+    const void *views = upz_av_stream_side_data(st, AV_PKT_DATA_STEREO3D, &size);
+    if (!views || av_frame_get_side_data(f, AV_FRAME_DATA_STEREO3D)) return 0;
+    AVFrameSideData *sd = av_frame_new_side_data(f, AV_FRAME_DATA_STEREO3D, size);
+    if (!sd) return AVERROR(ENOMEM);
+    memcpy(sd->data, views, size);
+    return 0;
+}
+
 void upz_fill_shape(AVFrame *f, const AVStream *st)
 {
     AVRational c = st->sample_aspect_ratio, own = st->codecpar->sample_aspect_ratio;

@@ -41,6 +41,9 @@ bool upz_rate_varies(const AVStream *st, bool interlaced);
 /* The stream's Dolby Vision profile, 0 = none. INPUT where it has no ordinary colours without its metadata. */
 int upz_dolby_vision(const AVStream *st, const char *url, int *profile, UprezError *err);
 
+/* How two views lie in a frame (3D), where only the container says it: encoders hear it from frames. An
+ * AVERROR. */
+int upz_fill_views(AVFrame *f, const AVStream *st);
 /* The pixels' shape that the container gives, which players take, in place of the stream's own. */
 void upz_fill_shape(AVFrame *f, const AVStream *st);
 

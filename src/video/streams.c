@@ -157,8 +157,8 @@ static void first_choice(UpzStreamPlan *item, const AVStream *st, const AVOutput
     if (st->disposition & AV_DISPOSITION_ATTACHED_PIC) {
         if (!strcmp(of->name, "matroska"))
             item->fate = st->attached_pic.size > 0 ? UPZ_STREAM_ATTACH : UPZ_STREAM_DROP;
-        else if (!is_mov(of->name))
-            item->fate = UPZ_STREAM_DROP;
+        else if (strcmp(of->name, "mp4") && strcmp(of->name, "ipod"))
+            item->fate = UPZ_STREAM_DROP; /* MOV's muxer would leave it out without a word */
         return;
     }
     if (par->codec_type == AVMEDIA_TYPE_AUDIO || par->codec_type == AVMEDIA_TYPE_VIDEO) {
