@@ -450,6 +450,76 @@ static void seeds(void **state)
     }
 }
 
+static void put(uint8_t *d, size_t at, uint32_t v, int bytes)
+{
+    for (int i = 0; i < bytes; i++) d[at + (size_t)i] = (uint8_t)(v >> (8 * (bytes - 1 - i)));
+}
+
+static void entry(uint8_t *d, size_t at, uint32_t tag, uint32_t type, uint32_t n, uint32_t value)
+{
+    put(d, at, tag, 2);
+    put(d, at + 2, type, 2);
+    put(d, at + 4, n, 4);
+    put(d, at + 8, value, 4);
+}
+
+static uint32_t little(const uint8_t *d, int bytes)
+{
+    uint32_t v = 0;
+    for (int i = bytes; i-- > 0;) v = v << 8 | d[i];
+    return v;
+}
+
+/* A big-endian block with a description, an EXIF directory with a fraction, and things that are broken:
+ * a value beyond the end, an unknown type, directories that hold themselves. */
+static void exif_is_copied(void **state)
+{
+    (void)state;
+    uint8_t d[256] = "MM\0*";
+    put(d, 4, 8, 4);
+    put(d, 8, 6, 2);
+    entry(d, 10, 270, 2, 6, 200); /* "mills" */
+    entry(d, 22, 256, 4, 1, 640); /* how it is stored: not copied */
+    entry(d, 34, 271, 2, 5000, 250);
+    entry(d, 46, 305, 99, 4, 0);
+    entry(d, 58, 0x8769, 4, 1, 100);
+    entry(d, 70, 0x8825, 4, 1, 8); /* itself */
+    put(d, 100, 2, 2);
+    entry(d, 102, 33437, 5, 1, 210);
+    entry(d, 114, 0xA005, 4, 1, 100); /* itself */
+    memcpy(d + 200, "mills", 6);
+    put(d, 210, 28, 4);
+    put(d, 214, 10, 4);
+    UpzBytes b = {0};
+    assert_true(upz_exif_copy(&b, d, sizeof(d)));
+    assert_true(b.n > 8 && b.n < 4096);
+    assert_memory_equal(b.d, "II*\0", 4);
+    const uint8_t *v;
+    size_t n;
+    assert_true(upz_tiff_bytes(b.d, b.n, 270, &v, &n));
+    assert_int_equal(n, 6);
+    assert_memory_equal(v, "mills", 6);
+    assert_false(upz_tiff_bytes(b.d, b.n, 256, &v, &n));
+    assert_false(upz_tiff_bytes(b.d, b.n, 271, &v, &n));
+    assert_true(upz_tiff_bytes(b.d, b.n, 0x8769, &v, &n));
+    uint32_t at = little(v, 4);
+    assert_true(at + 14 <= b.n && little(b.d + at, 2) >= 1);
+    assert_int_equal(little(b.d + at + 2, 2), 33437);
+    uint32_t where = little(b.d + at + 10, 4);
+    assert_int_equal(little(b.d + where, 4), 28);
+    assert_int_equal(little(b.d + where + 4, 4), 10);
+    upz_free(b.d);
+    for (size_t cut = 0; cut < sizeof(d); cut++) { /* nothing of it is read beyond its end */
+        uint8_t *part = malloc(cut + 1);
+        assert_non_null(part);
+        memcpy(part, d, cut);
+        UpzBytes c = {0};
+        assert_true(upz_exif_copy(&c, part, cut));
+        upz_free(c.d);
+        free(part);
+    }
+}
+
 static int clean(void **state)
 {
     (void)state;
@@ -470,7 +540,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lossless),  cmocka_unit_test(jpeg_and_webp), cmocka_unit_test(metadata),
         cmocka_unit_test(cut_off),   cmocka_unit_test(refusals),      cmocka_unit_test(real_pictures),
-        cmocka_unit_test(seeds),
+        cmocka_unit_test(seeds),     cmocka_unit_test(exif_is_copied),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
 }
