@@ -168,7 +168,8 @@ static UpzInventory inventory(const VideoJob *j, uint32_t side)
     const UpzSelection *sel = &j->selection;
     return (UpzInventory){
         .source = survey ? survey->fmt : upz_source_format(j->source), .survey = survey,
-        .other = j->other ? j->other->fmt : NULL, .info = j->info, .encoder = &j->encoder,
+        .other = j->other ? j->other->fmt : NULL, .chapters = j->other, .info = j->info,
+        .encoder = &j->encoder,
         .plan = &j->join, .side = side,
         .whole = sel->start == INT64_MIN && sel->end == INT64_MAX && sel->limit == INT64_MAX};
 }

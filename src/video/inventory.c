@@ -423,7 +423,8 @@ static int make_trial(AVFormatContext **ic, UpzScratch *out, const UpzInventory 
     if (r >= 0) {
         UpzJoinSegment s = {.path = seg.path, .first = made.first, .end = made.end};
         UpzJoinParams jp = {.segments = &s, .n_segments = 1, .output = out->path, .start = INT64_MIN,
-                            .end = INT64_MAX, .info = b->info, .survey = b->survey};
+                            .end = INT64_MAX, .info = b->info, .survey = b->survey,
+                            .other = b->chapters};
         r = upz_join(&plan, ctx, &jp, &p, written, &why);
     }
     if (r >= 0) r = open_file(ic, out->path, &why);

@@ -26,6 +26,7 @@ bool upz_losses_have(const UpzLosses *losses, const char *sentence);
 typedef struct UpzInventory {
     const AVFormatContext *source, *other; /* as found by a look at all of it; other may be NULL */
     const UpzSurvey *survey; /* the source's; NULL: nothing can be foreseen */
+    const UpzSurvey *chapters; /* of the second file, which gives its chapters; NULL: there is none */
     const UpzSourceInfo *info;
     const UpzEncoderPlan *encoder;
     const UpzJoinPlan *plan;

@@ -177,6 +177,8 @@ for out in r.avi r.ts r.flv r.gif r.mpg r.mp4; do
     [ "$out" = r.gif ] || [ "$(ffprobe -v error -select_streams a -show_entries stream_disposition=hearing_impaired -of csv=p=0 $out | head -1 | tr -d ,)" = 1 ] ||
         grep -q "role (for the deaf)" err || bad "$out: the role of the sound is lost without a word"
 done
+expect 0 up --strict-streams --streams-from rich.mkv flat.mp4 from.mkv # chapters of the other file
+[ "$(ffprobe -v error -show_entries chapter=id -of csv=p=0 from.mkv | grep -c .)" = 2 ] || bad "--streams-from: no chapters"
 expect 7 up --strict-streams rich.mkv strict.avi; said "tags that such a file cannot hold"
 ff -i flat.mp4 -c copy -timecode 01:02:03:04 time.mov
 for out in c.mp4 c.mkv c.avi c.ts; do
