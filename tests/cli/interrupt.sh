@@ -9,7 +9,7 @@ for sig in INT:130 TERM:143; do
     "$UPREZ" -q -m lanczos -s 3 "$tmp/long.mp4" "$out" 2>"$tmp/err" &
     pid=$!
     # until frames are being written, then some more
-    for i in $(seq 600); do [ -n "$(find "$out.uprez/seg" -name '*.tmp' -size +0 2>/dev/null)" ] && break; sleep 0.1; done
+    for i in $(seq 6000); do kill -0 $pid 2>/dev/null || break; [ -n "$(find "$out.uprez/seg" -name '*.tmp' -size +0 2>/dev/null)" ] && break; sleep 0.1; done
     sleep 1
     kill -"${sig%:*}" $pid
     wait $pid
