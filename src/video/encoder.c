@@ -479,6 +479,29 @@ static int plan_size(UpzEncoderPlan *p, int width, int height, UprezError *err)
                     "smaller, or use -c ffv1 in .mkv", p->encoder, side, p->width, p->height);
 }
 
+/* Some codecs no container has a name for. */
+static bool matroska_holds(const UpzEncoderPlan *p, enum AVCodecID id)
+{
+    AVFormatContext *oc = NULL;
+    AVStream *st = avformat_alloc_output_context2(&oc, NULL, "matroska", NULL) >= 0
+                       ? avformat_new_stream(oc, NULL) : NULL;
+    bool held = !st; /* then something else is wrong */
+    if (st && avio_open_dyn_buf(&oc->pb) >= 0) {
+        uint8_t *bytes = NULL;
+        st->codecpar->codec_type = AVMEDIA_TYPE_VIDEO;
+        st->codecpar->codec_id = id;
+        st->codecpar->format = p->pix_fmt;
+        st->codecpar->width = p->width, st->codecpar->height = p->height;
+        st->time_base = (AVRational){1, 1000};
+        oc->strict_std_compliance = FF_COMPLIANCE_UNOFFICIAL;
+        held = avformat_write_header(oc, NULL) >= 0;
+        avio_close_dyn_buf(oc->pb, &bytes);
+        av_free(bytes);
+    }
+    avformat_free_context(oc);
+    return held;
+}
+
 /* NUT keeps any time base; MOV as good as any. Alpha of VP8 and VP9 is a block addition, which only
  * Matroska has. */
 static void plan_segment(UpzEncoderPlan *p, enum AVCodecID id)
@@ -492,6 +515,8 @@ static void plan_segment(UpzEncoderPlan *p, enum AVCodecID id)
             muxer = name;
             break;
         }
+    const AVCodecDescriptor *d = avcodec_descriptor_get(id);
+    if (!strcmp(muxer, "matroska") && d && d->props & AV_CODEC_PROP_INTRA_ONLY && !matroska_holds(p, id)) muxer = "nut";
     snprintf(p->segment, sizeof(p->segment), "%s", muxer);
 }
 

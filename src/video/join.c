@@ -96,6 +96,7 @@ static int failed(const Join *j, int r, UprezError *err)
 static bool is_codec(enum AVCodecID found, enum AVCodecID coded, const char *muxer)
 {
     const AVOutputFormat *of = av_guess_format(muxer, NULL, NULL);
+    if (found == AV_CODEC_ID_NONE && !strcmp(muxer, "nut")) return of && !av_codec_get_tag(of->codec_tag, coded);
     return found == coded ||
            (of && of->codec_tag && found != AV_CODEC_ID_NONE &&
             found == av_codec_get_id(of->codec_tag, av_codec_get_tag(of->codec_tag, coded)));

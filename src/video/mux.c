@@ -114,6 +114,12 @@ uint32_t upz_mux_tag(const AVOutputFormat *of, const AVCodecParameters *par)
     return id == AV_CODEC_ID_NONE || id == par->codec_id ? par->codec_tag : 0;
 }
 
+uint32_t upz_segment_tag(const AVOutputFormat *of, const AVCodecParameters *par)
+{
+    const bool known = strcmp(of->name, "nut") || av_codec_get_tag(of->codec_tag, par->codec_id);
+    return known ? upz_mux_tag(of, par) : UPZ_SEGMENT_TAG;
+}
+
 static int video_stream(AVStream *st, const AVOutputFormat *of, const UpzMuxInputs *in)
 {
     const UpzEncoderPlan *p = in->encoder;

@@ -32,6 +32,9 @@ int upz_mux_settle(const char *path, const UpzMuxInputs *in, UprezError *err);
 /* The tag an encoder gave its stream, unless it means another codec in this container; 0 = the
  * muxer's own choice. */
 uint32_t upz_mux_tag(const AVOutputFormat *of, const AVCodecParameters *par);
+/* The same for a segment: NUT takes any codec under a tag of our own, which the join knows. */
+uint32_t upz_segment_tag(const AVOutputFormat *of, const AVCodecParameters *par);
+#define UPZ_SEGMENT_TAG MKTAG('U', 'P', 'Z', ' ')
 /* Can the container say how the picture is turned? */
 bool upz_mux_holds_rotation(const char *container);
 /* Does Matroska's muxer move what has an initial padding by as much, so that its reader finds the times

@@ -28,6 +28,7 @@
 #define TINY 64               /* px: sides of the picture that stands for all in the run of times */
 #define BLOCK ((size_t)32 << 20) /* bytes of tiny packets joined at once */
 #define BLOCK_SEGMENTS 16
+#define FLAT 1                /* the frame of one colour */
 #define UNKNOWN_FRAMES 100    /* tried at the nominal rate where times are not known */
 
 /* What a reader finds in a file. */
@@ -227,6 +228,7 @@ static uint32_t sample_of(const AVPixFmtDescriptor *d, int c, int x, int y, int 
 {
     int depth = d->comp[c].depth;
     unsigned v = ((unsigned)(x * (3 + c) + y * 5 + n * 29) ^ (unsigned)((x >> 3) * (y >> 3) * 7)) & 255;
+    if (n == FLAT) v = 128;
     if (d->flags & AV_PIX_FMT_FLAG_FLOAT) {
         float f = (float)v / 255;
         uint32_t bits;
@@ -236,7 +238,8 @@ static uint32_t sample_of(const AVPixFmtDescriptor *d, int c, int x, int y, int 
     return depth >= 8 ? v << (depth - 8) : v >> (8 - depth);
 }
 
-/* A moving pattern: the first frame is drawn whole, later ones in a band that wanders. */
+/* A moving pattern: the first frame is drawn whole, then one is flat (packed tightly, it is not taken for raw
+ * video by a reader that guesses), later ones have a band that wanders. */
 static int draw(AVFrame *f, int n, UprezError *err)
 {
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)f->format);
@@ -247,7 +250,7 @@ static int draw(AVFrame *f, int n, UprezError *err)
         bool sub = c == 1 || c == 2;
         int w = AV_CEIL_RSHIFT(f->width, sub ? d->log2_chroma_w : 0);
         int h = AV_CEIL_RSHIFT(f->height, sub ? d->log2_chroma_h : 0), plane = d->comp[c].plane;
-        int band = n ? UPZ_MAX(h / 16, UPZ_MIN(h, 16)) : h, from = n ? n * band % h : 0;
+        int band = n > FLAT ? UPZ_MAX(h / 16, UPZ_MIN(h, 16)) : h, from = n > FLAT ? n * band % h : 0;
         int end = UPZ_MIN(from + band, h);
         /* samples are added to what is there: a plane is emptied before its first component */
         for (int y = from; y < end && !empty[plane]; y++)
@@ -436,7 +439,7 @@ static int write_segment(const Tiny *tiny, const char *path, const int64_t *pts,
     AVStream *st = r >= 0 ? avformat_new_stream(oc, NULL) : NULL;
     r = st ? avcodec_parameters_copy(st->codecpar, tiny->par) : AVERROR(ENOMEM);
     if (r >= 0) {
-        st->codecpar->codec_tag = upz_mux_tag(oc->oformat, tiny->par);
+        st->codecpar->codec_tag = upz_segment_tag(oc->oformat, tiny->par);
         st->time_base = p->codec_base;
         st->avg_frame_rate = p->frame_rate;
         oc->flags |= AVFMT_FLAG_BITEXACT;

@@ -128,7 +128,7 @@ static int open_file(UpzSink *s, UprezError *err)
     if (r >= 0 && !st) r = AVERROR(ENOMEM);
     if (r >= 0) r = avcodec_parameters_from_context(st->codecpar, s->enc);
     if (r < 0) return failed(s, r, err);
-    st->codecpar->codec_tag = upz_mux_tag(s->fmt->oformat, st->codecpar);
+    st->codecpar->codec_tag = upz_segment_tag(s->fmt->oformat, st->codecpar);
     st->time_base = s->enc->time_base;
     st->avg_frame_rate = s->enc->framerate;
     st->sample_aspect_ratio = p->sar;

@@ -33,6 +33,8 @@ for e in rawvideo ffv1 utvideo huffyuv v210 prores_ks cfhd mjpeg mpeg4 libx264 q
     for x in mkv mov avi nut mp4; do pair "$e" "$x"; done
 done
 ffmpeg -v error -h encoder=libaom-av1 2>/dev/null | grep -q '^Encoder' && for x in mkv webm mp4; do pair libaom-av1 "$x"; done
+# codecs that no other container has a name for, and one that a reader takes for raw video
+for e in bmp ppm xwd sgi; do pair "$e" avi; done
 for e in libx264 libx265 mpeg2video; do
     ffmpeg -v error -h "encoder=$e" 2>/dev/null | grep -q '^Encoder' && pair "$e" mpg
 done
