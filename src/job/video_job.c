@@ -17,8 +17,11 @@
 #include "store.h"
 #include "video/browser.h"
 #include "video/check.h"
+#include "video/filter_times.h"
 #include "video/inventory.h"
 #include "video/rehearsal.h"
+
+#define FILTER_SECONDS 4.0 /* for what filters make of the film's times */
 
 typedef struct VideoJob {
     UpzSession *session;
@@ -212,6 +215,19 @@ static int find_losses(VideoJob *j, const char *path, UprezError *err)
     return r;
 }
 
+/* The times that filters make of the whole film's, as far as they can be told before it is decoded. */
+static int filtered_times(VideoJob *j, int64_t **pts, size_t *n, UprezError *err)
+{
+    const bool all = j->selection.start == INT64_MIN && j->selection.end == INT64_MAX;
+    int64_t *source = NULL;
+    size_t n_source = 0;
+    if (!j->params->vf || !all || !upz_index_usable(&j->index, j->info)) return 0;
+    int r = upz_plan_times(&source, &n_source, &j->index, &j->selection, err);
+    if (r >= 0) r = upz_filter_times(j->source, j->params->vf, source, n_source, FILTER_SECONDS, pts, n, err);
+    upz_free(source);
+    return r;
+}
+
 /* Encoder and muxer are tried with the planned size and times. */
 static int rehearse(VideoJob *j, UprezError *err)
 {
@@ -230,6 +246,9 @@ static int rehearse(VideoJob *j, UprezError *err)
         h.pts = pts;
         h.cuts = cuts;
         h.n_cuts = units.n;
+    } else {
+        r = filtered_times(j, &pts, &h.n, err);
+        h.pts = pts;
     }
     if (r >= 0) r = upz_rehearse(&h, j->ctx, err);
     if (r >= 0) r = foresee_losses(j, err);

@@ -147,6 +147,9 @@ int upz_filter_receive(UpzFilter *f, AVFrame **out, UprezError *err)
     if (r >= 0) {
         AVRational tb = av_buffersink_get_time_base(f->sink);
         int64_t d = upz_av_duration(frame);
+        /* filters with a time base of their own (fps) may leave the duration in the one before */
+        const AVRational rate = upz_filter_rate(f);
+        if (av_cmp_q(tb, f->time_base) && rate.num > 0) d = av_rescale_q(1, av_inv_q(rate), tb);
         if (frame->pts != AV_NOPTS_VALUE)
             frame->pts = av_rescale_q(frame->pts, tb, f->time_base);
         upz_av_set_duration(frame, av_rescale_q(d, tb, f->time_base));

@@ -98,6 +98,17 @@ timeout -s INT 2 "$UPREZ" -m lanczos -s 3 --threads 1 --progress none "$tmp/long
 # ten bits, and what a buffer held before
 expect 0 "$UPREZ" "${plain[@]}" -c libx264 --preset ultrafast --pix-fmt yuv420p10le "$tmp/in.mp4" "$tmp/deep.mkv"
 
+# times that filters make are known before the work, too; what depends on the pictures is not guessed
+for vf in "select='lt(mod(n,5),3)'" "setpts='if(gt(N,5),PTS+0.1/TB,PTS)'" framestep=3; do
+    rm -rf "$tmp/f.mxf"*
+    expect 2 "$UPREZ" "${plain[@]}" --audio none -c mpeg2video --vf "$vf" "$tmp/in.mp4" "$tmp/f.mxf"; said "does not keep the times"
+    expect 0 "$UPREZ" "${plain[@]}" -y --audio none -c ffv1 --vf "$vf" "$tmp/in.mp4" "$tmp/f.mkv"
+done
+for vf in mpdecimate hue=s=0 fps=50; do
+    expect 0 "$UPREZ" "${plain[@]}" -y --audio none -c mpeg2video --vf "$vf" "$tmp/in.mp4" "$tmp/f.mxf"
+    expect 0 "$UPREZ" "${plain[@]}" -y --audio none -c ffv1 --vf "$vf" "$tmp/in.mp4" "$tmp/f.mkv"
+done
+
 # pictures, too
 ffmpeg -v error -f lavfi -i color=gray:size=9000x9000 -frames:v 1 -pix_fmt gray "$tmp/large.png"
 for x in png tif; do
