@@ -212,6 +212,8 @@ def clips(media, n, seed):
             print(f"{i} {clip} {kind}: {code} {said}", flush=True)
         clear("o.mkv")
         os.unlink(name)
+        if i % 25 == 24:
+            print(f"{i + 1} done, {wrong} wrong, exit codes {codes}", file=sys.stderr, flush=True)
     for said, k in sevens.items():
         print(f"exit 7, {k} times: {said}")
     print(f"{n} damages of {len(names)} clips: " + ", ".join(f"exit {c}: {k}" for c, k in sorted(codes.items(), key=str))
