@@ -52,7 +52,7 @@ for word in check compare estimate sample job; do
     for there in no yes; do
         [ $there = no ] || cp a.mkv $word
         expect 2 "$UPREZ" $word; [ "$(grep -c . "$tmp/err")" -ge 1 ] || bad "$word: nothing is said"
-        if "$UPREZ" $word --help >"$tmp/help" 2>&1; then grep -q "uprez $word" "$tmp/help" || bad "$word --help: $(head -1 "$tmp/help")"
+        if "$UPREZ" $word --help >"$tmp/help" 2>&1; then grep -q "usage: uprez" "$tmp/help" || bad "$word --help: $(head -1 "$tmp/help")"
         else grep -q "there is no 'uprez $word' yet" "$tmp/help" && grep -q "./$word" "$tmp/help" || bad "$word: $(cat "$tmp/help")"; fi
     done
     expect 0 "$UPREZ" "${plain[@]}" ./$word ./$word.mkv; whole $word.mkv 5

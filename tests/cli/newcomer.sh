@@ -67,7 +67,7 @@ t 2 'uprez in.mp4 out' '' '' 'has no extension'
 t 4 'uprez in.mp4 out.mp4 -m anime' '' '' '--for anime'
 t 4 'uprez in.mp4 out.mp4 --for anime' '' '' 'uprez model pull'
 t 2 'uprez compare' '' '' ''
-t 2 'uprez estimate in.mp4' '' '' './estimate'
+t 0 'uprez estimate in.mp4' '' '' 'frames to 128x96'
 
 group "Several files, sizes, pictures"
 t 0 'uprez in.mp4 b.mp4 photo.jpg out/' 'out out/b.mp4 out/photo.jpg' 'out/: 3 files; out/b.mp4: H.264 128x96, 6 frames, sound aac; out/photo.jpg: JPEG 128x96'
