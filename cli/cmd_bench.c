@@ -11,6 +11,7 @@
 #include "base/queue.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "engine/cpu/peak.h"
 #include "model/model.h"
 #include "model/registry.h"
 #include "upscale/lane.h"
@@ -26,12 +27,12 @@ typedef struct BenchArgs {
     const char *device, *precision, *cpu, *runtime_path;
     double scale, seconds;
     int threads, runs, tile, batch;
-    bool json, network;
+    bool json, network, peak;
     cJSON *all; /* with --json: the array */
 } BenchArgs;
 
 /* What an absent row has none of. */
-static const char *const measured[] = {"ms_median", "frames_per_s", "tflops"};
+static const char *const measured[] = {"ms_median", "frames_per_s", "tflops", "peak_tflops"};
 
 /* One row: what, and then how fast. */
 typedef struct BenchRow {
@@ -39,6 +40,7 @@ typedef struct BenchRow {
     int width, height;
     UprezInfo info;
     double ms, user_ms, system_ms, tflops; /* a picture */
+    double peak; /* TFLOP/s of the processor's multipliers in this precision; 0: not known */
 } BenchRow;
 
 static int compare_ns(const void *a, const void *b)
@@ -133,6 +135,8 @@ static void report_json(const UprezContext *ctx, const BenchArgs *a, const Bench
         cJSON_AddNumberToObject(o, "ms_median", row->ms);
         cJSON_AddNumberToObject(o, "frames_per_s", 1000 / row->ms);
         cJSON_AddNumberToObject(o, "tflops", row->tflops);
+        if (row->peak > 0) cJSON_AddNumberToObject(o, "peak_tflops", row->peak);
+        else cJSON_AddNullToObject(o, "peak_tflops");
         cJSON_AddNumberToObject(o, "cpu_ms", row->user_ms + row->system_ms);
         cJSON_AddNumberToObject(o, "user_ms", row->user_ms);
         cJSON_AddNumberToObject(o, "system_ms", row->system_ms);
@@ -157,10 +161,11 @@ static void report(const UprezContext *ctx, const BenchArgs *a, const BenchRow *
         upz_cli_plain(stdout, absent);
         putchar('\n');
     } else {
-        printf("%5dx%-5d %-6s %-10s %2d %10.2f ms %9.2f fps %8.3f TFLOP/s  CPU %.1f + %.1f ms\n",
-               row->width, row->height, row->info.precision, uprez_context_cpu(ctx),
-               uprez_context_threads(ctx), row->ms, 1000 / row->ms, row->tflops, row->user_ms,
-               row->system_ms);
+        printf("%5dx%-5d %-6s %-10s %2d %10.2f ms %9.2f fps %8.3f TFLOP/s", row->width, row->height,
+               row->info.precision, uprez_context_cpu(ctx), uprez_context_threads(ctx), row->ms, 1000 / row->ms,
+               row->tflops);
+        if (row->peak > 0) printf(" (%.0f %% of the peak)", 100 * row->tflops / row->peak);
+        printf("  CPU %.1f + %.1f ms\n", row->user_ms, row->system_ms);
     }
     fflush(stdout);
 }
@@ -202,6 +207,7 @@ static int bench_one(UprezContext *ctx, const BenchArgs *a, BenchRow *row, bool 
     if (r >= 0) {
         const UprezModelFacts *facts = uprez_model_facts(model);
         row->tflops = 2.0 * (double)facts->macs * row->width * row->height / (row->ms * 1e9);
+        if (!strcmp(row->info.engine, "cpu")) row->peak = upz_cpu_peak(ctx, row->info.precision);
     }
     /* the info's strings live as long as the upscaler */
     if (r >= 0) report(ctx, a, row, NULL);
@@ -210,6 +216,27 @@ static int bench_one(UprezContext *ctx, const BenchArgs *a, BenchRow *row, bool 
     uprez_model_unref(&model);
     upz_free(path);
     return r;
+}
+
+/* What the processor gives at most at this level, a row for each precision. */
+static void report_peaks(UprezContext *ctx, const BenchArgs *a)
+{
+    static const char *const precisions[] = {"fp32", "bf16"};
+    for (int i = 0; i < UPZ_COUNT(precisions); i++) {
+        const double peak = upz_cpu_peak(ctx, precisions[i]);
+        if (peak <= 0) continue;
+        if (a->all) {
+            cJSON *o = cJSON_CreateObject();
+            cJSON_AddStringToObject(o, "precision", precisions[i]);
+            cJSON_AddStringToObject(o, "level", uprez_context_cpu(ctx));
+            cJSON_AddNumberToObject(o, "threads", uprez_context_threads(ctx));
+            cJSON_AddNumberToObject(o, "peak_tflops", peak);
+            cJSON_AddItemToArray(a->all, o);
+        } else {
+            printf("peak %-6s %-10s %2d %8.3f TFLOP/s\n", precisions[i], uprez_context_cpu(ctx),
+                   uprez_context_threads(ctx), peak);
+        }
+    }
 }
 
 /* Every model, engine and size; nothing measured at all is an error. */
@@ -263,12 +290,14 @@ int upz_cmd_bench(int argc, char **argv)
         {"--seconds", UPZ_OPT_DOUBLE, "S", &a.seconds, 0.01, 3600, "measure at least so long; default 3",
          NULL},
         {"--runs", UPZ_OPT_INT, "N", &a.runs, 1, MAX_RUNS, "measure exactly so many pictures", NULL},
+        {"--peak", UPZ_OPT_FLAG, NULL, &a.peak, 0, 0,
+         "what the processor gives at most, in registers alone; -m may be left out", NULL},
         {"--json", UPZ_OPT_FLAG, NULL, &a.json, 0, 0, "one array for programs", NULL},
     };
     UprezError err = {0};
     int r = upz_options_parse(options, UPZ_COUNT(options), argc, argv, NULL, 0, usage, &err);
     if (r == UPREZ_EOF) return 0;
-    if (r >= 0 && !a.models.n)
+    if (r >= 0 && !a.models.n && !a.peak)
         r = upz_fail(&err, UPREZ_ERR_USAGE, "uprez bench needs a model: -m NAME or -m FILE");
     for (int i = 0; i < a.sizes.n && r >= 0; i++)
         r = upz_options_size("--size", a.sizes.items[i], sizes[i], &err);
@@ -281,7 +310,8 @@ int upz_cmd_bench(int argc, char **argv)
     r = uprez_context_create(&ctx, &cp, &err);
     if (r < 0) return upz_cli_error(&err);
     a.all = a.json ? cJSON_CreateArray() : NULL;
-    r = bench_all(ctx, &a, (const int (*)[2])sizes, &err);
+    if (a.peak) report_peaks(ctx, &a);
+    if (a.models.n) r = bench_all(ctx, &a, (const int (*)[2])sizes, &err);
     if (a.all && (r >= 0 || cJSON_GetArraySize(a.all))) {
         char *text = cJSON_Print(a.all);
         if (text) upz_cli_text(text);

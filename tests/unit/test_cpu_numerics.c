@@ -11,6 +11,7 @@
 
 #include "base/context.h"
 #include "engine/engine.h"
+#include "engine/cpu/peak.h"
 #include "engine/trial.h"
 #include "picture/convert.h"
 #include "picture/format.h"
@@ -243,9 +244,26 @@ static void table(void **state)
     assert_string_equal(upz_auto_precision(UPZ_HAS_AMX_BF16 | UPZ_HAS_AMX_FP16, 1), "fp16");
 }
 
+/* What the multipliers give at most: there where the level has them, and more on more of them at a time. */
+static void peak(void **state)
+{
+    (void)state;
+    const bool tiles = upz_cpu_features() & UPZ_HAS_AMX_BF16 && upz_cpu_allow_tiles();
+    for (int level = 0; level <= (int)upz_cpu_detect(); level++) {
+        const UprezContextParams cp = {.size = sizeof(cp), .threads = 1, .cpu = upz_cpu_name((UpzCpuLevel)level)};
+        UprezContext *ctx;
+        assert_int_equal(uprez_context_create(&ctx, &cp, NULL), 0);
+        const double fp32 = upz_cpu_peak(ctx, "fp32"), bf16 = upz_cpu_peak(ctx, "bf16");
+        print_message("%s: fp32 %.4f, bf16 %.3f TFLOP/s\n", cp.cpu, fp32, bf16);
+        assert_true(fp32 > 0 && upz_cpu_peak(ctx, "fp8") == 0);
+        assert_int_equal(bf16 > 0, tiles && ctx->features & UPZ_HAS_AMX_BF16);
+        uprez_context_destroy(&ctx);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(bytes_belong_to_ids), cmocka_unit_test(automatic),
-                                       cmocka_unit_test(table)};
+                                       cmocka_unit_test(table), cmocka_unit_test(peak)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,6 +136,8 @@ typedef struct UpzCpuKernels {
     /* fp32 times inverse, per channel (a multiple of 16), to int8: to the nearest, halves to even; -128 where it
      * is less, 127 where it is more, or NaN. */
     void (*narrow8)(int8_t *dst, const float *src, const float *inverse, int channels, int count);
+    /* n rounds of fused multiply-adds in registers alone. Returns how many floating-point operations that were. */
+    double (*peak)(size_t n);
 } UpzCpuKernels;
 
 /* The best table not above `level`. Threads: safe. */

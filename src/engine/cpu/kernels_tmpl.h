@@ -404,6 +404,26 @@ static void SUF(widen)(float *dst, const uint16_t *src, size_t n)
     for (size_t i = 0; i < n; i += W) vstore(dst + i, vload_bf16(src + i));
 }
 
+#define PEAK_CHAINS 12 /* of sums side by side: as many as hide the latency */
+
+static double SUF(peak)(size_t n)
+{
+    V sums[PEAK_CHAINS];
+    volatile float seed = 0.5f; /* so that nothing is computed beforehand */
+    float end[W];
+    const V x = vset1(seed);
+    UNROLL
+    for (int i = 0; i < PEAK_CHAINS; i++) sums[i] = vset1(seed);
+    for (size_t k = 0; k < n; k++)
+        UNROLL
+        for (int i = 0; i < PEAK_CHAINS; i++) sums[i] = vfma(x, sums[i], x);
+    UNROLL
+    for (int i = 1; i < PEAK_CHAINS; i++) sums[0] = vadd(sums[0], sums[i]);
+    vstore(end, sums[0]);
+    seed = end[0];
+    return 2.0 * W * PEAK_CHAINS * (double)n;
+}
+
 const UpzCpuKernels SUF(upz_cpu_kernels) = {
     .level = LEVEL,
     .gemm = SUF(gemm),
@@ -420,4 +440,5 @@ const UpzCpuKernels SUF(upz_cpu_kernels) = {
     .narrow = SUF(narrow),
     .narrow8 = SUF(narrow8),
     .widen = SUF(widen),
+    .peak = SUF(peak),
 };

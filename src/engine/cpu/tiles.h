@@ -63,6 +63,9 @@ typedef struct UpzTileKernels {
     void (*conv)(const UpzTileConv *c, UpzTileRest *rest);
     void (*finish)(UpzTileRest *rest); /* then all is written */
     void (*end)(void);
+    /* n rounds of products of tiles in registers alone; between begin and end. Returns how many floating-point
+     * operations that were. */
+    double (*peak)(size_t n);
 } UpzTileKernels;
 
 /* For a processor with these features; plain C where there are none. NULL: it has no such unit. */
