@@ -203,11 +203,12 @@ static int bench_one(UprezContext *ctx, const BenchArgs *a, BenchRow *row, bool 
         }
         *absent = r == UPREZ_ERR_DEVICE || r == UPREZ_ERR_MODEL;
     }
+    /* before pictures are in work */
+    if (r >= 0 && !strcmp(row->info.engine, "cpu")) row->peak = upz_cpu_peak(ctx, row->info.precision);
     if (r >= 0) r = measure(u, src, a, row, err);
     if (r >= 0) {
         const UprezModelFacts *facts = uprez_model_facts(model);
         row->tflops = 2.0 * (double)facts->macs * row->width * row->height / (row->ms * 1e9);
-        if (!strcmp(row->info.engine, "cpu")) row->peak = upz_cpu_peak(ctx, row->info.precision);
     }
     /* the info's strings live as long as the upscaler */
     if (r >= 0) report(ctx, a, row, NULL);
