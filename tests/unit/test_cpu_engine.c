@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/context.h"
 #include "engine/cpu/flow.h"
+#include "engine/cpu/half_gemm.h"
 #include "engine/cpu/tiles.h"
 #include "engine/cpu/tiles_int8.h"
 #include "engine/engine.h"
@@ -45,10 +46,12 @@ static float *pixel(const UprezPicture *pic, int comp, int x, int y)
 static UpzEngineParams as = {.precision = "fp32"};
 
 static bool int8(void) { return !strcmp(as.precision, "int8"); }
-static bool narrow(void) { return !strcmp(as.precision, "bf16") || int8(); }
+static bool fp16(void) { return !strcmp(as.precision, "fp16"); }
+static bool narrow(void) { return !strcmp(as.precision, "bf16") || int8() || fp16(); }
 
 static bool has_tiles(uint32_t features)
 {
+    if (fp16()) return upz_half_multiply(features) != NULL;
     return upz_tile_kernels(features) && (!int8() || upz_tile8_kernels(features));
 }
 
@@ -697,13 +700,15 @@ static void narrow_parts_as_the_whole(void **state)
 /* What --cpu leaves out is refused, and the way out is named. */
 static void narrow_is_refused_without_tiles(void **state)
 {
-    const bool bytes = !strcmp(*state, "int8");
+    const uint32_t needs = !strcmp(*state, "int8")   ? UPZ_HAS_AMX_INT8
+                           : !strcmp(*state, "fp16") ? UPZ_HAS_AVX512_FP16
+                                                     : UPZ_HAS_AMX_BF16;
     seed = 3;
     UprezModel *m = make_model(&nets[0]);
-    const UpzEngineParams narrow = {.precision = *state}, fp16 = {.precision = "fp16"};
+    const UpzEngineParams narrow = {.precision = *state}, fp8 = {.precision = "fp8"};
     for (int l = 0; l <= (int)upz_cpu_detect(); l++) {
         UprezContextParams params = {.size = sizeof(params), .threads = 1, .cpu = upz_cpu_name((UpzCpuLevel)l)};
-        const bool has = !l || upz_cpu_level_features((UpzCpuLevel)l) & upz_cpu_features() & (bytes ? UPZ_HAS_AMX_INT8 : UPZ_HAS_AMX_BF16);
+        const bool has = !l || upz_cpu_level_features((UpzCpuLevel)l) & upz_cpu_features() & needs;
         UprezContext *ctx;
         UprezError err = {0};
         UpzEngine *e;
@@ -711,7 +716,7 @@ static void narrow_is_refused_without_tiles(void **state)
         assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, &narrow, &err), has ? 0 : UPREZ_ERR_DEVICE);
         if (!has) assert_non_null(strstr(err.text, "--precision fp32"));
         upz_engine_cpu.close(&e);
-        assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, &fp16, &err), UPREZ_ERR_DEVICE);
+        assert_int_equal(upz_engine_cpu.open(&e, ctx, m, NULL, &fp8, &err), UPREZ_ERR_DEVICE);
         assert_null(e);
         uprez_context_destroy(&ctx);
     }
@@ -720,7 +725,7 @@ static void narrow_is_refused_without_tiles(void **state)
 
 int main(void)
 {
-    static char bf16_name[] = "bf16", int8_name[] = "int8";
+    static char bf16_name[] = "bf16", int8_name[] = "int8", fp16_name[] = "fp16";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_op_as_the_reference),
         cmocka_unit_test(same_bytes_any_threads_and_level),
@@ -738,6 +743,9 @@ int main(void)
         {"bf16_same_bytes", narrow_same_bytes, NULL, NULL, bf16_name},
         {"bf16_parts_as_the_whole", narrow_parts_as_the_whole, NULL, NULL, bf16_name},
         {"bf16_is_refused_without_tiles", narrow_is_refused_without_tiles, NULL, NULL, bf16_name},
+        {"fp16_as_the_reference", narrow_as_the_reference, NULL, NULL, fp16_name},
+        {"fp16_parts_as_the_whole", narrow_parts_as_the_whole, NULL, NULL, fp16_name},
+        {"fp16_is_refused_without_it", narrow_is_refused_without_tiles, NULL, NULL, fp16_name},
         {"int8_as_the_reference", narrow_as_the_reference, NULL, NULL, int8_name},
         {"int8_same_bytes", narrow_same_bytes, NULL, NULL, int8_name},
         {"int8_parts_as_the_whole", narrow_parts_as_the_whole, NULL, NULL, int8_name},

@@ -94,6 +94,7 @@ static const Pin pins[] = {
     {depthwise, "fp32", "cpu/fp32-depthwise+fp32-direct/1", 0x5bcf268a0f97351cu},
     {compact, "bf16", "cpu/bf16-tiles+fp32-direct/1", 0x128d66b1fae44171u},
     {direct, "bf16", "cpu/fp32-direct/1", 0xc0ba37fe7b1d6296u},
+    {compact, "fp16", "cpu/fp16-wino-f4+fp32-direct/1", 0x8bc2c4a761793e9au},
     {compact, "int8", "cpu/int8-tiles+bf16-tiles+fp32-direct/1", 0x2191985fc9a301bdu},
     {direct, "int8", "cpu/fp32-direct/1", 0xc0ba37fe7b1d6296u},
 };

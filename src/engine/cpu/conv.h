@@ -29,6 +29,7 @@ typedef struct UpzConvOps {
     int strips;        /* rows that are finished together: strips that a narrow map needs */
     bool several;      /* reads channels of several maps side by side */
     bool enlarged;     /* reads maps enlarged by 2, 4 or 8 as well */
+    bool halves;       /* computes in fp16, where that is asked for */
     bool grouped;      /* weights stay [out][in / groups]; other ways get grouped ones spelled out */
     bool (*takes)(const UpzConvShape *shape);
     /* Weights [out][in][kh][kw] in the way's own order; upz_free_aligned. NULL: memory is short. factors: of
@@ -50,6 +51,6 @@ UpzConvShape upz_conv_shape(const UpzGraph *g, const UpzNode *n);
 bool upz_conv_offered(const UpzConvOps *way, uint32_t features);
 /* The first way of the list that is offered, reads maps of a type up to `narrowest` and takes the shape;
  * there always is one. */
-const UpzConvOps *upz_conv_choose(const UpzConvShape *shape, uint32_t features, UpzType narrowest);
+const UpzConvOps *upz_conv_choose(const UpzConvShape *shape, uint32_t features, UpzType narrowest, bool halves);
 
 #endif

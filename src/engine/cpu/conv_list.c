@@ -4,11 +4,12 @@
 
 #include "engine/cpu/pack.h"
 
-extern const UpzConvOps upz_conv_amx_int8, upz_conv_amx_bf16, upz_conv_wino, upz_conv_depthwise, upz_conv_direct;
+extern const UpzConvOps upz_conv_amx_int8, upz_conv_amx_bf16, upz_conv_wino_fp16, upz_conv_wino, upz_conv_depthwise, upz_conv_direct;
 
 const UpzConvOps *const upz_conv_ways[] = {
     &upz_conv_amx_int8,
     &upz_conv_amx_bf16,
+    &upz_conv_wino_fp16,
     &upz_conv_wino,
     &upz_conv_depthwise,
     &upz_conv_direct, /* takes whatever is left */
@@ -33,9 +34,9 @@ bool upz_conv_offered(const UpzConvOps *way, uint32_t features)
     return !features || (way->cpu & features) == way->cpu;
 }
 
-const UpzConvOps *upz_conv_choose(const UpzConvShape *shape, uint32_t features, UpzType narrowest)
+const UpzConvOps *upz_conv_choose(const UpzConvShape *shape, uint32_t features, UpzType narrowest, bool halves)
 {
     const UpzConvOps *const *way = upz_conv_ways;
-    while ((*way)->in > narrowest || !upz_conv_offered(*way, features) || !(*way)->takes(shape)) way++;
+    while ((*way)->in > narrowest || ((*way)->halves && !halves) || !upz_conv_offered(*way, features) || !(*way)->takes(shape)) way++;
     return *way;
 }

@@ -1,12 +1,11 @@
 /* 3x3 convolutions in fp32 by Winograd's F(4x4, 3x3), tile after tile: see kernels.h. */
 #include "base/alloc.h"
-#include "engine/cpu/conv.h"
-#include "engine/cpu/epilogue.h"
+#include "engine/cpu/conv_wino.h"
 #include "engine/cpu/pack.h"
 
 #define TILE_BYTES (700 << 10) /* of points at a time: they and the weights share L2 */
 
-static bool takes(const UpzConvShape *s)
+bool upz_wino_takes(const UpzConvShape *s)
 {
     return !s->transposed && s->kernel_w == 3 && s->kernel_h == 3 && s->stride == 1 &&
            s->pad_x == 1 && s->pad_y == 1 && s->groups == 1 && s->in >= 16;
@@ -32,8 +31,7 @@ static Tiles tiles_of(const UpzStage *s)
     return t;
 }
 
-/* G of the transform, one row a point, in double; see kernels.h for the points. */
-static void wino_filter(double g[UPZ_WINO_IN][3])
+void upz_wino_filter(double g[UPZ_WINO_IN][3])
 {
     const double at[5] = {0, UPZ_WINO_A, -UPZ_WINO_A, UPZ_WINO_B, -UPZ_WINO_B};
     for (int i = 0; i < 5; i++) {
@@ -46,6 +44,13 @@ static void wino_filter(double g[UPZ_WINO_IN][3])
     g[5][2] = 1;
 }
 
+double upz_wino_weight(double g[UPZ_WINO_IN][3], const float *k, int a, int b)
+{
+    double half[3];
+    for (int x = 0; x < 3; x++) half[x] = g[a][0] * k[x] + g[a][1] * k[3 + x] + g[a][2] * k[6 + x];
+    return half[0] * g[b][0] + half[1] * g[b][1] + half[2] * g[b][2];
+}
+
 static void *pack(const UpzProgram *p, const UpzStage *s, const float *weights, const float *factors,
                   size_t *bytes)
 {
@@ -54,19 +59,13 @@ static void *pack(const UpzProgram *p, const UpzStage *s, const float *weights, 
     float *packed = upz_pack_zeros(UPZ_WINO_POINTS * plane, bytes);
     if (!packed) return NULL;
     double g[UPZ_WINO_IN][3];
-    wino_filter(g);
+    upz_wino_filter(g);
     for (int o = 0; o < s->channels; o++)
-        for (int i = 0; i < s->in; i++) {
-            const float *k = weights + ((size_t)o * (size_t)s->in + (size_t)i) * 9;
-            double half[UPZ_WINO_IN][3];
-            for (int a = 0; a < UPZ_WINO_IN; a++)
-                for (int x = 0; x < 3; x++)
-                    half[a][x] = g[a][0] * k[x] + g[a][1] * k[3 + x] + g[a][2] * k[6 + x];
-            for (int a = 0; a < UPZ_WINO_IN; a++)
-                for (int b = 0; b < UPZ_WINO_IN; b++)
-                    packed[(size_t)(a * UPZ_WINO_IN + b) * plane + (size_t)i * (size_t)out + o] =
-                        (float)(half[a][0] * g[b][0] + half[a][1] * g[b][1] + half[a][2] * g[b][2]);
-        }
+        for (int i = 0; i < s->in; i++)
+            for (int at = 0; at < UPZ_WINO_POINTS; at++)
+                packed[(size_t)at * plane + (size_t)i * (size_t)out + o] =
+                    (float)upz_wino_weight(g, weights + ((size_t)o * (size_t)s->in + (size_t)i) * 9,
+                                           at / UPZ_WINO_IN, at % UPZ_WINO_IN);
     return packed;
 }
 
@@ -75,11 +74,15 @@ static size_t v_bytes(const Tiles *t)
     return UPZ_ROUND_UP(UPZ_WINO_POINTS * (size_t)t->v_point * sizeof(float) + UPZ_PAD, 64);
 }
 
-static size_t scratch(const UpzProgram *p, const UpzStage *s, int width)
+size_t upz_wino_scratch(const UpzStage *s)
 {
     const Tiles t = tiles_of(s);
     return v_bytes(&t) + UPZ_WINO_POINTS * (size_t)t.m_point * sizeof(float);
 }
+
+size_t upz_wino_point_values(const UpzStage *s) { return (size_t)tiles_of(s).v_point; }
+
+static size_t scratch(const UpzProgram *p, const UpzStage *s, int width) { return upz_wino_scratch(s); }
 
 /* All channels of all inputs at the points of a row of `count` tiles. */
 static void tiles_in(const UpzPiece *p, int ty, int x, int count, float *v, ptrdiff_t v_point,
@@ -116,7 +119,19 @@ static void note_ahead(const UpzPiece *p, int ty, int x, int count, UpzAhead *a,
 /* Sums longer than this go through in several turns, so that a turn's weights stay in L1. */
 #define SUM_BLOCK 128
 
-static void run(const UpzPiece *p)
+static void multiply(const UpzPiece *p, const UpzWinoPoint *at)
+{
+    const UpzStage *s = p->s;
+    for (int c = 0; c < s->in; c += SUM_BLOCK) {
+        UpzRun run = {at->v + c, at->v_tile, UPZ_MIN(SUM_BLOCK, s->in - c)};
+        p->f->kernels->gemm(&(UpzGemm){.runs = &run, .n_runs = 1,
+            .weights = (const float *)s->weights + ((ptrdiff_t)at->point * s->in + c) * s->pitch,
+            .n_out = s->pitch, .start = c ? UPZ_GEMM_MORE : UPZ_GEMM_ZERO, .out = at->m,
+            .out_step = at->m_tile, .count = at->count, .ahead = at->ahead});
+    }
+}
+
+void upz_wino_run(const UpzPiece *p, void *own, void (*products)(const UpzPiece *p, const UpzWinoPoint *at))
 {
     const UpzCpuKernels *k = p->f->kernels;
     const UpzStage *s = p->s;
@@ -125,7 +140,6 @@ static void run(const UpzPiece *p)
     const int first = upz_stage_tile(s, 0, p->x0);
     const int n_tiles = (p->x1 - first + UPZ_WINO_TILE - 1) / UPZ_WINO_TILE;
     float *v = p->scratch->conv, *m = v + v_bytes(&b) / sizeof(float);
-    const float *weights = s->weights;
     const char *rows[AHEAD_VIEWS * UPZ_WINO_IN];
     for (int ty = upz_stage_tile(s, 1, p->y0); ty < p->y1; ty += UPZ_WINO_TILE)
         for (int t = 0; t < n_tiles; t += block) {
@@ -137,14 +151,9 @@ static void run(const UpzPiece *p)
                        UPZ_MIN(block, more ? n_tiles - t - block : n_tiles), &ahead, rows);
             if (!more && ty + UPZ_WINO_TILE >= p->y1) ahead.n_rows = 0;
             for (int point = 0; point < UPZ_WINO_POINTS; point++)
-                for (int c = 0; c < s->in; c += SUM_BLOCK) {
-                    UpzRun run = {v + point * b.v_point + c, b.v_tile, UPZ_MIN(SUM_BLOCK, s->in - c)};
-                    k->gemm(&(UpzGemm){.runs = &run, .n_runs = 1,
-                        .weights = weights + ((ptrdiff_t)point * s->in + c) * out,
-                        .n_out = out, .start = c ? UPZ_GEMM_MORE : UPZ_GEMM_ZERO,
-                        .out = m + point * b.m_point, .out_step = b.m_tile, .count = count,
-                        .ahead = &ahead});
-                }
+                products(p, &(UpzWinoPoint){.point = point, .count = count, .v = v + point * b.v_point,
+                                            .v_tile = b.v_tile, .m = m + point * b.m_point, .m_tile = b.m_tile,
+                                            .ahead = &ahead, .scratch = own});
             UpzWinoOut o = {.m = m, .m_point = b.m_point, .m_tile = b.m_tile, .channels = out,
                             .count = count, .bias = s->bias, .slope = s->slope, .pitch = out,
                             .x = x - p->x0, .x0 = 0, .x1 = p->x1 - p->x0};
@@ -158,6 +167,8 @@ static void run(const UpzPiece *p)
         }
 }
 
+static void run(const UpzPiece *p) { upz_wino_run(p, NULL, multiply); }
+
 const UpzConvOps upz_conv_wino = {
     .name = "fp32-wino-f4",
     .in = UPZ_TYPE_F32,
@@ -166,7 +177,7 @@ const UpzConvOps upz_conv_wino = {
     .strips = UPZ_WINO_TILE,
     .several = true,
     .enlarged = true,
-    .takes = takes,
+    .takes = upz_wino_takes,
     .pack = pack,
     .scratch = scratch,
     .run = run,

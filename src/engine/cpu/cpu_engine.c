@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/cpu/conv.h"
 #include "engine/cpu/cpu_engine.h"
+#include "engine/cpu/half_gemm.h"
 #include "engine/cpu/tiles.h"
 #include "engine/cpu/tiles_int8.h"
 
@@ -132,7 +133,8 @@ static int probe(const char *runtime_path, UpzDeviceList *list, UprezError *why)
     UpzDevice *d = &list->items[list->n++];
     *d = (UpzDevice){.kind = "cpu"};
     strncpy(d->name, upz_cpu_name(upz_cpu_detect()), sizeof(d->name) - 1);
-    snprintf(d->can, sizeof(d->can), "fp32%s%s", upz_cpu_features() & UPZ_HAS_AMX_BF16 ? ", bf16" : "",
+    snprintf(d->can, sizeof(d->can), "fp32%s%s%s", upz_cpu_features() & UPZ_HAS_AVX512_FP16 ? ", fp16" : "",
+             upz_cpu_features() & UPZ_HAS_AMX_BF16 ? ", bf16" : "",
              upz_cpu_features() & UPZ_HAS_AMX_INT8 ? ", int8" : "");
     return 0;
 }
@@ -154,26 +156,34 @@ static bool is_auto(const UpzEngineParams *params)
 }
 
 /* The precision asked for as a type of maps, with these features of the processor; fp32 for auto. */
-static int type_of(const UpzEngineParams *params, uint32_t features, UpzType *type, UprezError *why)
+static int type_of(const UpzEngineParams *params, uint32_t features, UpzType *type, bool *halves, UprezError *why)
 {
-    const char *precision = is_auto(params) ? "fp32" : params->precision;
+    const char *precision = is_auto(params) ? "fp32" : params->precision, *needs = "AMX";
+    bool here = true;
     *type = UPZ_TYPE_F32;
+    *halves = !strcmp(precision, "fp16");
     if (!strcmp(precision, "fp32")) return 0;
-    if (!strcmp(precision, "bf16")) *type = UPZ_TYPE_BF16;
-    else if (!strcmp(precision, "int8")) *type = UPZ_TYPE_S8;
-    else
-        return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in fp32, bf16 and int8, not in %s; use "
+    if (*halves) {
+        here = upz_half_multiply(features) != NULL, needs = "AVX512-FP16";
+    } else if (!strcmp(precision, "bf16")) {
+        *type = UPZ_TYPE_BF16, here = upz_tile_kernels(features) != NULL;
+    } else if (!strcmp(precision, "int8")) {
+        *type = UPZ_TYPE_S8, here = upz_tile8_kernels(features) != NULL;
+    } else {
+        return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in fp32, fp16, bf16 and int8, not in %s; use "
                         "--precision fp32", precision);
-    if (*type == UPZ_TYPE_BF16 ? upz_tile_kernels(features) != NULL : upz_tile8_kernels(features) != NULL) return 0;
-    return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in %s on processors with AMX, and "
-                    "there is none here or --cpu leaves it out; use --precision fp32", precision);
+    }
+    if (here) return 0;
+    return upz_fail(why, UPREZ_ERR_DEVICE, "the cpu engine computes in %s on processors with %s, and "
+                    "there is none here or --cpu leaves it out; use --precision fp32", precision, needs);
 }
 
 static int supports(const UprezModel *model, const UpzEngineParams *params, UprezError *why)
 {
     UpzType type;
+    bool halves;
     const int r = can_run(model, why);
-    return r ? r : type_of(params, upz_cpu_features(), &type, why);
+    return r ? r : type_of(params, upz_cpu_features(), &type, &halves, why);
 }
 
 static void close_engine(UpzEngine **engine)
@@ -222,15 +232,17 @@ static int open_engine(UpzEngine **out, UprezContext *ctx, UprezModel *model,
     (void)device;
     *out = NULL;
     UpzType type;
+    bool halves;
     int r = can_run(model, err);
-    if (!r) r = type_of(params, ctx->features, &type, err);
+    if (!r) r = type_of(params, ctx->features, &type, &halves, err);
     if (r) return r;
     if (is_auto(params)) type = upz_cpu_auto_type(ctx, model);
     if (type != UPZ_TYPE_F32 && ctx->features && !upz_cpu_allow_tiles())
         return upz_fail(err, UPREZ_ERR_DEVICE, "the system does not let this process use the processor's "
                         "tiles (AMX); use --precision fp32");
     if (type == UPZ_TYPE_S8) return upz_cpu_open_int8(out, ctx, model, err);
-    return upz_cpu_open(out, ctx, model, &(UpzProgramParams){.features = ctx->features, .narrowest = type}, err);
+    return upz_cpu_open(out, ctx, model, &(UpzProgramParams){.features = ctx->features, .narrowest = type, .halves = halves},
+                        err);
 }
 
 static int rows_of(const UprezModelFacts *facts)
@@ -248,6 +260,8 @@ static const char *precision_of(const UpzProgram *p)
     UpzType type = UPZ_TYPE_F32;
     for (int i = 0; i < p->n_stages; i++)
         if (p->stages[i].conv) type = UPZ_MAX(type, p->stages[i].conv->in);
+    for (int i = 0; i < p->n_stages && type == UPZ_TYPE_F32; i++)
+        if (p->stages[i].conv && p->stages[i].conv->halves) return "fp16";
     return names[type];
 }
 
@@ -329,7 +343,7 @@ static int wait_for(UpzEngine *e, UpzTask *task, int64_t timeout_ns)
 const UpzEngineOps upz_engine_cpu = {
     .abi = UPZ_ENGINE_ABI,
     .name = "cpu",
-    .about = "own kernels: fp32 Winograd and direct convolutions, tiles of bf16 and int8 (AMX)",
+    .about = "own kernels: Winograd in fp32 and fp16, direct convolutions, tiles of bf16 and int8 (AMX)",
     .probe = probe,
     .supports = supports,
     .open = open_engine,

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "engine/cpu/conv.h"
+#include "engine/cpu/half_gemm.h"
 #include "engine/cpu/pack.h"
 #include "engine/cpu/tiles.h"
 #include "engine/cpu/tiles_int8.h"
@@ -46,7 +47,7 @@ static const UpzConvOps *conv_of(const Build *b, const UpzNode *n)
     const UpzConvShape shape = upz_conv_shape(b->g, n);
     UpzType narrowest = b->params->narrowest;
     if (narrowest == UPZ_TYPE_S8 && b->params->wide[n - b->g->nodes]) narrowest = UPZ_TYPE_BF16;
-    return upz_conv_choose(&shape, b->params->features, narrowest);
+    return upz_conv_choose(&shape, b->params->features, narrowest, b->params->halves);
 }
 
 static bool is_slope(UpzAct act)
@@ -500,7 +501,8 @@ static void choose_types(UpzProgram *p)
 int upz_program_build(UpzProgram *p, const UpzGraph *g, const UpzProgramParams *params, UprezError *err)
 {
     *p = (UpzProgram){.graph = g, .group = UPZ_CPU_GROUP, .tiles = upz_tile_kernels(params->features),
-                      .tiles8 = upz_tile8_kernels(params->features)};
+                      .tiles8 = upz_tile8_kernels(params->features),
+                      .multiply = upz_half_multiply(params->features)};
     for (const UpzConvOps *const *way = upz_conv_ways; *way; way++)
         if ((*way)->in <= params->narrowest && upz_conv_offered(*way, params->features))
             p->group = UPZ_MAX(p->group, (*way)->group);

@@ -16,6 +16,7 @@
 typedef struct UpzProgramParams {
     uint32_t features; /* of the processor; 0: plain C */
     UpzType narrowest; /* type that maps may have */
+    bool halves;       /* products may be computed in fp16 */
     /* By the graph's nodes, for int8: how far their values reach, and the convolutions that are computed in
      * more than int8. */
     const UpzRanges *ranges;

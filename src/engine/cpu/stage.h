@@ -75,11 +75,14 @@ typedef struct UpzStage {
     int tile;                      /* side of the square of outputs that are computed together */
 } UpzStage;
 
+struct UpzHalfGemm;
+
 typedef struct UpzProgram {
     const UpzGraph *graph; /* the model's */
     int group;             /* channels that a map's pixel is padded to */
     const struct UpzTileKernels *tiles;   /* or NULL: no way of this program multiplies such tiles */
     const struct UpzTile8Kernels *tiles8;
+    void (*multiply)(const struct UpzHalfGemm *g);
     UpzStage *stages;      /* in topological order: LOAD … PLANAR, STORE */
     int n_stages, cap_stages;
     int channels;          /* of the picture */
