@@ -139,7 +139,7 @@ static void try_wino(const UpzCpuKernels *k, UpzCpuLevel level)
             for (size_t i = 0; i < weights.n; i++) weights.data[i] = fmodf(weights.data[i], 0.2f);
             Buffer bias = filled((size_t)out), slope = filled((size_t)out);
             const UpzConvShape shape = {in, out, 1, 3, 3, 1, 1, 1, false};
-            const UpzConvOps *way = upz_conv_choose(&shape, 0, UPZ_TYPE_F32);
+            const UpzConvOps *way = upz_conv_choose(&shape, 0, UPZ_TYPE_F32, false);
             assert_string_equal(way->name, "fp32-wino-f4");
             UpzStage stage = {.in = in, .channels = out, .pitch = out};
             size_t bytes = 0;
