@@ -95,13 +95,12 @@ static void warn_wide(UprezContext *ctx, const Choice *c, const bool *before, do
 {
     char names[200] = "";
     size_t at = 0;
-    int number = 0, first = 0, kept = 0;
+    int number = 0, first = 0;
     for (size_t i = 0; i <= c->graph->n_nodes; i++) {
         const bool end = i == c->graph->n_nodes;
         if (!end && !is_conv(&c->graph->nodes[i])) continue;
         number++;
         const bool wide = !end && c->wide[i] && !before[i];
-        kept += wide;
         if (wide && !first) first = number;
         if (wide || !first) continue;
         if (at < sizeof(names))
