@@ -32,6 +32,11 @@ grep -q "smaller --patch" "$tmp/err" "$tmp/out" || bad "pictures that are too sm
 expect 0 train uprez-video-2x --conv 3 --steps 2 --every 2 --patch 32 --out "$tmp/video" \
     --teacher "$tmp/teacher/released.safetensors"
 grep -q 'asking released.safetensors' "$tmp/out" || bad "the teacher was not asked: $(cat "$tmp/out")"
+# two trainings mixed are one network again, which training goes on from
+expect 0 "$python" "$SOURCE_ROOT/tools/train/blend.py" "$tmp/run/released.safetensors" \
+    "$tmp/run/released.safetensors" 0.5 "$tmp/mixed"
+cmp -s "$tmp/run/released.safetensors" "$tmp/mixed/released.safetensors" || bad "a file mixed with itself is another"
+expect 0 train uprez-fast-2x --conv 3 --steps 2 --every 2 --from "$tmp/mixed/checkpoint.safetensors" --out "$tmp/on"
 
 "$python" - "$tmp" "$SOURCE_ROOT/tools/train" "$UPREZ" <<'P' || bad "the trainer's output and the program's"
 import json, os, subprocess, sys
