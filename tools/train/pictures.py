@@ -121,18 +121,23 @@ class Pairs:
                         now = rgb if size == 1 else to_bytes(resize(rgb, size))
                         made.append((r["file"].split("/")[0], *pair(now, scale, colour)))
             save_pairs(path, made)
-        self.fill(path, scale, weights)
+        self.fill([path], scale, weights)
 
-    def fill(self, path, scale, weights):
+    def fill(self, paths, scale, weights):
         self.scale = scale
-        kinds, self.small, self.big = load_pairs(path)
-        self.chance = chances(kinds, [x.size for x in self.small], weights)
+        kinds, self.small, self.big = [], [], []
+        for path in paths:
+            more, small, big = load_pairs(path)
+            kinds += list(more)
+            self.small += small
+            self.big += big
+        self.chance = chances(np.array(kinds), [x.size for x in self.small], weights)
 
     @classmethod
-    def cached(cls, path, scale, weights):
+    def cached(cls, paths, scale, weights):
         """Of pairs that were made before."""
         new = cls.__new__(cls)
-        new.fill(path, scale, weights)
+        new.fill(paths, scale, weights)
         return new
 
     def __len__(self):
@@ -166,7 +171,18 @@ class Pairs:
             if turn & 4:
                 a, b = a.transpose(0, 2, 1), b.transpose(0, 2, 1)
             x[i], y[i] = a, b
-        return x / (256 * 255), y / (256 * 255)
+        return self.levels(rng, x / 256, y / 256)
+
+    def levels(self, rng, x, y):
+        """Half of the crops with less contrast at another brightness: pictures have so much black that a
+        network pulls near-black to it otherwise, which makes steps in dark skies."""
+        low, high = (16, 235) if x.shape[1] == 1 else (0, 255)
+        for i in range(len(x)):
+            if rng.random() < 0.5:
+                gain = rng.uniform(0.5, 1)
+                base = low + rng.uniform(0, (1 - gain) * (high - low))
+                x[i], y[i] = (base + gain * (v - low) for v in (x[i], y[i]))
+        return x / 255, y / 255
 
 
 def save_pairs(path, made):
