@@ -18,10 +18,10 @@ for cut in 160:180:0:0 160:180:160:0 320:96:0:84; do
 done
 ffmpeg -v error -i "$scene" -vf crop=200:100:60:40 "$tmp/data/val/1.png"
 train() { "$python" "$SOURCE_ROOT/tools/train/train.py" "$@" --data "$tmp/data" --cache "$tmp/cache" --threads 2; }
-expect 0 train uprez-fast-2x --conv 3 --steps 50 --every 10 --out "$tmp/run"
+expect 0 train --arch uprez --scale 2 --feat 16 --conv 3 --steps 50 --every 10 --out "$tmp/run"
 for f in checkpoint.safetensors released.safetensors strip.png; do [ -s "$tmp/run/$f" ] || bad "no $f"; done
 # a finished run has nothing left to do; a longer one goes on from it
-expect 0 train uprez-fast-2x --conv 3 --steps 50 --every 10 --out "$tmp/run"
+expect 0 train --arch uprez --scale 2 --feat 16 --conv 3 --steps 50 --every 10 --out "$tmp/run"
 grep -q 'step 50 of 50' "$tmp/out" || bad "the run did not go on: $(cat "$tmp/out")"
 expect 0 train uprez-fast-2x --conv 5 --steps 2 --every 2 --from "$tmp/run/released.safetensors" --out "$tmp/more"
 grep -q 'trunk.2' "$tmp/out" || bad "not taken from the released weights: $(cat "$tmp/out")"
