@@ -91,6 +91,7 @@ static int one_file(UpzSession *s, const UpzJobParams *params, const char *input
     *skipped = false;
     UpzJobParams p = *params;
     bool still = upz_still_probe(input, false, upz_watchdog_run(s->dog));
+    if (upz_watch_ended(upz_watchdog_run(s->dog))) return upz_ended_early(input, err);
     char *output = target(params, input, still);
     p.input = input;
     p.output = output;

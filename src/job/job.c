@@ -51,6 +51,11 @@ int upz_check_output(const char *input, const char *output, bool overwrite, Upre
     return r;
 }
 
+int upz_ended_early(const char *input, UprezError *err)
+{
+    return upz_fail(err, UPREZ_ERR_INTERRUPTED, "interrupted before it was known what %s is", input);
+}
+
 /* A file that can be opened more than once. */
 static int run_kind(UpzSession *s, const UpzJobParams *params, UpzJobResult *result, UprezError *err)
 {
@@ -61,6 +66,7 @@ static int run_kind(UpzSession *s, const UpzJobParams *params, UpzJobResult *res
                  upz_still_probe(params->input, upz_still_can_write(params->output),
                                  upz_watchdog_run(s->dog));
     result->files = 1;
+    if (upz_watch_ended(upz_watchdog_run(s->dog))) return upz_ended_early(params->input, err);
     int r = still ? upz_still_job(s, params, result, err) : upz_video_job(s, params, result, err);
     result->failed = r < 0;
     return r;
@@ -121,6 +127,7 @@ static int run_unnamed(UpzSession *s, UpzJobParams *p, const char *folder, UpzJo
     if (!upz_exists(p->input) && !strstr(p->input, "://"))
         return upz_fail(err, UPREZ_ERR_INPUT, "there is no file %s", p->input);
     bool still = upz_still_probe(p->input, false, upz_watchdog_run(s->dog)), made = false;
+    if (upz_watch_ended(upz_watchdog_run(s->dog))) return upz_ended_early(p->input, err);
     char probe[64];
     snprintf(probe, sizeof(probe), "x.%s", p->ext ? p->ext : "");
     if (p->ext && (still ? !upz_still_can_write(probe) : !upz_container_moves(probe)))

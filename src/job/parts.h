@@ -11,6 +11,8 @@ int upz_check_output(const char *input, const char *output, bool overwrite, Upre
 /* Makes a folder where none is; *made says whether. OUTPUT. */
 int upz_make_folder(const char *folder, bool *made, UprezError *err);
 
+/* The error of a run that was ended while its input was looked at: what the look said means nothing. */
+int upz_ended_early(const char *input, UprezError *err);
 /* One file, whatever it is: a picture, a video, a pipe. The session's params are these. */
 int upz_run_file(UpzSession *s, const UpzJobParams *params, UpzJobResult *result, UprezError *err);
 
