@@ -171,7 +171,7 @@ def make(folder, files, variants, seed):
 
 
 def pairs(folder, scale, cache, weights, terms, colour, teachers=None):
-    """Crops of sources and truths, as pictures.Pairs; with teachers every pair is there twice, once
+    """Crops of sources and truths, as pictures.Pairs; with teachers every pair is there three times, once
     with a truth that they lead."""
     check(scale, colour)
     files = [r["file"] for r in pictures.listed(folder, terms)]
@@ -187,7 +187,7 @@ def pairs(folder, scale, cache, weights, terms, colour, teachers=None):
             print(f"asking {teachers.names}; this is done once", flush=True)
             pictures.save_pairs(path, ((str(kind), a / 256, teachers.mixed(kind, a / 256, b / 256, scale))
                                        for kind, a, b in zip(*pictures.load_pairs(plain))))
-    return pictures.Pairs.cached([path, plain] if teachers else [path], scale, weights)
+    return pictures.Pairs.cached([path, plain, plain] if teachers else [path], scale, weights)
 
 
 def validation(paths, scale, cache, colour):
