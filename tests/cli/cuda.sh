@@ -157,8 +157,8 @@ for cc in 86 100; do
     said "there are kernels in fp8 for 8.9, 9.0 and"; one_error
 done
 make seven gpu FAKE_CUDA_CC=75 -d cuda --precision int8
-expect 5 bare -y --precision int8 -m "$net" "$tmp/a.mkv" "$tmp/b.mkv"
-said "not in int8"
+expect 5 bare -y --precision fp8 -m "$net" "$tmp/a.mkv" "$tmp/b.mkv"
+said "not in fp8"
 
 # a kernel that never ends: after ten seconds a sentence, or the CPU; nothing waits for it any more, also not at
 # the end. The self-test's first picture hangs, its second, and the one that 8 bits are measured with.

@@ -66,7 +66,7 @@ for module in $modules; do
     real=$SHARED/models/pytorch/sudo_UltraCompact_2x_1.121.175_G.pth
     if [ -f "$real" ]; then
         expect 0 "$UPREZ" model convert "$real" "$tmp/made.pt" -y
-        expect 0 "$UPREZ" "$tmp/in.png" "$tmp/cpu.png" -m "$real" --engine cpu -y
+        expect 0 "$UPREZ" "$tmp/in.png" "$tmp/cpu.png" -m "$real" --engine cpu --precision fp32 -y
         expect 0 "$UPREZ" "$tmp/in.png" "$tmp/torch.png" -m "$real" --engine libtorch --precision fp32 -y
         expect 0 "$UPREZ" "$tmp/in.png" "$tmp/made.png" -m "$tmp/made.pt" --precision fp32 -y
         expect 0 "$UPREZ" "$tmp/in.png" "$tmp/auto.png" -m "$real" --engine libtorch -y # as narrow as 50 dB allow
