@@ -339,17 +339,16 @@ static double lag_of(const float *a, size_t na, const float *b, size_t nb, size_
     return !isnan(zero) && best - zero < 0.01 ? 0 : (double)at / UPZ_BINS;
 }
 
-static void silences(Judge *j, const UpzInspectStream *s, const UpzInspectStream *f, int n)
+static void silences(Judge *j, const UpzInspectStream *s, const UpzInspectStream *f)
 {
-    Run silent = {"sound", "the sound is silent", .lasts = SILENT_LASTS};
     const size_t bins = UPZ_MIN(s->bins, f->bins);
     size_t begin = 0, quiet = 0;
-    (void)n;
+    int told = 0;
     for (size_t k = 0; k <= bins; k++) {
         const bool now = k < bins && f->loudness[k] < QUIET / 10 && s->loudness[k] > QUIET;
         if (now && !quiet++) begin = k;
         if (now) continue;
-        if ((double)quiet / UPZ_BINS >= SILENT_LASTS && silent.told++ < EACH_KIND)
+        if ((double)quiet / UPZ_BINS >= SILENT_LASTS && told++ < EACH_KIND)
             find(j, "sound", true, (double)begin / UPZ_BINS, (double)k / UPZ_BINS,
                  "its sound is silent for %.2f s, and not so in the source", (double)quiet / UPZ_BINS);
         quiet = 0;
@@ -383,7 +382,7 @@ static int sound(Judge *j, int n, UprezError *err)
         if (!isnan(lag) && fabs(lag) * UPZ_BINS >= LAG_COUNTS - 0.5)
             find(j, "sound offset", true, NAN, NAN, "its sound %d is %.0f ms %s than in the source", n + 1,
                  1000 * fabs(lag), lag > 0 ? "later" : "earlier");
-        silences(j, s, f, n);
+        silences(j, s, f);
     }
     upz_free(a);
     upz_free(b);
