@@ -135,8 +135,9 @@ static int incomplete(const UpzComparison *c, const char *const input[2], UprezE
     for (int i = 0; i < 2; i++) {
         const UpzCompareSide *s = &c->side[i];
         if (s->damaged)
-            return upz_fail(err, UPREZ_ERR_VERIFY, "'%s' is damaged (%lld errors while it was decoded); the "
-                            "figures are those of what could be read", input[i], (long long)s->damaged);
+            return upz_fail(err, UPREZ_ERR_VERIFY, "'%s' is damaged (%lld error%s while it was decoded); the "
+                            "figures are those of what could be read", input[i], (long long)s->damaged,
+                            s->damaged == 1 ? "" : "s");
         if (s->alone)
             return upz_fail(err, UPREZ_ERR_VERIFY, "%lld of %lld frames of '%s' have no partner in '%s' at "
                             "their time; the figures are those of the others", (long long)s->alone,

@@ -34,6 +34,7 @@ UPZ_PRINTF(6, 7)
 static void find(Judge *j, const char *kind, bool defect, double time, double until, const char *fmt, ...)
 {
     UpzVerdict *v = j->v;
+    v->defects += defect; /* also where the list is full: the exit code must not depend on its room */
     if (!upz_grow(&v->finding, &v->cap, v->n + 1, sizeof(*v->finding), FINDINGS_MAX)) {
         j->failed = v->n < FINDINGS_MAX;
         return;
@@ -44,7 +45,6 @@ static void find(Judge *j, const char *kind, bool defect, double time, double un
     va_start(args, fmt);
     vsnprintf(f->text, sizeof(f->text), fmt, args);
     va_end(args);
-    v->defects += defect;
 }
 
 static const char *type_name(char type)
